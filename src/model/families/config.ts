@@ -1,0 +1,73 @@
+/**
+ * Reading a config.json that anybody may have written: every number a family uses is bounded, so that nothing computed from
+ * it (shapes, tensor lists, bytes) can overflow an integer or fill the memory.
+ */
+import * as v from "valibot";
+import { ConnitoError } from "../../errors.ts";
+import type { Architecture } from "./family.ts";
+
+/** More tensors than this in one checkpoint are refused. The largest published model has about 100,000. */
+export const maximumTensors = 1_000_000;
+
+const integer = (least: number, most: number) => v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));
+
+/** Dimensions: at most 2^24, so that the product of two of them and a few bytes stays an exact integer. */
+export const dimension = integer(1, 2 ** 24);
+export const layerCount = integer(1, 4096);
+export const layerList = v.pipe(v.array(integer(0, 4095)), v.maxLength(4096));
+export const expertCount = integer(1, 65_536);
+export const flag = v.boolean();
+export const positive = v.pipe(v.number(), v.finite(), v.minValue(Number.MIN_VALUE));
+export const activation = v.literal("silu", "only silu is known");
+
+/** Recent writers put RoPE's base inside `rope_parameters`, older ones beside it. */
+export const rope = {
+  rope_theta: v.optional(positive),
+  rope_parameters: v.nullish(v.looseObject({ rope_theta: v.optional(positive), rope_type: v.optional(v.string()) })),
+  rope_scaling: v.nullish(v.looseObject({})),
+};
+
+interface Rope {
+  readonly rope_theta?: number | undefined;
+  readonly rope_parameters?: { readonly rope_theta?: number | undefined; readonly rope_type?: string | undefined } | null | undefined;
+  readonly rope_scaling?: object | null | undefined;
+}
+
+/** RoPE's base, and whether positions are scaled in a way that the engine does not compute. */
+export function readRope(config: Rope, fallback: number): { theta: number; scaled: boolean } {
+  const type = config.rope_parameters?.rope_type ?? "default";
+  return {
+    theta: config.rope_parameters?.rope_theta ?? config.rope_theta ?? fallback,
+    scaled: type !== "default" || (config.rope_scaling !== undefined && config.rope_scaling !== null),
+  };
+}
+
+export function invalidConfig(setting: string, reason: string): ConnitoError {
+  return new ConnitoError(`config.json: ${setting}: ${reason}`, {
+    code: "config-invalid",
+    exit: "invalidInput",
+    hint: "Compare the directory's config.json with the one published for the model.",
+  });
+}
+
+/** The settings of `schema` from a config.json; the first one that does not fit is named. */
+export function readSettings<Schema extends v.GenericSchema>(schema: Schema, config: unknown): v.InferOutput<Schema> {
+  const result = v.safeParse(schema, config, { abortEarly: true });
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  throw invalidConfig(v.getDotPath(issue) ?? "the document", issue.message);
+}
+
+/** What the schemas cannot say: how the numbers must agree. Returns the architecture unchanged. */
+export function checkArchitecture(architecture: Architecture): Architecture {
+  const { heads, keyValueHeads, headDimension, experts, expertsPerToken, expertLayers, layers } = architecture;
+  if (heads % keyValueHeads !== 0) throw invalidConfig("num_key_value_heads", `${keyValueHeads} does not divide ${heads} heads`);
+  if (headDimension < 2 || headDimension % 2 !== 0)
+    throw invalidConfig("head_dim", `${headDimension} is not a positive even number, which rotary positions need`);
+  if (heads * headDimension > 2 ** 26) throw invalidConfig("num_attention_heads", `${heads} heads of ${headDimension} are too wide`);
+  if (expertsPerToken > experts) throw invalidConfig("num_experts_per_tok", `${expertsPerToken} is more than the ${experts} experts`);
+  if (expertLayers.length === 0) throw invalidConfig("decoder_sparse_step", "no layer has experts");
+  if (expertLayers.length * experts * 3 + layers * 16 > maximumTensors)
+    throw invalidConfig("num_experts", "more tensors than any checkpoint has");
+  return architecture;
+}
