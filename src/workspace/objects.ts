@@ -1,0 +1,201 @@
+/**
+ * Bytes by their SHA-256: kept here as files, or pieces of files that lie elsewhere (a view of a checkpoint: no byte is copied). What is
+ * read through this store has the hash that was asked for; what no longer has it is said to be corrupt and counts as missing from then
+ * on, so that the caller can fetch it again. Nothing here is ever half an object: an object gets its name when it is whole and synced.
+ */
+import { createHash } from "node:crypto";
+import { rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { ConnitoError } from "../errors.ts";
+import type { Hash } from "../protocol/hash.ts";
+import { sha256, toHex } from "../protocol/hash.ts";
+import { hashRange, isMissing, makeDirectory, moveDurably, onStorage, readOnlyError, readRange, writeAll, writeAtomic, writeAtomicWith } from "./files.ts";
+import type { Layout } from "./layout.ts";
+import { openViews } from "./views.ts";
+
+/** Where an object's bytes lie. */
+export interface Location {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export interface ObjectStore {
+  /** True when the object is here, by name; its bytes are checked when they are read. */
+  has(hash: Hash): Promise<boolean>;
+  /** Where it lies, for those who stream it themselves. A piece of a file that changed since is checked first, and is undefined if it differs. */
+  locate(hash: Hash): Promise<Location | undefined>;
+  /** The whole object, checked. Errors: object-missing, object-corrupt. */
+  read(hash: Hash): Promise<Uint8Array>;
+  /** The object in parts of at most 1 MiB, each valid until the next; throws object-corrupt at the end if the whole was not what its name says. */
+  stream(hash: Hash): AsyncIterable<Uint8Array>;
+  /** Keeps `bytes`; nothing is written when they are here already. */
+  put(bytes: Uint8Array): Promise<Hash>;
+  /** Keeps a copy of a file. Error: object-hash-mismatch when `hash` is given and differs. */
+  putFile(path: string, hash?: Hash): Promise<Hash>;
+  /** Makes pieces of existing files known, durably, without copying. What is known already stays as it is. */
+  addView(locations: ReadonlyMap<Hash, Location>): Promise<void>;
+  /** Where a download of the object grows; the same path after a restart, so that it can be resumed. Its directory exists. */
+  temporaryPath(hash: Hash): Promise<string>;
+  /** Takes over a finished file of this file system as the object. Checks it unless the caller did. Error: object-hash-mismatch. */
+  adopt(path: string, hash: Hash, options?: { readonly verified?: boolean }): Promise<void>;
+  /** Forgets an object kept here, or its place in a view; the viewed file itself is not touched. */
+  remove(hash: Hash): Promise<void>;
+}
+
+/** Opens the store in the given layout. With `readOnly` nothing on the disk is changed, not even to drop what is corrupt. */
+export async function openObjects(layout: Layout, options: { readonly readOnly?: boolean } = {}): Promise<ObjectStore> {
+  const views = await openViews(layout.views, options);
+  const dropped = new Set<Hash>();
+
+  async function kept(hash: Hash): Promise<Location | undefined> {
+    const file = layout.object(hash);
+    try {
+      return { file, offset: 0, bytes: (await stat(file)).size };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async function locate(hash: Hash): Promise<Location | undefined> {
+    if (dropped.has(hash)) return undefined;
+    return (await onStorage(layout.object(hash), () => kept(hash))) ?? (await views.locate(hash));
+  }
+
+  async function has(hash: Hash): Promise<boolean> {
+    return (await locate(hash)) !== undefined;
+  }
+
+  async function drop(hash: Hash): Promise<void> {
+    dropped.add(hash);
+    if (options.readOnly) return;
+    await rm(layout.object(hash), { force: true });
+    await views.remove(hash);
+  }
+
+  async function* stream(hash: Hash): AsyncGenerator<Uint8Array> {
+    const location = await locate(hash);
+    if (location === undefined) throw missing(hash);
+    const hasher = createHash("sha256");
+    try {
+      for await (const part of readRange(location.file, location.offset, location.bytes)) {
+        hasher.update(part);
+        yield part;
+      }
+    } catch (error) {
+      // The viewed file went away between locating and reading.
+      if (!isMissing(error)) throw error;
+    }
+    if (hasher.digest("hex") === hash) return;
+    await drop(hash);
+    throw corrupt(hash, location.file);
+  }
+
+  function writable(): void {
+    if (options.readOnly) throw readOnlyError(layout.root);
+  }
+
+  async function arrived(hash: Hash): Promise<void> {
+    dropped.delete(hash);
+    await rm(layout.partialObject(hash), { force: true });
+  }
+
+  return {
+    has,
+    locate,
+    stream,
+    async read(hash) {
+      return onStorage(layout.object(hash), async () => {
+        const location = await locate(hash);
+        if (location === undefined) throw missing(hash);
+        const bytes = new Uint8Array(location.bytes);
+        let filled = 0;
+        for await (const part of stream(hash)) {
+          bytes.set(part, filled);
+          filled += part.length;
+        }
+        return bytes;
+      });
+    },
+    async put(bytes) {
+      writable();
+      const hash = toHex(sha256(bytes));
+      if (await has(hash)) return hash;
+      await writeAtomic(layout.object(hash), bytes);
+      await arrived(hash);
+      return hash;
+    },
+    async putFile(path, expected) {
+      writable();
+      if (expected !== undefined && (await has(expected))) return expected;
+      return onStorage(path, async () => {
+        const hash = expected ?? (await hashRange(path)).hash;
+        if (expected === undefined && (await has(hash))) return hash;
+        await writeAtomicWith(layout.object(hash), async (handle) => {
+          const hasher = createHash("sha256");
+          for await (const part of readRange(path)) {
+            hasher.update(part);
+            await writeAll(handle, part);
+          }
+          const found = hasher.digest("hex");
+          if (found !== hash) throw mismatch(path, hash, found);
+        });
+        await arrived(hash);
+        return hash;
+      });
+    },
+    async addView(locations) {
+      writable();
+      const unknown = new Map<Hash, Location>();
+      for (const [hash, location] of locations) if (!(await has(hash))) unknown.set(hash, location);
+      await views.add(unknown);
+      for (const hash of unknown.keys()) dropped.delete(hash);
+    },
+    async temporaryPath(hash) {
+      writable();
+      const path = layout.partialObject(hash);
+      await onStorage(path, () => makeDirectory(dirname(path)));
+      return path;
+    },
+    async adopt(path, hash, { verified = false } = {}) {
+      writable();
+      if (!verified) {
+        const found = await onStorage(path, () => hashRange(path));
+        if (found.hash !== hash) throw mismatch(path, hash, found.hash);
+      }
+      await moveDurably(path, layout.object(hash));
+      dropped.delete(hash);
+    },
+    async remove(hash) {
+      writable();
+      await onStorage(layout.object(hash), () => drop(hash));
+    },
+  };
+}
+
+function missing(hash: Hash): ConnitoError {
+  return new ConnitoError(`Object ${hash} is not in this state directory`, {
+    code: "object-missing",
+    exit: "storage",
+    hint: "Fetch it again: whatever fetched it first (slice, score, task) skips what is here and gets the rest.",
+    retryable: true,
+  });
+}
+
+function corrupt(hash: Hash, file: string): ConnitoError {
+  return new ConnitoError(`Object ${hash} has changed on the disk (${file})`, {
+    code: "object-corrupt",
+    exit: "storage",
+    hint: "It was dropped: run the same command again to fetch it anew. If this happens often, check the disk.",
+    retryable: true,
+  });
+}
+
+function mismatch(path: string, wanted: Hash, found: Hash): ConnitoError {
+  return new ConnitoError(`${path} hashes to ${found}, not to ${wanted}`, {
+    code: "object-hash-mismatch",
+    exit: "verification",
+    hint: "The file is not what its name says: get it again from its source.",
+  });
+}
