@@ -1,0 +1,124 @@
+/**
+ * What participants write on the chain (docs/protocol.md, section 7): one `Raw` field of the Commitments pallet, at most 128 bytes.
+ * Anyone may write anything there, so decoding never throws: bytes that `encodeRecord` would not have made are foreign, `undefined`.
+ */
+import { ConnitoError } from "../errors.ts";
+import { type Hash, hashBytes, hashToBytes, toHex, u16, u32, utf8 } from "./hash.ts";
+import { isLocator, parseLocator } from "./locator.ts";
+
+/** A miner binds itself to an artifact without showing it. */
+export interface CommitRecord {
+  readonly kind: "commit";
+  readonly cycle: number;
+  readonly group: number;
+  readonly commitment: Hash;
+}
+
+/** A miner shows what it committed to, and where it can be fetched. */
+export interface RevealRecord {
+  readonly kind: "reveal";
+  readonly cycle: number;
+  readonly group: number;
+  readonly artifactRoot: Hash;
+  /** 32 random bytes in hexadecimal. */
+  readonly salt: Hash;
+  readonly locator: string;
+}
+
+/** A validator says: the model that `cycle` trains is `root`, it was `previousRoot`. */
+export interface VersionRecord {
+  readonly kind: "version";
+  readonly cycle: number;
+  readonly previousRoot: Hash;
+  readonly root: Hash;
+  readonly locator: string;
+}
+
+/** The owner anchors the task. */
+export interface TaskRecord {
+  readonly kind: "task";
+  readonly taskHash: Hash;
+  readonly locator: string;
+}
+
+export type ChainRecord = CommitRecord | RevealRecord | VersionRecord | TaskRecord;
+
+export const recordVersion = 1;
+/** The largest `Raw` field of the Commitments pallet. */
+export const maximumRecordBytes = 128;
+const kinds = { commit: 1, reveal: 2, version: 3, task: 4 } as const;
+
+function fixedPart(record: ChainRecord): Uint8Array[] {
+  switch (record.kind) {
+    case "commit":
+      return [u32(record.cycle), u16(record.group), hashToBytes(record.commitment)];
+    case "reveal":
+      return [u32(record.cycle), u16(record.group), hashToBytes(record.artifactRoot), hashToBytes(record.salt)];
+    case "version":
+      return [u32(record.cycle), hashToBytes(record.previousRoot), hashToBytes(record.root)];
+    case "task":
+      return [hashToBytes(record.taskHash)];
+  }
+}
+
+/**
+ * The bytes of a record. Throws `locator-invalid` for a locator that is not one, and `record-too-long` where it does not fit, naming
+ * how many bytes it may have.
+ */
+export function encodeRecord(record: ChainRecord): Uint8Array {
+  const fixed = [Uint8Array.of(recordVersion, kinds[record.kind]), ...fixedPart(record)];
+  const room = maximumRecordBytes - fixed.reduce((sum, part) => sum + part.length, 0);
+  const locator = record.kind === "commit" ? new Uint8Array() : utf8(parseLocator(record.locator).text);
+  if (locator.length > room) {
+    throw new ConnitoError(`The locator has ${locator.length} bytes; a ${record.kind} record has room for ${room}`, {
+      code: "record-too-long",
+      exit: "invalidInput",
+      hint: `Use a locator of at most ${room} bytes: a shorter host name, an IP address, or a shorter path.`,
+    });
+  }
+  return new Uint8Array(Buffer.concat([...fixed, locator]));
+}
+
+/** The longest locator, in UTF-8 bytes, that a record of this kind can carry. */
+export function locatorRoom(kind: "reveal" | "version" | "task"): number {
+  const fixed = { reveal: 2 + 4 + 2 + 2 * hashBytes, version: 2 + 4 + 2 * hashBytes, task: 2 + hashBytes };
+  return maximumRecordBytes - fixed[kind];
+}
+
+/** The record that these bytes are, or `undefined` when they are foreign: another version, kind, length, or not a locator. */
+export function decodeRecord(bytes: Uint8Array): ChainRecord | undefined {
+  if (bytes.length < 2 || bytes.length > maximumRecordBytes || bytes[0] !== recordVersion) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const hashAt = (offset: number): Hash => toHex(bytes.subarray(offset, offset + hashBytes));
+  const kind = bytes[1];
+  if (kind === kinds.commit) {
+    if (bytes.length !== 8 + hashBytes) return undefined;
+    return { kind: "commit", cycle: view.getUint32(2, true), group: view.getUint16(6, true), commitment: hashAt(8) };
+  }
+  if (kind === kinds.reveal) {
+    const locator = locatorFrom(bytes, 8 + 2 * hashBytes);
+    if (locator === undefined) return undefined;
+    const [cycle, group] = [view.getUint32(2, true), view.getUint16(6, true)];
+    return { kind: "reveal", cycle, group, artifactRoot: hashAt(8), salt: hashAt(8 + hashBytes), locator };
+  }
+  if (kind === kinds.version) {
+    const locator = locatorFrom(bytes, 6 + 2 * hashBytes);
+    if (locator === undefined) return undefined;
+    return { kind: "version", cycle: view.getUint32(2, true), previousRoot: hashAt(6), root: hashAt(6 + hashBytes), locator };
+  }
+  if (kind === kinds.task) {
+    const locator = locatorFrom(bytes, 2 + hashBytes);
+    return locator === undefined ? undefined : { kind: "task", taskHash: hashAt(2), locator };
+  }
+  return undefined;
+}
+
+function locatorFrom(bytes: Uint8Array, offset: number): string | undefined {
+  if (bytes.length < offset) return undefined;
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(offset));
+    return isLocator(text) ? text : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * The defaults of a task and the presets for its phase lengths. docs/protocol.md, section 2, says where the phase lengths come from.
+ */
+import type { Phase } from "./phases.ts";
+
+/** Phase lengths in blocks, named by the cycle's length. */
+export const phasePresets = {
+  "45": { distribute: 5, train: 18, commit: 4, reveal: 5, score: 7, merge: 6 },
+  "500": { distribute: 20, train: 300, commit: 20, reveal: 10, score: 80, merge: 70 },
+} as const satisfies Record<string, Record<Phase, number>>;
+
+export type PhasePreset = keyof typeof phasePresets;
+
+/**
+ * The shortest phases that can work when finality trails the head by two blocks. A reveal may be sent once the commit window is final
+ * (two blocks in) and then needs a block to be included; scoring starts when the reveal window is final; a record that answers the
+ * first block of its window stands in the second.
+ */
+export const shortestPhases: Readonly<Record<Phase, number>> = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 2 };
+
+/** What a task has where its owner says nothing. */
+export const taskDefaults = {
+  experts: { selection: { score: "token", threshold: 0.2 } },
+  data: { sequenceLength: 256 },
+  inner: {
+    optimizer: "adamw",
+    learningRate: 3e-4,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weightDecay: 0.01,
+    clipNorm: 1,
+    batchSequences: 4,
+    accumulation: 1,
+  },
+  outer: { optimizer: "nesterov", learningRate: 0.7, momentum: 0.9 },
+  cycle: { phases: phasePresets["45"] },
+  assignment: { missedCycles: 2 },
+  submission: { codec: "dense-bf16", maximumBytes: 256 * 1024 * 1024 },
+  evaluation: { sequencesPerDomain: 32, confidence: 2.33, minimumScore: 1 },
+  merge: { contributors: 8, scales: [1, 0.7, 0.5] },
+  validators: { minimumStake: "1000000000" },
+  weights: { window: 8 },
+} as const;
