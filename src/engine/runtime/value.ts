@@ -3,10 +3,10 @@
  * not copy, or over memory of ONNX Runtime, as every output does; both can be fed to any session, so that an output
  * becomes the next run's input with no byte moved.
  *
- * Lifetime: the arrays that `float32()` and its sisters give are the tensor's own memory, not a copy. Of an output they
- * are valid until `dispose()`, which empties them (their length becomes 0): copy what is to be kept longer. A value that is disposed of while a
- * run reads it is released when that run ends. An output that is forgotten is released by the garbage collector, late;
- * dispose of it, since the collector does not see how large it is.
+ * Lifetime: the arrays that `float32()` and its sisters give are the tensor's own memory, not a copy; writing to one writes to the tensor, and a
+ * run that writes into the value changes it. Native memory is returned once the value is disposed of, no run reads it and no such
+ * array is left: an array that is still held is never dangling, but it holds its memory until the collector takes it. A value that is forgotten
+ * is released by the collector too, late, since the collector does not see how large it is: dispose of outputs.
  */
 import { ConnitoError } from "../../errors.ts";
 import { createSlots, type Library } from "./library.ts";
@@ -25,7 +25,7 @@ export interface Value {
   dispose(): void;
 }
 
-/** What a session needs of a value besides what everyone sees. */
+/** A value held for a run. */
 export interface Pin {
   /** The `OrtValue *`, valid until `unpin`. */
   readonly handle: bigint;
@@ -69,69 +69,70 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
 }
 
-/** Pins a value for a run. Errors: engine-value for one that was not made here or was disposed of. */
+/** Holds a value for a run. Errors: engine-value for one that was not made here or was disposed of. */
 export function pin(value: Value, library: Library): Pin {
-  const cell = cells.get(value);
-  if (cell === undefined) throw misuse("a value must come from a session or from float32Value and its sisters");
-  if (cell.disposed) throw misuse("a value was used after it was disposed of");
-  if (cell.handle === 0n) attach(cell, value, library);
-  cell.pins += 1;
-  return {
-    handle: cell.handle,
-    unpin: () => {
-      cell.pins -= 1;
-      if (cell.disposed && cell.pins === 0) free(cell);
-    },
-  };
+  const body = bodies.get(value);
+  if (body === undefined) throw misuse("a value must come from a session or from float32Value and its sisters");
+  if (body.disposed) throw misuse("a value was used after it was disposed of");
+  body.tensor ??= attach(body, value, library);
+  const { tensor } = body;
+  tensor.users += 1;
+  return { handle: tensor.handle, unpin: () => drop(tensor) };
 }
 
 /** Takes over an `OrtValue *` that holds a tensor. Errors: engine-value for an element type that is not supported. */
 export function nativeValue(handle: bigint, library: Library): Value {
-  let type: ElementType;
-  let shape: number[];
+  const tensor: NativeTensor = { handle, library, source: undefined, users: 1 };
   try {
-    ({ type, shape } = describe(handle, library));
+    const { type, shape } = describe(handle, library);
+    const value = createValue(type, shape, { tensor, data: undefined, disposed: false });
+    forgotten.register(value, tensor, tensor);
+    return value;
   } catch (cause) {
-    library.release("value", handle);
+    drop(tensor);
     throw cause;
   }
-  const cell: Cell = { handle, library, data: undefined, memory: undefined, pins: 0, disposed: false };
-  const value = createValue(type, shape, cell);
-  forgotten.register(value, { handle, library }, cell);
-  return value;
 }
 
-/** The state of a value, apart from it, so that the collector can tell when the value itself is forgotten. */
-interface Cell {
-  /** 0n for a value over a typed array that no run has seen yet, and after release. */
-  handle: bigint;
-  library: Library | undefined;
-  /** The typed array of ours, or a view of native memory once somebody asked for it. */
+/** An `OrtValue *`, released when the last of its users (the value, runs, an array over its memory) is gone. */
+interface NativeTensor {
+  readonly handle: bigint;
+  readonly library: Library;
+  /** The array of ours that it lies over: a run may outlast the value. */
+  readonly source: Elements | undefined;
+  users: number;
+}
+
+interface Body {
+  /** Absent for a value over an array of ours until its first run. */
+  tensor: NativeTensor | undefined;
+  /** The array of ours, or one over native memory once somebody asked for it. */
   data: Elements | undefined;
-  /** The ArrayBuffer over native memory, emptied at release. */
-  memory: ArrayBuffer | undefined;
-  pins: number;
   disposed: boolean;
 }
 
-const cells = new WeakMap<Value, Cell>();
-/** A view keeps its value, and so the memory under it, for as long as anyone holds the view. */
-const owners = new WeakMap<ArrayBuffer, Value>();
-const forgotten = new FinalizationRegistry<{ handle: bigint; library: Library }>(({ handle, library }) => library.release("value", handle));
+const bodies = new WeakMap<Value, Body>();
+/** Counts a user off when the collector takes it; the callbacks see the tensor only, so they keep nothing alive. */
+const forgotten = new FinalizationRegistry<NativeTensor>((tensor) => drop(tensor));
+
+function drop(tensor: NativeTensor): void {
+  tensor.users -= 1;
+  if (tensor.users === 0) tensor.library.release("value", tensor.handle);
+}
 
 function hostValue(type: ElementType, shape: readonly number[], data: Elements): Value {
   if (!shape.every((length) => Number.isSafeInteger(length) && length >= 0) || elementCount(shape) !== data.length) {
     throw misuse(`a ${type} tensor of shape [${shape.join(", ")}] cannot lie over ${data.length} elements`);
   }
-  return createValue(type, [...shape], { handle: 0n, library: undefined, data, memory: undefined, pins: 0, disposed: false });
+  return createValue(type, [...shape], { tensor: undefined, data, disposed: false });
 }
 
-function createValue(type: ElementType, shape: readonly number[], cell: Cell): Value {
+function createValue(type: ElementType, shape: readonly number[], body: Body): Value {
   const read = (as: ElementType) => {
-    if (cell.disposed) throw misuse("a value was read after it was disposed of");
+    if (body.disposed) throw misuse("a value was read after it was disposed of");
     if (as !== type) throw misuse(`a ${type} value was read as ${as}`);
-    cell.data ??= viewOf(value, cell);
-    return cell.data;
+    body.data ??= arrayOver(body.tensor as NativeTensor, type, shape);
+    return body.data;
   };
   const value: Value = {
     type,
@@ -141,21 +142,24 @@ function createValue(type: ElementType, shape: readonly number[], cell: Cell): V
     int64: () => read("int64") as BigInt64Array,
     bool: () => read("bool") as Uint8Array,
     dispose: () => {
-      if (cell.disposed) return;
-      cell.disposed = true;
-      if (cell.pins === 0) free(cell);
+      if (body.disposed) return;
+      body.disposed = true;
+      body.data = undefined;
+      if (body.tensor === undefined) return;
+      forgotten.unregister(body.tensor);
+      drop(body.tensor);
     },
   };
-  cells.set(value, cell);
+  bodies.set(value, body);
   return value;
 }
 
-/** Makes the `OrtValue` over a typed array of ours. */
-function attach(cell: Cell, value: Value, library: Library): void {
-  const data = cell.data as Elements;
+/** Makes the `OrtValue` over an array of ours. */
+function attach(body: Body, value: Value, library: Library): NativeTensor {
+  const data = body.data as Elements;
   const shape = createSlots(value.shape.length);
   for (const [axis, length] of value.shape.entries()) shape[axis] = BigInt(length);
-  cell.handle = library.produce(
+  const handle = library.produce(
     "createTensorWithData",
     library.memoryInfo,
     library.addressOf(data),
@@ -164,35 +168,26 @@ function attach(cell: Cell, value: Value, library: Library): void {
     shape.length,
     elements[value.type].number,
   );
-  cell.library = library;
-  forgotten.register(value, { handle: cell.handle, library }, cell);
+  const tensor = { handle, library, source: data, users: 1 };
+  forgotten.register(value, tensor, tensor);
+  return tensor;
 }
 
-function viewOf(value: Value, cell: Cell): Elements {
-  const { bytes, array } = elements[value.type];
-  const count = elementCount(value.shape);
-  if (count === 0 || cell.library === undefined) return new array(new ArrayBuffer(0), 0, 0);
-  cell.memory = cell.library.view(cell.library.produce("tensorData", cell.handle), count * bytes);
-  owners.set(cell.memory, value);
-  return new array(cell.memory, 0, count);
-}
-
-function free(cell: Cell): void {
-  // Emptying the view first turns a read after release into a visible mistake, where it would be a read of memory that is no longer ours.
-  if (cell.memory !== undefined) structuredClone(cell.memory, { transfer: [cell.memory] });
-  cell.memory = undefined;
-  cell.data = undefined;
-  if (cell.handle !== 0n && cell.library !== undefined) {
-    forgotten.unregister(cell);
-    cell.library.release("value", cell.handle);
-  }
-  cell.handle = 0n;
+function arrayOver(tensor: NativeTensor, type: ElementType, shape: readonly number[]): Elements {
+  const { bytes, array } = elements[type];
+  const count = elementCount(shape);
+  if (count === 0) return new array(new ArrayBuffer(0), 0, 0);
+  const memory = tensor.library.view(tensor.library.produce("tensorData", tensor.handle), count * bytes);
+  tensor.users += 1;
+  // Without an unregister token: disposing of the value must not take the array's share.
+  forgotten.register(memory, tensor);
+  return new array(memory, 0, count);
 }
 
 function describe(handle: bigint, library: Library): { type: ElementType; shape: number[] } {
   const information = library.produce("tensorTypeAndShape", handle);
   try {
-    // OrtStatus-returning getters write 4 bytes for the type; the slot is zeroed, and every platform served is little-endian.
+    // The type is written as 4 bytes; the slot is zeroed, and every platform served is little-endian.
     const number = Number(library.produce("tensorElementType", information));
     const type = typesByNumber.get(number);
     if (type === undefined) throw misuse(`a tensor of ONNX element type ${number} cannot be read here`);
