@@ -30,7 +30,8 @@ function assertJson(value: unknown, path: string, depth: number): void {
   } else if (typeof value === "object") {
     const prototype = Object.getPrototypeOf(value);
     if (prototype !== Object.prototype && prototype !== null) refuse(path, `a ${value.constructor?.name ?? "special object"}`);
-    if (Object.hasOwn(value, "toJSON") && typeof (value as { toJSON: unknown }).toJSON === "function") refuse(path, "an object with toJSON");
+    if (Object.hasOwn(value, "toJSON") && typeof (value as { toJSON: unknown }).toJSON === "function")
+      refuse(path, "an object with toJSON");
     for (const [key, item] of Object.entries(value)) {
       if (loneSurrogate.test(key)) refuse(path, "an object with a lone surrogate in a name");
       assertJson(item, path === "" ? key : `${path}.${key}`, depth + 1);

@@ -1,6 +1,19 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { blockHashOf, fields, fromHex, hashFields, hashToBytes, isHash, sha256, toHex, u16, u32, u64, utf8 } from "../../src/protocol/hash.ts";
+import {
+  blockHashOf,
+  fields,
+  fromHex,
+  hashFields,
+  hashToBytes,
+  isHash,
+  sha256,
+  toHex,
+  u16,
+  u32,
+  u64,
+  utf8,
+} from "../../src/protocol/hash.ts";
 
 const bytes = fc.uint8Array({ maxLength: 40 });
 

@@ -29,10 +29,14 @@ describe("hotkey", () => {
   it("refuses an address with any one character changed", () => {
     const address = Object.keys(known)[0] as string;
     fc.assert(
-      fc.property(fc.nat(address.length - 1), fc.constantFrom(..."123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0Il "), (at, character) => {
-        fc.pre(address[at] !== character);
-        assert.equal(isHotkey(address.slice(0, at) + character + address.slice(at + 1)), false);
-      }),
+      fc.property(
+        fc.nat(address.length - 1),
+        fc.constantFrom(..."123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0Il "),
+        (at, character) => {
+          fc.pre(address[at] !== character);
+          assert.equal(isHotkey(address.slice(0, at) + character + address.slice(at + 1)), false);
+        },
+      ),
     );
   });
 
