@@ -29,7 +29,7 @@ export function stream(from: Hash): Stream {
   const key = hashToBytes(from);
   let counter = 0;
   let word = wordsPerBlock;
-  let block = new DataView(new ArrayBuffer(0));
+  let block: DataView = new DataView(new ArrayBuffer(0));
 
   function next(): number {
     if (word === wordsPerBlock) {
