@@ -180,7 +180,7 @@ export async function readBounded(path: string, maximumBytes: number): Promise<B
 }
 
 /** Reads and parses a JSON file; undefined where there is none. Errors: file-oversize, document-corrupt. */
-export async function readJson(path: string, maximumBytes = 64 << 20): Promise<unknown> {
+export async function readJson<T = unknown>(path: string, maximumBytes = 64 << 20): Promise<T | undefined> {
   const bytes = await readBounded(path, maximumBytes);
   if (bytes === undefined) return undefined;
   try {
@@ -232,4 +232,9 @@ export async function hashRange(path: string, offset = 0, bytes = Number.POSITIV
     length += part.length;
   }
   return { hash: hasher.digest("hex"), bytes: length };
+}
+
+/** Writes a document that this program reads back with `readJson`, whole or not at all. */
+export async function writeJson(path: string, value: unknown, options: WriteOptions = {}): Promise<void> {
+  await writeAtomic(path, `${JSON.stringify(value, undefined, 2)}\n`, options);
 }

@@ -10,6 +10,7 @@
  *     partial/HASH          downloads that can be resumed
  *     views/ID.json         pieces that lie in files elsewhere
  *     submissions/ROOT      artifacts, one's own and fetched ones, by artifact root
+ *     manifests/ROOT.json   manifests by the root that they must have
  *     cycles/N/NAME         what a cycle needs and leaves: assignment, optimizer state, reports
  */
 import { join, resolve } from "node:path";
@@ -35,6 +36,8 @@ export interface Layout {
   partialObject(hash: Hash): string;
   /** Path of an artifact by its artifact root. */
   submission(root: Hash): string;
+  /** Path of a manifest by its root. */
+  manifest(root: Hash): string;
   /** Directory of a cycle, or a file in it. */
   cycle(cycle: number, name?: string): string;
   /** Path of a secret. */
@@ -48,6 +51,7 @@ export function layoutOf(directory: string): Layout {
   const partial = join(root, "partial");
   const submissions = join(root, "submissions");
   const cycles = join(root, "cycles");
+  const manifests = join(root, "manifests");
   const secrets = join(root, "secrets");
   return {
     root,
@@ -64,6 +68,7 @@ export function layoutOf(directory: string): Layout {
     object: (hash) => join(objects, checkedHash(hash).slice(0, 2), hash),
     partialObject: (hash) => join(partial, checkedHash(hash)),
     submission: (hash) => join(submissions, checkedHash(hash)),
+    manifest: (hash) => join(manifests, `${checkedHash(hash)}.json`),
     cycle: (cycle, name) => {
       if (!Number.isSafeInteger(cycle) || cycle < 0) throw unfit(String(cycle), "a cycle number");
       return name === undefined ? join(cycles, String(cycle)) : join(cycles, String(cycle), checkedName(name));
