@@ -146,8 +146,8 @@ async function load(): Promise<Library> {
   const errorMessage = functionAt(table, errorFunctions.message, "str", ["uintptr_t"]);
 
   const check = (result: number | bigint) => {
-    if (result == 0) return;
     const status = BigInt(result);
+    if (status === 0n) return;
     const error = failure(Number(errorCode(status)), String(errorMessage(status)));
     releases.status(status);
     throw error;

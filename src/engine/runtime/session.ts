@@ -19,8 +19,6 @@ export interface SessionOptions {
   readonly spin?: boolean;
   /** How far the graph is rewritten at load; "all" by default. */
   readonly optimization?: keyof typeof optimizationLevels;
-  /** False gives memory back to the system after every run, at some cost in time. True by default. */
-  readonly arena?: boolean;
   /** Where to write a profile: a path without ending; the file is complete once the session is disposed of. */
   readonly profile?: string;
 }
@@ -71,7 +69,6 @@ function configure(library: Library, options: SessionOptions): bigint {
     library.call("setIntraOpThreads", configured, options.threads ?? 0);
     library.call("setInterOpThreads", configured, 1);
     library.call("setGraphOptimizationLevel", configured, optimizationLevels[options.optimization ?? "all"]);
-    if (options.arena === false) library.call("disableCpuMemoryArena", configured);
     if (options.profile !== undefined) library.call("enableProfiling", configured, options.profile);
     const entries = {
       "session.intra_op.allow_spinning": options.spin === true ? "1" : "0",
@@ -106,7 +103,8 @@ function createSession(library: Library, handle: bigint, profiled: boolean): Ses
     for (const name of inputs) if (feeds[name] === undefined) throw misfed(`the input ${name} is not fed`);
     for (const name of fed) if (!inputNames.addresses.has(name)) throw misfed(`the graph has no input ${name}`);
     for (const name of wanted) if (!outputNames.addresses.has(name)) throw misfed(`the graph has no output ${name}`);
-    for (const name of Object.keys(options.into ?? {})) if (!wanted.includes(name)) throw misfed(`${name} is not among the outputs asked for`);
+    for (const name of Object.keys(options.into ?? {}))
+      if (!wanted.includes(name)) throw misfed(`${name} is not among the outputs asked for`);
 
     const pins: Pin[] = [];
     running += 1;
@@ -160,7 +158,12 @@ function createSession(library: Library, handle: bigint, profiled: boolean): Ses
   };
 }
 
-function collect(library: Library, wanted: readonly string[], handles: BigUint64Array, into: Readonly<Record<string, Value>>): Record<string, Value> {
+function collect(
+  library: Library,
+  wanted: readonly string[],
+  handles: BigUint64Array,
+  into: Readonly<Record<string, Value>>,
+): Record<string, Value> {
   const result: Record<string, Value> = {};
   let done = 0;
   try {
@@ -171,7 +174,8 @@ function collect(library: Library, wanted: readonly string[], handles: BigUint64
     return result;
   } catch (cause) {
     for (const [name, value] of Object.entries(result)) if (into[name] === undefined) value.dispose();
-    for (const [index, name] of wanted.entries()) if (index >= done && into[name] === undefined) library.release("value", handles[index] ?? 0n);
+    for (const [index, name] of wanted.entries())
+      if (index >= done && into[name] === undefined) library.release("value", handles[index] ?? 0n);
     throw cause;
   }
 }
