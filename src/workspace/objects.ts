@@ -9,7 +9,18 @@ import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { sha256, toHex } from "../protocol/hash.ts";
-import { hashRange, isMissing, makeDirectory, moveDurably, onStorage, readOnlyError, readRange, writeAll, writeAtomic, writeAtomicWith } from "./files.ts";
+import {
+  hashRange,
+  isMissing,
+  makeDirectory,
+  moveDurably,
+  onStorage,
+  readOnlyError,
+  readRange,
+  writeAll,
+  writeAtomic,
+  writeAtomicWith,
+} from "./files.ts";
 import type { Layout } from "./layout.ts";
 import { openViews } from "./views.ts";
 

@@ -75,7 +75,10 @@ export async function openViews(directory: string, options: { readonly readOnly?
     async add(locations) {
       const files = new Map<string, ViewedFile>();
       const added = new Map<Hash, Piece>();
-      const id = createHash("sha256").update([...locations.keys()].sort().join("")).digest("hex").slice(0, 32);
+      const id = createHash("sha256")
+        .update([...locations.keys()].sort().join(""))
+        .digest("hex")
+        .slice(0, 32);
       const view = join(directory, `${id}.json`);
       for (const [hash, { file: name, offset, bytes }] of locations) {
         const path = resolve(name);

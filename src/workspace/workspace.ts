@@ -7,7 +7,7 @@ import { chmod, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { isMissing, makeDirectory, onStorage, readBounded, readJson, readOnlyError, temporarySuffix, writeAtomic } from "./files.ts";
-import { openJournal, type Journal } from "./journal.ts";
+import { type Journal, openJournal } from "./journal.ts";
 import { type Layout, layoutOf } from "./layout.ts";
 import { acquireLock, type Lock } from "./lock.ts";
 import { type ObjectStore, openObjects } from "./objects.ts";
@@ -121,7 +121,9 @@ async function checkOurs(layout: Layout, create: boolean): Promise<void> {
   if (names.includes("state.json")) return;
   if (!create) throw notInitialised(layout.root);
   // What a process leaves that was killed while making the directory.
-  const foreign = names.find((name) => name !== "journal.jsonl" && name !== "lock" && !name.startsWith("lock.after.") && !name.endsWith(temporarySuffix));
+  const foreign = names.find(
+    (name) => name !== "journal.jsonl" && name !== "lock" && !name.startsWith("lock.after.") && !name.endsWith(temporarySuffix),
+  );
   if (foreign === undefined) return;
   throw new ConnitoError(`${layout.root} is not empty and is not a state directory (it has ${JSON.stringify(foreign)})`, {
     code: "state-foreign",
