@@ -109,7 +109,8 @@ function checkScores(scores: ExpertScores, manager: ExpertManager): void {
     });
   }
   const { layers } = manager.layout;
-  if (scores.layers.length !== layers.length) throw scoresInvalid(`${scores.layers.length} layers, the model has ${layers.length} with experts`);
+  if (scores.layers.length !== layers.length)
+    throw scoresInvalid(`${scores.layers.length} layers, the model has ${layers.length} with experts`);
   layers.forEach(({ layer, experts }, index) => {
     const entry = scores.layers[index];
     if (entry?.layer !== layer) throw scoresInvalid(`layer ${entry?.layer} stands where the model has layer ${layer}`);

@@ -86,7 +86,12 @@ const documentSchema = v.strictObject({
   groups: v.array(
     v.strictObject({
       group: count,
-      miners: v.array(v.pipe(v.string(), v.check((text) => isHotkey(text)))),
+      miners: v.array(
+        v.pipe(
+          v.string(),
+          v.check((text) => isHotkey(text)),
+        ),
+      ),
       layers: v.array(v.strictObject({ layer: count, pairs: v.array(v.strictTuple([count, count])) })),
     }),
   ),
@@ -112,7 +117,8 @@ export function parseExpertMapping(value: unknown): ExpertMapping {
   const result = v.safeParse(documentSchema, value);
   if (result.success && isConsistent(result.output)) return fromDocument(result.output);
   const issue = result.success ? undefined : result.issues[0];
-  const reason = issue === undefined ? "its groups, miners or pairs contradict each other" : `${v.getDotPath(issue) ?? "it"}: ${issue.message}`;
+  const reason =
+    issue === undefined ? "its groups, miners or pairs contradict each other" : `${v.getDotPath(issue) ?? "it"}: ${issue.message}`;
   throw new ConnitoError(`The document is no expert mapping: ${reason}`, {
     code: "expert-mapping-invalid",
     exit: "invalidInput",
