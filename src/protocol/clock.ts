@@ -82,10 +82,9 @@ export function inWindow(window: Window, block: number): boolean {
 }
 
 /**
- * The block at which a cycle's assignment and its canonical version are read: the last before its first. `undefined` for cycle 0 of a
- * task that starts at block 0, which has no such block.
+ * The block at which a cycle's assignment and its canonical version are read: the last before its first. A task starts at block 1 or
+ * later, so there always is one.
  */
-export function decisionBlock(task: ClockTask, cycle: number): number | undefined {
-  const block = cycleWindow(task, cycle).first - 1;
-  return block < 0 ? undefined : block;
+export function decisionBlock(task: ClockTask, cycle: number): number {
+  return cycleWindow(task, cycle).first - 1;
 }

@@ -155,7 +155,7 @@ export const taskSchema = section(
     ),
     cycle: section(
       {
-        startBlock: whole(0, largestU32, "First block of cycle 0."),
+        startBlock: whole(1, largestU32, "First block of cycle 0; the block before it decides the first assignment."),
         phases: section(
           {
             distribute: phase("distribute", "Assignments are made and slices fetched."),

@@ -66,19 +66,19 @@ function pathOf(issue: v.BaseIssue<unknown>): string {
 
 /** What no single field can show. Takes anything: the rest of the document may be wrong as well. */
 function crossProblems(value: unknown): TaskProblem[] {
-  const data = isPlainObject(value) ? value["data"] : undefined;
-  const listed = isPlainObject(data) ? data["domains"] : undefined;
+  const data = isPlainObject(value) ? value.data : undefined;
+  const listed = isPlainObject(data) ? data.domains : undefined;
   const domains = Array.isArray(listed) ? listed.map((domain) => (isPlainObject(domain) ? domain : {})) : [];
   const problems: TaskProblem[] = [];
   domains.forEach((domain, index) => {
-    const twin = domains.findIndex((other) => typeof other["name"] === "string" && other["name"] === domain["name"]);
+    const twin = domains.findIndex((other) => typeof other.name === "string" && other.name === domain.name);
     if (twin >= 0 && twin < index) {
       problems.push({
         path: `data.domains[${index}].name`,
         message: `must be a name of its own; data.domains[${twin}] has it already`,
       });
     }
-    const leak = domains.findIndex((other) => typeof other["train"] === "string" && other["train"] === domain["heldOut"]);
+    const leak = domains.findIndex((other) => typeof other.train === "string" && other.train === domain.heldOut);
     if (leak >= 0) {
       problems.push({
         path: `data.domains[${index}].heldOut`,
