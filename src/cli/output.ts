@@ -1,0 +1,16 @@
+/** Writing to stdout and stderr so that nothing is lost when the process ends right after, and a closed pipe is no fault. */
+
+/** Resolves when the text has been handed to the operating system, or when nobody reads any more (`connito … | head`). */
+export function writeAll(stream: NodeJS.WritableStream, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(text, (error) => {
+      if (error === undefined || error === null || (error as NodeJS.ErrnoException).code === "EPIPE") resolve();
+      else reject(error);
+    });
+  });
+}
+
+/** True where colours are wanted on a stream: a terminal, without NO_COLOR and not a dumb one. */
+export function wantsColour(stream: { readonly isTTY?: boolean }, environment: NodeJS.ProcessEnv = process.env): boolean {
+  return stream.isTTY === true && !environment["NO_COLOR"] && environment["TERM"] !== "dumb";
+}
