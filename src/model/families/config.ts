@@ -4,10 +4,8 @@
  */
 import * as v from "valibot";
 import { ConnitoError } from "../../errors.ts";
+import { maximumTensors } from "../safetensors-header.ts";
 import type { Architecture } from "./family.ts";
-
-/** More tensors than this in one checkpoint are refused. The largest published model has about 100,000. */
-export const maximumTensors = 1_000_000;
 
 const integer = (least: number, most: number) => v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));
 

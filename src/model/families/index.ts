@@ -15,7 +15,7 @@ export const families: readonly Family[] = [olmoe, qwen3Moe];
  */
 export function familyOf(config: unknown): Family {
   if (typeof config !== "object" || config === null || Array.isArray(config)) throw invalidConfig("the document", "not a JSON object");
-  const modelType = (config as Record<string, unknown>)["model_type"];
+  const modelType = (config as Record<string, unknown>).model_type;
   if (typeof modelType !== "string") throw invalidConfig("model_type", "missing, or not a string");
   return familyNamed(modelType);
 }

@@ -1,0 +1,149 @@
+/**
+ * Checkpoints as Hugging Face lays them out: config.json, tokenizer.json, and model.safetensors or shards with an index. Opening one
+ * reads headers only. Whatever disagrees (a name, a shape, a shard, the index) is refused with the file and the rule.
+ */
+import { join } from "node:path";
+import * as v from "valibot";
+import { ConnitoError } from "../errors.ts";
+import { type Dtype, isFloatDtype } from "./dtype.ts";
+import { type Architecture, type Family, familyOf, type TensorSpec } from "./families/index.ts";
+import { fileExists, readWhole } from "./files.ts";
+import { readHeader } from "./safetensors.ts";
+
+/** Limits on the small files beside the tensors. */
+const maximumBytes = { config: 4 * 2 ** 20, tokenizer: 128 * 2 ** 20, index: 64 * 2 ** 20 };
+const maximumShards = 4096;
+
+export interface StoredTensor {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+export interface Checkpoint {
+  readonly directory: string;
+  /** config.json as parsed, and its bytes. */
+  readonly config: unknown;
+  readonly configBytes: Uint8Array;
+  /** The bytes of tokenizer.json. */
+  readonly tokenizer: Uint8Array;
+  readonly family: Family;
+  readonly architecture: Architecture;
+  /** What the family says is in it, in the family's order. */
+  readonly specs: readonly TensorSpec[];
+  /** Where each of them lies. */
+  readonly tensors: Map<string, StoredTensor>;
+}
+
+export type CheckpointRule =
+  | "json"
+  | "index-format"
+  | "shard-name"
+  | "shard-missing-tensor"
+  | "shard-unlisted-tensor"
+  | "tensor-missing"
+  | "tensor-unknown"
+  | "tensor-shape"
+  | "tensor-dtype"
+  | "no-tensors";
+
+/** `checkpoint-invalid`, with the file and the rule that it breaks. */
+export class CheckpointError extends ConnitoError {
+  readonly file: string;
+  readonly rule: CheckpointRule;
+
+  constructor(file: string, rule: CheckpointRule, detail: string) {
+    super(`${file}: ${rule}: ${detail}`, {
+      code: "checkpoint-invalid",
+      exit: "invalidInput",
+      hint: "Compare the directory with the published checkpoint: a file is missing, damaged or of another model.",
+    });
+    this.file = file;
+    this.rule = rule;
+  }
+}
+
+/**
+ * Opens a checkpoint directory. Throws CheckpointError, SafetensorsError, `config-invalid`, `unknown-family`, and what opening
+ * files throws (`file-missing`, `permission-denied`, `file-oversize`, ...).
+ */
+export async function openCheckpoint(directory: string): Promise<Checkpoint> {
+  const configFile = join(directory, "config.json");
+  const configBytes = await readWhole(configFile, maximumBytes.config);
+  const config = parseJson(configBytes, configFile);
+  const family = familyOf(config);
+  const architecture = family.architecture(config);
+  const tokenizer = await readWhole(join(directory, "tokenizer.json"), maximumBytes.tokenizer);
+  const tensors = await readTensors(directory);
+  const specs = family.tensors(architecture);
+  checkTensors(directory, specs, tensors);
+  return { directory, config, configBytes, tokenizer, family, architecture, specs, tensors };
+}
+
+function parseJson(bytes: Uint8Array, file: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    throw new CheckpointError(file, "json", "not JSON in UTF-8");
+  }
+}
+
+async function readTensors(directory: string): Promise<Map<string, StoredTensor>> {
+  const single = join(directory, "model.safetensors");
+  if (await fileExists(single)) return readShard(single);
+  const index = join(directory, "model.safetensors.index.json");
+  if (await fileExists(index)) return readShards(directory, index);
+  throw new CheckpointError(directory, "no-tensors", "neither model.safetensors nor model.safetensors.index.json is there");
+}
+
+async function readShard(file: string): Promise<Map<string, StoredTensor>> {
+  const { tensors } = await readHeader(file);
+  return new Map([...tensors].map(([name, entry]) => [name, { file, ...entry }]));
+}
+
+const indexSchema = v.looseObject({ weight_map: v.record(v.string(), v.pipe(v.string(), v.maxLength(255))) });
+
+/** All shards that the index names. The index and the shards must list the same tensors; `total_size` is informative and not read. */
+async function readShards(directory: string, indexFile: string): Promise<Map<string, StoredTensor>> {
+  const index = v.safeParse(indexSchema, parseJson(await readWhole(indexFile, maximumBytes.index), indexFile));
+  if (!index.success) throw new CheckpointError(indexFile, "index-format", "no weight_map from tensor names to file names");
+  const weightMap = new Map(Object.entries(index.output.weight_map));
+  const names = new Set(weightMap.values());
+  if (names.size > maximumShards) throw new CheckpointError(indexFile, "index-format", `more than ${maximumShards} shards`);
+  const tensors = new Map<string, StoredTensor>();
+  for (const name of [...names].sort()) {
+    if (!/^[^/\\\0]+\.safetensors$/.test(name)) {
+      throw new CheckpointError(indexFile, "shard-name", `${JSON.stringify(name)} is no plain name of a .safetensors file`);
+    }
+    const shard = join(directory, name);
+    for (const [tensor, stored] of await readShard(shard)) {
+      if (weightMap.get(tensor) !== name) {
+        throw new CheckpointError(shard, "shard-unlisted-tensor", `holds ${tensor}, which the index does not place there`);
+      }
+      tensors.set(tensor, stored);
+    }
+  }
+  for (const [tensor, name] of weightMap) {
+    if (!tensors.has(tensor))
+      throw new CheckpointError(join(directory, name), "shard-missing-tensor", `lacks ${tensor}, which the index places there`);
+  }
+  return tensors;
+}
+
+function checkTensors(directory: string, specs: readonly TensorSpec[], tensors: Map<string, StoredTensor>): void {
+  for (const spec of specs) {
+    const stored = tensors.get(spec.name);
+    if (stored === undefined) throw new CheckpointError(directory, "tensor-missing", `${spec.name} [${spec.shape}] is in no file`);
+    if (stored.shape.length !== spec.shape.length || stored.shape.some((dimension, axis) => dimension !== spec.shape[axis])) {
+      throw new CheckpointError(stored.file, "tensor-shape", `${spec.name} is [${stored.shape}], config.json makes it [${spec.shape}]`);
+    }
+    if (!isFloatDtype(stored.dtype)) throw new CheckpointError(stored.file, "tensor-dtype", `${spec.name} is ${stored.dtype}`);
+  }
+  if (tensors.size === specs.length) return;
+  const known = new Set(specs.map((spec) => spec.name));
+  for (const [name, stored] of tensors) {
+    if (!known.has(name)) throw new CheckpointError(stored.file, "tensor-unknown", `${name} is no tensor of this model`);
+  }
+}

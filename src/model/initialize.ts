@@ -1,0 +1,103 @@
+/**
+ * A small checkpoint to begin with: random weights in fp32 that are the same on every machine for the same seed, since they are made
+ * of integers. Norms are one; all else is nearly normal with mean 0 and deviation 0.02.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { ConnitoError } from "../errors.ts";
+import { sha256, utf8 } from "../protocol/hash.ts";
+import { byteTokenizer, byteVocabularySize, endOfTextId } from "./byte-tokenizer.ts";
+import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import { elementsOf } from "./dtype.ts";
+import type { Architecture, Family, Part } from "./families/index.ts";
+import { transferBytes } from "./files.ts";
+import { jsonFile, writeCheckpoint } from "./write-checkpoint.ts";
+
+export interface InitializeOptions {
+  readonly directory: string;
+  readonly family: Family;
+  readonly architecture: Architecture;
+  /** Any text. */
+  readonly seed: string;
+  /** The bytes of a tokenizer.json; without it one token a byte. */
+  readonly tokenizer?: Uint8Array;
+}
+
+/**
+ * Writes config.json, tokenizer.json and model.safetensors, and opens what it wrote. Throws `architecture-inexpressible` where the
+ * family's configuration cannot say the architecture, `vocabulary-too-small`, and what writing files throws.
+ */
+export async function initializeCheckpoint(options: InitializeOptions): Promise<Checkpoint> {
+  const { directory, family, architecture, seed } = options;
+  const config = family.config(architecture);
+  if (!isDeepStrictEqual(family.architecture(config), architecture)) {
+    throw new ConnitoError(`a config.json of ${family.modelType} cannot say this architecture`, {
+      code: "architecture-inexpressible",
+      exit: "invalidInput",
+      hint: "Leave the settings that the family fixes (norms of queries and keys, head dimension, layers without experts) as they are.",
+    });
+  }
+  const own = options.tokenizer === undefined;
+  if (own && architecture.vocabularySize < byteVocabularySize) {
+    throw new ConnitoError(
+      `a vocabulary of ${architecture.vocabularySize} does not hold the ${byteVocabularySize} tokens of the byte tokenizer`,
+      {
+        code: "vocabulary-too-small",
+        exit: "invalidInput",
+        hint: `Use at least ${byteVocabularySize}.`,
+      },
+    );
+  }
+  const endOfTextSetting = own ? { eos_token_id: endOfTextId, bos_token_id: endOfTextId } : {};
+  await writeCheckpoint({
+    directory,
+    config: jsonFile({ ...config, ...endOfTextSetting, torch_dtype: "float32" }),
+    tokenizer: options.tokenizer ?? jsonFile(byteTokenizer()),
+    specs: family.tensors(architecture),
+    dtype: "F32",
+    data:
+      ({ name, part, shape }) =>
+      () =>
+        initialValues(`${seed}/${name}`, part, elementsOf(shape) as number),
+  });
+  return openCheckpoint(directory);
+}
+
+const deviation = 0.02;
+
+/** A tensor's first values, in chunks of bytes. */
+function* initialValues(seed: string, part: Part, elements: number): Generator<Uint8Array> {
+  const isNorm = /norm$/i.test(part);
+  const next = generator(seed);
+  // The sum of four uniform integers below 2^16 has the deviation 2^16 / sqrt(3).
+  const unit = (deviation * Math.sqrt(3)) / 65_536;
+  for (let done = 0; done < elements; ) {
+    const values = new Float32Array(Math.min(transferBytes / 4, elements - done));
+    if (isNorm) values.fill(1);
+    else {
+      for (let index = 0; index < values.length; index++) {
+        const [a, b] = [next(), next()];
+        values[index] = ((a & 0xffff) + (a >>> 16) + (b & 0xffff) + (b >>> 16) - 131_070) * unit;
+      }
+    }
+    done += values.length;
+    yield new Uint8Array(values.buffer);
+  }
+}
+
+/** xoshiro128** (Blackman and Vigna), its state the first 16 bytes of the seed's hash: uniform u32. */
+function generator(seed: string): () => number {
+  const state = new DataView(sha256(utf8(`connito/initialize/1 ${seed}`)).buffer);
+  let [a, b, c, d] = [0, 4, 8, 12].map((offset) => state.getUint32(offset, true)) as [number, number, number, number];
+  const rotate = (value: number, bits: number) => (value << bits) | (value >>> (32 - bits));
+  return () => {
+    const result = Math.imul(rotate(Math.imul(b, 5), 7), 9) >>> 0;
+    const shifted = b << 9;
+    c ^= a;
+    d ^= b;
+    b ^= c;
+    a ^= d;
+    c ^= shifted;
+    d = rotate(d, 11);
+    return result;
+  };
+}

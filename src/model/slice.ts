@@ -1,0 +1,153 @@
+/**
+ * Slices (docs/protocol.md, section 4): which pieces a miner of one group, or a validator, needs of a version; and a slice as one
+ * safetensors file that any other tool opens. A slice as a view is the same list of pieces, read where they lie.
+ */
+import { ConnitoError } from "../errors.ts";
+import { createArtifactHasher } from "../protocol/artifact.ts";
+import type { Hash } from "../protocol/hash.ts";
+import type { Architecture } from "./families/index.ts";
+import type { Location } from "./files.ts";
+import { type Manifest, manifestRoot, totalBytes } from "./manifest.ts";
+import { missingPiece, type Piece, pieceKey, pieceName, type ReadPiece, type Role, streamPiece } from "./pieces.ts";
+import { readHeader, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
+
+/** The part of the expert manager that a slice needs: which experts a group has, layer by layer. */
+export interface ExpertGroups {
+  expertsOf(group: number): readonly { readonly layer: number; readonly experts: readonly number[] }[];
+}
+
+/** Layers with experts, rising, as the expert manager discovers them. */
+export function expertLayout(architecture: Architecture): { layers: { layer: number; experts: number }[] } {
+  return { layers: architecture.expertLayers.map((layer) => ({ layer, experts: architecture.experts })) };
+}
+
+export interface SlicePlan {
+  /** Root of the version that is sliced, and of the stand-ins where there are any in the slice. */
+  readonly version: Hash;
+  readonly standIns?: Hash;
+  readonly group: number | "whole";
+  readonly config: Hash;
+  readonly tokenizer: Hash;
+  /** In canonical order. */
+  readonly pieces: readonly Piece[];
+  readonly bytes: { readonly backbone: number; readonly experts: number; readonly momentum: number; readonly standIns: number };
+}
+
+export interface PlanSliceOptions {
+  readonly manifest: Manifest;
+  /** Needed for a group's slice. */
+  readonly standIns?: Manifest;
+  readonly manager: ExpertGroups;
+  readonly group: number | "whole";
+}
+
+/**
+ * The pieces of a slice. Throws `slice-mismatch` where the manifests and the groups are not of one model, `piece-missing` where an
+ * expert of another group has no stand-in.
+ */
+export function planSlice({ manifest, standIns, manager, group }: PlanSliceOptions): SlicePlan {
+  const { config, tokenizer } = manifest;
+  const whole = { version: manifestRoot(manifest), group, config, tokenizer };
+  if (group === "whole") return { ...whole, pieces: manifest.pieces, bytes: countBytes(manifest.pieces) };
+  if (standIns === undefined || standIns.config !== config || standIns.tokenizer !== tokenizer) {
+    throw mismatch("the stand-ins are not of this model");
+  }
+
+  const inGroup = new Set(manager.expertsOf(group).flatMap(({ layer, experts }) => experts.map((expert) => `${layer}/${expert}`)));
+  const found = new Set<string>();
+  const isOwn = ({ layer, expert }: Piece) => inGroup.has(`${layer}/${expert}`);
+  const standInOf = new Map(standIns.pieces.map((piece) => [pieceName(piece), piece]));
+  const own: Piece[] = [];
+  const others: Piece[] = [];
+  for (const piece of manifest.pieces) {
+    if (piece.role === "backbone") own.push(piece);
+    if (piece.role !== "expert") continue;
+    if (isOwn(piece)) {
+      own.push(piece);
+      found.add(`${piece.layer}/${piece.expert}`);
+      continue;
+    }
+    const standIn = standInOf.get(pieceName(piece));
+    if (standIn === undefined || standIn.role !== "stand-in") throw missingPiece({ ...piece, role: "stand-in" });
+    if (`${standIn.shape}` !== `${piece.shape}`) throw mismatch(`the stand-in of ${pieceName(piece)} has another shape`);
+    others.push(standIn);
+  }
+  if (found.size !== inGroup.size) throw mismatch(`group ${group} has experts that the model does not have`);
+  const pieces = [...own, ...others];
+  return { ...whole, standIns: manifestRoot(standIns), pieces, bytes: countBytes(pieces) };
+}
+
+function countBytes(pieces: readonly Piece[]): SlicePlan["bytes"] {
+  const of = (role: Role) => totalBytes(pieces.filter((piece) => piece.role === role));
+  return { backbone: of("backbone"), experts: of("expert"), momentum: of("momentum"), standIns: of("stand-in") };
+}
+
+export interface SliceFile {
+  readonly bytes: number;
+  /** Artifact root of the file, computed while it was written. */
+  readonly root: Hash;
+  /** Where each piece lies in it. */
+  readonly locations: Map<Hash, Location>;
+}
+
+/**
+ * Writes a slice in one pass: every piece is checked, written and hashed as it comes, and the file gets its name when all were right.
+ * Backbone and expert tensors keep their names (a fused expert `NAME#EXPERT`); momentum is `NAME.momentum`, a stand-in the U8 tensor
+ * `NAME.q4_32` whose tensor shape stands in the metadata under the same name.
+ */
+export async function writeSliceFile(
+  plan: SlicePlan,
+  readPiece: ReadPiece,
+  path: string,
+  { onProgress, signal }: { readonly onProgress?: (done: number, total: number) => void; readonly signal?: AbortSignal } = {},
+): Promise<SliceFile> {
+  const metadata: Record<string, string> = { format: "connito/slice/1", version: plan.version, group: `${plan.group}` };
+  if (plan.standIns !== undefined) metadata.standIns = plan.standIns;
+  const tensors = plan.pieces.map((piece): TensorToWrite => {
+    const name = tensorName(piece);
+    const data = () => streamPiece(piece, readPiece);
+    if (piece.dtype !== "Q4_32") return { name, dtype: piece.dtype, shape: piece.shape, data };
+    metadata[name] = JSON.stringify(piece.shape);
+    return { name, dtype: "U8", shape: [piece.bytes], data };
+  });
+  const hasher = createArtifactHasher();
+  const total = totalBytes(plan.pieces);
+  let done = 0;
+  const written = await writeSafetensors(path, tensors, metadata, (bytes) => {
+    signal?.throwIfAborted();
+    hasher.update(bytes);
+    done += bytes.length;
+    onProgress?.(Math.min(done, total), total);
+  });
+  const locations = plan.pieces.map((piece): [Hash, Location] => [piece.hash, written.tensors.get(tensorName(piece)) as Location]);
+  return { bytes: written.bytes, root: hasher.digest().root, locations: new Map(locations) };
+}
+
+/**
+ * Where the pieces of a plan lie in a slice file that somebody wrote. Lengths are checked here, hashes by whoever reads a piece.
+ * Throws SafetensorsError, `piece-missing`, `slice-mismatch`.
+ */
+export async function locateSlice(plan: SlicePlan, path: string): Promise<Map<Hash, Location>> {
+  const { tensors } = await readHeader(path);
+  const locations = new Map<Hash, Location>();
+  for (const piece of plan.pieces) {
+    const entry = tensors.get(tensorName(piece));
+    if (entry === undefined) throw missingPiece(piece);
+    if (entry.bytes !== piece.bytes) throw mismatch(`${path} has ${entry.bytes} bytes of ${pieceKey(piece)} instead of ${piece.bytes}`);
+    locations.set(piece.hash, { file: path, offset: entry.offset, bytes: entry.bytes });
+  }
+  return locations;
+}
+
+function tensorName(piece: Piece): string {
+  const suffix: Partial<Record<Role, string>> = { momentum: ".momentum", "stand-in": ".q4_32" };
+  return `${pieceName(piece)}${suffix[piece.role] ?? ""}`;
+}
+
+function mismatch(detail: string): ConnitoError {
+  return new ConnitoError(`cannot slice: ${detail}`, {
+    code: "slice-mismatch",
+    exit: "verification",
+    hint: "Use the manifest, the stand-ins and the groups that one task names.",
+  });
+}
