@@ -59,7 +59,8 @@ export async function loadWeights(options: LoadWeightsOptions): Promise<Map<stri
       if (tensor === undefined) weights.set(spec.name, values);
       else tensor.set(values, at);
       at += values.length;
-      onProgress?.(++used, pieces.length);
+      used++;
+      onProgress?.(used, pieces.length);
     }
     if (tensor !== undefined) weights.set(spec.name, tensor);
   }
