@@ -1,0 +1,61 @@
+/** RMSNorm (arXiv 1910.07467): each row divided by its root mean square, times a learned weight. */
+import { apply, applyOne, type Operator, type Tensor, type TensorType } from "../graph.ts";
+import { lastLength, matrixShape, mismatch, sameShape } from "../shape.ts";
+
+interface Epsilon {
+  readonly epsilon: number;
+}
+
+/** Outputs: the result, and 1 / root mean square of each row, which the gradient uses again. */
+const operator: Operator<Epsilon> = {
+  name: "rmsNorm",
+  outputs: ([x, weight]) => {
+    const { shape } = x as TensorType;
+    const [rows, columns] = matrixShape("rmsNorm", x as TensorType);
+    if (!sameShape((weight as TensorType).shape, [columns])) throw mismatch("rmsNorm", shape, (weight as TensorType).shape);
+    return [
+      { type: "float32", shape },
+      { type: "float32", shape: [rows, 1] },
+    ];
+  },
+  lower: (emit, inputs, outputs, { attributes: { epsilon } }) =>
+    void emit.nodes("SimplifiedLayerNormalization", inputs, outputs, {
+      attributes: { axis: { int: -1 }, epsilon: { float: epsilon }, stash_type: { int: 1 } },
+    }),
+  gradient: ({ inputs, outputs }, [dy]) => [
+    ...apply(gradientOperator, [dy as Tensor, inputs[0] as Tensor, inputs[1] as Tensor, outputs[1] as Tensor], undefined),
+  ],
+};
+
+/**
+ * With r the inverse root mean square of a row x of n elements and w the weight, y = x r w, and
+ * dx = r (dy w) - x r^3 / n sum(dy x w); dw sums dy x r over the rows. Both sums are products of dy x with a vector.
+ */
+const gradientOperator: Operator<undefined> = {
+  name: "rmsNormGradient",
+  outputs: ([, x, weight]) => [
+    { type: "float32", shape: (x as TensorType).shape },
+    { type: "float32", shape: (weight as TensorType).shape },
+  ],
+  lower: (emit, names, [dx, dw], { inputs }) => {
+    const [dy, x, weight, inverse] = names as [string, string, string, string];
+    const columns = lastLength("rmsNorm", (inputs[1] as Tensor).shape);
+    const product = emit.node("Mul", [dy, x]);
+    if (dx !== undefined) {
+      const sums = emit.node("MatMul", [product, emit.node("Reshape", [weight, emit.integers([columns, 1])])]);
+      const cube = emit.node("Mul", [emit.node("Mul", [inverse, inverse]), inverse]);
+      const factor = emit.node("Mul", [emit.node("Mul", [cube, emit.float(1 / columns)]), sums]);
+      const direct = emit.node("Mul", [emit.node("Mul", [dy, weight]), inverse]);
+      emit.node("Sub", [direct, emit.node("Mul", [x, factor])], { output: dx });
+    }
+    if (dw !== undefined) {
+      const summed = emit.node("Gemm", [inverse, product], { attributes: { transA: { int: 1 } } });
+      emit.node("Reshape", [summed, emit.integers([columns])], { output: dw });
+    }
+  },
+};
+
+/** x [rows, n], weight [n]. */
+export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
+  return applyOne(operator, [x, weight], { epsilon });
+}
