@@ -6,7 +6,6 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { Flags } from "@oclif/core";
-import { ConnitoError } from "../errors.ts";
 import { progressKinds } from "../ui/progress.ts";
 
 const helpGroup = "GLOBAL";
@@ -74,7 +73,6 @@ export const walletFlags = {
     summary: "The wallet that holds the hotkey.",
     env: "BT_WALLET_NAME",
     default: "default",
-    parse: async (name) => pathSegment(name),
   }),
   "wallet-path": Flags.directory({
     helpValue: "DIRECTORY",
@@ -90,7 +88,6 @@ export const walletFlags = {
     summary: "The hotkey, by its name in the wallet.",
     env: "BT_WALLET_HOTKEY",
     default: "default",
-    parse: async (name) => pathSegment(name),
   }),
   "password-file": Flags.string({
     helpValue: "FILE|-",
@@ -102,16 +99,4 @@ export const walletFlags = {
 /** `~` at the start of a path, which no shell has expanded in an environment file or a systemd unit. */
 export function expandHome(path: string): string {
   return path === "~" || path.startsWith("~/") ? join(homedir(), path.slice(1)) : path;
-}
-
-/** A name that becomes one segment of a path must not lead out of its directory. */
-function pathSegment(name: string): string {
-  if (name === "" || name === "." || name === ".." || /[/\\\0]/.test(name)) {
-    throw new ConnitoError(`${JSON.stringify(name)} is not the name of a wallet or hotkey.`, {
-      code: "usage",
-      exit: "usage",
-      hint: "Give a plain name; the directory goes into --wallet-path.",
-    });
-  }
-  return name;
 }

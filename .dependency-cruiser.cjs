@@ -1,0 +1,75 @@
+/**
+ * The arrows of docs/architecture.md, held by `npm run arch`: imports run downwards only, adapters do not import each other, the
+ * protocol is pure, and heavy packages have one door each.
+ */
+
+const room = (...names) => `^src/(${names.join("|")})/`;
+const adapters = ["model", "data", "chain", "exchange", "workspace", "ui"];
+
+/** The only rooms, and the only files, that a room may import from: anything else under src/ is an arrow that does not exist. */
+const mayImport = (name, ...targets) => ({
+  name: `${name}-imports`,
+  comment: `${name}/ may import ${targets.length === 0 ? "nothing of the project" : targets.join(", ")} and errors.ts.`,
+  severity: "error",
+  from: { path: room(name) },
+  to: { path: "^src/", pathNot: [room(name, ...targets), "^src/errors[.]ts$", "[.]d[.]ts$"] },
+});
+
+/** A package that is heavy to load, and the one place that may name it. Type-only imports cost nothing and are free. */
+const oneDoor = (packages, place) => ({
+  name: `door-to-${place.replace(/[^a-z]+/g, "-").replace(/^-|-$/g, "")}`,
+  comment: `${packages} is imported in ${place} only, so that nothing else loads it.`,
+  severity: "error",
+  from: { path: "^src/", pathNot: place },
+  to: { path: `^node_modules/(${packages})(/|$)`, dependencyTypesNot: ["type-only"] },
+});
+
+module.exports = {
+  forbidden: [
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
+    { name: "no-missing", severity: "error", from: {}, to: { couldNotResolve: true } },
+    {
+      name: "no-development-packages",
+      comment: "What is installed with the package must be among its dependencies.",
+      severity: "error",
+      from: { path: "^src/" },
+      to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"] },
+    },
+
+    mayImport("protocol"),
+    ...adapters.map((name) => mayImport(name, "protocol")),
+    mayImport("engine", "protocol", "model"),
+    mayImport("steps", "protocol", "engine", ...adapters),
+    mayImport("cycle", "steps", "protocol", "engine", ...adapters),
+    mayImport("cli", "ui", "protocol"),
+    {
+      name: "errors-import-nothing",
+      severity: "error",
+      from: { path: "^src/errors[.]ts$" },
+      to: { path: "." },
+    },
+    {
+      name: "protocol-is-pure",
+      comment:
+        "No input, no output, no clock, no randomness: of Node's modules only the hash functions, of packages only schemas and encodings.",
+      severity: "error",
+      from: { path: room("protocol") },
+      to: { pathNot: ["^src/", "^(node:)?crypto$", "^node_modules/(valibot|@valibot|canonicalize)/"] },
+    },
+
+    oneDoor("@polkadot/[^/]+", "^src/chain/"),
+    oneDoor("onnxruntime-node|koffi", "^src/engine/runtime/"),
+    oneDoor("hono|@hono/[^/]+", "^src/exchange/"),
+    oneDoor("@huggingface/[^/]+", "^src/data/"),
+    oneDoor("inquirer", "^src/cli/prompts[.]ts$"),
+    oneDoor("ora|asciichart|cli-table3", "^src/ui/"),
+    oneDoor("execa", "^src/(cycle|steps|commands)/"),
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    // An import of a type is an arrow as well: it says what a room has to know.
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: "tsconfig.json" },
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "node", "default", "types"] },
+  },
+};
