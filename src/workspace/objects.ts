@@ -5,31 +5,25 @@
  */
 import { createHash } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { sha256, toHex } from "../protocol/hash.ts";
 import {
   hashRange,
   isMissing,
-  makeDirectory,
   moveDurably,
   onStorage,
   readOnlyError,
   readRange,
+  storageError,
   writeAll,
   writeAtomic,
   writeAtomicWith,
 } from "./files.ts";
 import type { Layout } from "./layout.ts";
-import { openViews } from "./views.ts";
+import { type Location, openViews } from "./views.ts";
 
-/** Where an object's bytes lie. */
-export interface Location {
-  readonly file: string;
-  readonly offset: number;
-  readonly bytes: number;
-}
+export type { Location } from "./views.ts";
 
 export interface ObjectStore {
   /** True when the object is here, by name; its bytes are checked when they are read. */
@@ -46,8 +40,8 @@ export interface ObjectStore {
   putFile(path: string, hash?: Hash): Promise<Hash>;
   /** Makes pieces of existing files known, durably, without copying. What is known already stays as it is. */
   addView(locations: ReadonlyMap<Hash, Location>): Promise<void>;
-  /** Where a download of the object grows; the same path after a restart, so that it can be resumed. Its directory exists. */
-  temporaryPath(hash: Hash): Promise<string>;
+  /** Where a download of the object goes before it is adopted; the same path after a restart, so that it can be resumed. */
+  temporaryPath(hash: Hash): string;
   /** Takes over a finished file of this file system as the object. Checks it unless the caller did. Error: object-hash-mismatch. */
   adopt(path: string, hash: Hash, options?: { readonly verified?: boolean }): Promise<void>;
   /** Forgets an object kept here, or its place in a view; the viewed file itself is not touched. */
@@ -107,11 +101,6 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
     if (options.readOnly) throw readOnlyError(layout.root);
   }
 
-  async function arrived(hash: Hash): Promise<void> {
-    dropped.delete(hash);
-    await rm(layout.partialObject(hash), { force: true });
-  }
-
   return {
     has,
     locate,
@@ -134,7 +123,7 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
       const hash = toHex(sha256(bytes));
       if (await has(hash)) return hash;
       await writeAtomic(layout.object(hash), bytes);
-      await arrived(hash);
+      dropped.delete(hash);
       return hash;
     },
     async putFile(path, expected) {
@@ -152,7 +141,7 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
           const found = hasher.digest("hex");
           if (found !== hash) throw mismatch(path, hash, found);
         });
-        await arrived(hash);
+        dropped.delete(hash);
         return hash;
       });
     },
@@ -163,14 +152,11 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
       await views.add(unknown);
       for (const hash of unknown.keys()) dropped.delete(hash);
     },
-    async temporaryPath(hash) {
-      writable();
-      const path = layout.partialObject(hash);
-      await onStorage(path, () => makeDirectory(dirname(path)));
-      return path;
-    },
+    temporaryPath: (hash) => layout.partialObject(hash),
     async adopt(path, hash, { verified = false } = {}) {
       writable();
+      // Two who wanted the same bytes at once share one download, and the other was first.
+      if (!(await exists(path)) && (await has(hash))) return;
       if (!verified) {
         const found = await onStorage(path, () => hashRange(path));
         if (found.hash !== hash) throw mismatch(path, hash, found.hash);
@@ -183,6 +169,16 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
       await onStorage(layout.object(hash), () => drop(hash));
     },
   };
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw storageError(error, path);
+  }
 }
 
 function missing(hash: Hash): ConnitoError {

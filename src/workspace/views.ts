@@ -10,10 +10,16 @@ import { ConnitoError } from "../errors.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { isHash } from "../protocol/hash.ts";
 import { hashRange, isMissing, onStorage, readJson, writeAtomic } from "./files.ts";
-import type { Location } from "./objects.ts";
 
 const format = "connito/view/1";
 const maximumViewBytes = 256 << 20;
+
+/** Where an object's bytes lie. */
+export interface Location {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
 
 export interface Views {
   /** Where the piece lies, if it is known and still has its hash. */

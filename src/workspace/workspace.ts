@@ -6,6 +6,7 @@
 import { chmod, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
+import { isHash } from "../protocol/hash.ts";
 import { isMissing, makeDirectory, onStorage, readBounded, readJson, readOnlyError, temporarySuffix, writeAtomic } from "./files.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import { type Layout, layoutOf } from "./layout.ts";
@@ -132,7 +133,7 @@ async function checkOurs(layout: Layout, create: boolean): Promise<void> {
   });
 }
 
-/** Owner-only permissions, and no left-overs of writes that a kill cut short. Downloads under way are kept: they are resumed. */
+/** Owner-only permissions, and no left-overs of writes that a kill cut short. Downloads under way are kept, to be resumed, until they are here. */
 async function tidy(layout: Layout): Promise<void> {
   if (((await stat(layout.root)).mode & 0o077) !== 0) await chmod(layout.root, 0o700);
   const cycles = (await namesIn(layout.cycles)).map((name) => join(layout.cycles, name));
@@ -141,6 +142,20 @@ async function tidy(layout: Layout): Promise<void> {
     for (const name of await namesIn(directory)) {
       if (name.startsWith(".") && name.endsWith(temporarySuffix)) await rm(join(directory, name), { force: true });
     }
+  }
+  for (const name of await namesIn(layout.partial)) {
+    const hash = name.slice(0, 64);
+    if (isHash(hash) && (await isThere(layout.object(hash)))) await rm(join(layout.partial, name), { force: true });
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { readdir, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { layoutOf } from "../../src/workspace/layout.ts";
 import { type ObjectStore, openObjects } from "../../src/workspace/objects.ts";
 import { failsWith, inTemporaryDirectory, onFullDisk, traceDisk } from "./support.ts";
@@ -94,8 +94,9 @@ describe("objects", () => {
     inTemporaryDirectory(async (directory) => {
       const store = await openObjects(layoutOf(directory));
       const bytes = randomBytes(300);
-      const path = await store.temporaryPath(hashOf(bytes));
-      assert.equal(await (await openObjects(layoutOf(directory))).temporaryPath(hashOf(bytes)), path);
+      const path = store.temporaryPath(hashOf(bytes));
+      await mkdir(dirname(path), { recursive: true });
+      assert.equal((await openObjects(layoutOf(directory))).temporaryPath(hashOf(bytes)), path);
       await writeFile(path, bytes.subarray(1));
       await failsWith("object-hash-mismatch", store.adopt(path, hashOf(bytes)));
       assert.equal(await store.has(hashOf(bytes)), false);
@@ -107,6 +108,8 @@ describe("objects", () => {
         `sync ${hashOf(bytes).slice(0, 2)}`,
       ]);
       assert.ok(Buffer.from(await store.read(hashOf(bytes))).equals(bytes));
+      await store.adopt(path, hashOf(bytes));
+      await failsWith("storage-failed", store.adopt(path, hashOf(Buffer.from("other"))));
     }));
 
   it("leaves nothing of an object for which there was no space", () =>

@@ -67,6 +67,19 @@ describe("workspace", () => {
       await workspace.close();
     }));
 
+  it("keeps downloads under way, and no others, for the next who opens it", () =>
+    inTemporaryDirectory(async (directory) => {
+      const workspace = await openWorkspace(directory, { lock: true });
+      const here = await workspace.objects.put(Uint8Array.of(1));
+      const wanted = "a".repeat(64);
+      await mkdir(workspace.layout.partial);
+      for (const name of [`${here}.partial`, here, `${wanted}.partial`]) await writeFile(join(workspace.layout.partial, name), "");
+      await workspace.close();
+      const again = await openWorkspace(directory, { lock: true });
+      assert.deepEqual(await readdir(again.layout.partial), [`${wanted}.partial`]);
+      await again.close();
+    }));
+
   it("makes a secret once, keeps it to its owner, and gives every caller the same", () =>
     inTemporaryDirectory(async (directory) => {
       const workspace = await openWorkspace(directory, { lock: true });
