@@ -1,0 +1,252 @@
+/**
+ * The rules a second time, written from docs/protocol.md and from nothing in src/: slow, direct, with other means (recursion, BigInt,
+ * generators). The golden vectors are checked against both, so that a wrong rule cannot be regenerated into them unnoticed. Keep this
+ * file free of imports from src/.
+ */
+import { createHash } from "node:crypto";
+
+const h = (...parts: Buffer[]): Buffer => createHash("sha256").update(Buffer.concat(parts)).digest();
+const hex = (text: string): Buffer => Buffer.from(text, "hex");
+
+export function little(value: number | bigint, bytes: number): Buffer {
+  let rest = BigInt(value);
+  return Buffer.from(
+    Array.from({ length: bytes }, () => {
+      const byte = Number(rest % 256n);
+      rest /= 256n;
+      return byte;
+    }),
+  );
+}
+
+export function secondFields(domain: string, parts: Buffer[]): Buffer {
+  return Buffer.concat([Buffer.from(domain, "utf8"), ...parts].flatMap((part) => [little(part.length, 4), part]));
+}
+
+const H = (domain: string, ...parts: Buffer[]): string => h(secondFields(domain, parts)).toString("hex");
+
+/** Base58 by long division of digits, without the checksum: the public key of an address known to be good. */
+export function secondPublicKey(address: string): Buffer {
+  const digits = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+  const bytes: number[] = [];
+  for (const character of address) {
+    let carry = digits.indexOf(character);
+    for (let i = 0; i < bytes.length; i++) {
+      carry += 58 * (bytes[i] as number);
+      bytes[i] = carry & 255;
+      carry >>= 8;
+    }
+    for (; carry > 0; carry >>= 8) bytes.push(carry & 255);
+  }
+  return Buffer.from(bytes.reverse()).subarray(1, 33);
+}
+
+/** RFC 6962, section 2.1, word for word. */
+export function secondMerkleRoot(leaves: readonly Uint8Array[]): string {
+  const root = (list: readonly Uint8Array[]): Buffer => {
+    if (list.length === 0) return h();
+    if (list.length === 1) return h(Buffer.of(0), Buffer.from(list[0] as Uint8Array));
+    let k = 1;
+    while (2 * k < list.length) k *= 2;
+    return h(Buffer.of(1), root(list.slice(0, k)), root(list.slice(k)));
+  };
+  return root(leaves).toString("hex");
+}
+
+export function secondArtifactRoot(bytes: Uint8Array): string {
+  const chunks: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += 2 ** 20) chunks.push(bytes.subarray(at, at + 2 ** 20));
+  return H("connito/artifact/1", little(bytes.length, 8), hex(secondMerkleRoot(chunks)));
+}
+
+/** Sorted names, no spaces: enough of RFC 8785 for documents of ASCII names whose numbers print as JavaScript prints them. */
+export function secondCanonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(secondCanonical).join(",")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([name, item]) => `${JSON.stringify(name)}:${secondCanonical(item)}`).join(",")}}`;
+}
+
+export function secondDocumentHash(value: unknown): string {
+  return h(Buffer.from(secondCanonical(value), "utf8")).toString("hex");
+}
+
+export function secondReportMessage(report: unknown): string {
+  return H("connito/report/1", Buffer.from(secondCanonical(report), "utf8"));
+}
+
+export function secondSeed(purpose: string, taskHash: string, cycle: number, blockHash: string): string {
+  return H("connito/seed/1", Buffer.from(purpose), hex(taskHash), little(cycle, 4), hex(blockHash));
+}
+
+function* words(seed: string): Generator<bigint> {
+  for (let counter = 0; ; counter++) {
+    const block = h(hex(seed), little(counter, 4));
+    for (let at = 0; at < 32; at += 4) yield BigInt(block.readUInt32LE(at));
+  }
+}
+
+export function secondStream(seed: string): { uniform(n: number): number; draw(k: number, n: number): number[] } {
+  const source = words(seed);
+  const uniform = (n: number): number => {
+    const bound = BigInt(n);
+    for (;;) {
+      const word = source.next().value as bigint;
+      if (word < (2n ** 32n / bound) * bound) return Number(word % bound);
+    }
+  };
+  return {
+    uniform,
+    draw(k, n) {
+      const list = [...Array(n).keys()];
+      for (let i = n - 1; i >= 1; i--) {
+        const j = uniform(i + 1);
+        const kept = list[i] as number;
+        list[i] = list[j] as number;
+        list[j] = kept;
+      }
+      return list.filter((_, place) => place < k);
+    },
+  };
+}
+
+interface Preimage {
+  netuid: number;
+  taskHash: string;
+  cycle: number;
+  group: number;
+  hotkey: string;
+  baseRoot: string;
+  artifactRoot: string;
+  salt: string;
+}
+
+export function secondCommitment(p: Preimage): string {
+  return H(
+    "connito/commit/1",
+    little(p.netuid, 2),
+    hex(p.taskHash),
+    little(p.cycle, 4),
+    little(p.group, 2),
+    secondPublicKey(p.hotkey),
+    hex(p.baseRoot),
+    hex(p.artifactRoot),
+    hex(p.salt),
+  );
+}
+
+export function secondRequest(r: { method: string; path: string; range: string; receiver: string; block: number; nonce: string }): string {
+  const text = (value: string) => Buffer.from(value, "utf8");
+  const parts = [text(r.method), text(r.path), text(r.range), secondPublicKey(r.receiver), little(r.block, 4), hex(r.nonce)];
+  return H("connito/request/1", ...parts);
+}
+
+export function secondRecord(r: Record<string, string | number>): string {
+  const [cycle, group] = [() => little(r["cycle"] as number, 4), () => little(r["group"] as number, 2)];
+  const part = (name: string) => hex(r[name] as string);
+  const rest = () => Buffer.from(r["locator"] as string, "utf8");
+  const layouts: Record<string, () => Buffer[]> = {
+    commit: () => [Buffer.of(1), cycle(), group(), part("commitment")],
+    reveal: () => [Buffer.of(2), cycle(), group(), part("artifactRoot"), part("salt"), rest()],
+    version: () => [Buffer.of(3), cycle(), part("previousRoot"), part("root"), rest()],
+    task: () => [Buffer.of(4), part("taskHash"), rest()],
+  };
+  return Buffer.concat([Buffer.of(1), ...(layouts[r["kind"] as string] as () => Buffer[])()]).toString("hex");
+}
+
+interface Miner {
+  hotkey: string;
+  registeredAt: number;
+  lastRecord?: { cycle: number; group: number } | undefined;
+}
+
+/** Section 5, by repeated selection instead of one pass. */
+export function secondAssignment(input: {
+  cycle: number;
+  seed: string;
+  groups: number;
+  missedCycles: number;
+  startBlock: number;
+  cycleLength: number;
+  miners: readonly Miner[];
+}): string[][] {
+  const oldest = input.cycle - input.missedCycles;
+  const available = input.miners.filter(({ registeredAt, lastRecord }) => {
+    if (input.cycle <= input.missedCycles) return true;
+    if (registeredAt >= input.startBlock + oldest * input.cycleLength) return true;
+    return lastRecord !== undefined && lastRecord.cycle >= oldest && lastRecord.cycle <= input.cycle - 1;
+  });
+  const rank = (hotkey: string) => H("connito/rank/1", hex(input.seed), secondPublicKey(hotkey));
+  const byRank = [...available].sort((a, b) => Buffer.compare(hex(rank(a.hotkey)), hex(rank(b.hotkey))));
+  const had = (group: number) => byRank.filter((miner) => miner.lastRecord?.group === group);
+  const numbers = [...Array(input.groups).keys()];
+  const groupRank = [...numbers].sort((a, b) => had(b).length - had(a).length || a - b);
+  const capacity = numbers.map((group) => {
+    const extra = groupRank.indexOf(group) < byRank.length % input.groups ? 1 : 0;
+    return Math.floor(byRank.length / input.groups) + extra;
+  });
+  const result = numbers.map((group) =>
+    had(group)
+      .slice(0, capacity[group])
+      .map(({ hotkey }) => hotkey),
+  );
+  const settled = new Set(result.flat());
+  for (const { hotkey } of byRank.filter((miner) => !settled.has(miner.hotkey))) {
+    const free = numbers.map((group) => (capacity[group] as number) - (result[group] as string[]).length);
+    (result[free.indexOf(Math.max(...free))] as string[]).push(hotkey);
+  }
+  return result.map((group) => group.sort());
+}
+
+/** A finite double as a whole number of 2^-1100. */
+const unit = 1100n;
+export function exact(value: number): bigint {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setFloat64(0, value);
+  const bits = view.getBigUint64(0);
+  const exponent = (bits >> 52n) & 0x7ffn;
+  const fraction = bits & 0xfffffffffffffn;
+  const size = exponent === 0n ? fraction << 1n : (fraction | 0x10000000000000n) << exponent;
+  const magnitude = size << (unit - 1075n);
+  return bits >> 63n === 1n ? -magnitude : magnitude;
+}
+
+/** Whole numbers of 2^-power, rounded to the nearest fp32, ties to even. Zero comes without its sign. */
+export function toFloat32(value: bigint, power: bigint): number {
+  const magnitude = value < 0n ? -value : value;
+  const length = BigInt(magnitude.toString(2).length);
+  const lowest = power - 149n;
+  const drop = length - 24n > lowest ? length - 24n : lowest;
+  let kept = magnitude >> drop;
+  const lost = magnitude - (kept << drop);
+  const half = 1n << (drop - 1n);
+  if (lost > half || (lost === half && kept % 2n === 1n)) kept += 1n;
+  const result = Number(kept) * 2 ** Number(drop - power);
+  return value < 0n ? -result : result;
+}
+
+export const plus = (a: number, b: number): number => toFloat32(exact(a) + exact(b), unit);
+export const times = (a: number, b: number): number => toFloat32(exact(a) * exact(b), 2n * unit);
+export const single = (a: number): number => toFloat32(exact(a), unit);
+
+/** Section 9's arithmetic on one element, in exact numbers rounded after each operation. */
+export function secondOuterStep(e: { base: number; momentum: number; deltas: number[]; lr: number; mu: number; scale: number }): {
+  weight: number;
+  momentum: number;
+} {
+  const [lr, mu, scale] = [single(e.lr), single(e.mu), single(e.scale)];
+  const sum = e.deltas.reduce((a, b) => plus(a, b));
+  const share = toFloat32((1n << 300n) / BigInt(e.deltas.length), 300n);
+  const g = times(sum, share);
+  const v = plus(times(mu, e.momentum), g);
+  const step = times(lr, plus(g, times(mu, v)));
+  return { weight: plus(e.base, times(scale, step)), momentum: v };
+}
+
+/** Section 9's lower median, by its other definition: the least score with at least half of the stake at or below it. */
+export function secondMedian(reports: readonly { stake: bigint; score: number }[]): number {
+  const total = reports.reduce((sum, { stake }) => sum + stake, 0n);
+  const scores = reports.map(({ score }) => score).sort((a, b) => a - b);
+  const below = (score: number) => reports.filter((report) => report.score <= score).reduce((sum, { stake }) => sum + stake, 0n);
+  return scores.find((score) => 2n * below(score) >= total) as number;
+}
