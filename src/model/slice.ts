@@ -4,6 +4,7 @@
  */
 import { ConnitoError } from "../errors.ts";
 import { createArtifactHasher } from "../protocol/artifact.ts";
+import type { ExpertLayout, ExpertManager } from "../protocol/experts/expert-manager.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Architecture } from "./families/index.ts";
 import type { Location } from "./files.ts";
@@ -11,13 +12,8 @@ import { type Manifest, manifestRoot, totalBytes } from "./manifest.ts";
 import { missingPiece, type Piece, pieceKey, pieceName, type ReadPiece, type Role, streamPiece } from "./pieces.ts";
 import { readHeader, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
 
-/** The part of the expert manager that a slice needs: which experts a group has, layer by layer. */
-export interface ExpertGroups {
-  expertsOf(group: number): readonly { readonly layer: number; readonly experts: readonly number[] }[];
-}
-
 /** Layers with experts, rising, as the expert manager discovers them. */
-export function expertLayout(architecture: Architecture): { layers: { layer: number; experts: number }[] } {
+export function expertLayout(architecture: Architecture): ExpertLayout {
   return { layers: architecture.expertLayers.map((layer) => ({ layer, experts: architecture.experts })) };
 }
 
@@ -37,7 +33,7 @@ export interface PlanSliceOptions {
   readonly manifest: Manifest;
   /** Needed for a group's slice. */
   readonly standIns?: Manifest;
-  readonly manager: ExpertGroups;
+  readonly manager: Pick<ExpertManager, "expertsOf">;
   readonly group: number | "whole";
 }
 

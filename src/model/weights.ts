@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { ConnitoError } from "../errors.ts";
+import type { LayerExperts } from "../protocol/experts/expert-manager.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { allFinite, elementsOf, fromFloat32, requireFloatDtype, toFloat32 } from "./dtype.ts";
 import { type Architecture, familyNamed, requireComputable, type TensorSpec } from "./families/index.ts";
@@ -74,11 +75,8 @@ function partNames(spec: TensorSpec): string[] {
   return Array.from({ length: spec.fusedExperts }, (_, expert) => pieceName({ name: spec.name, expert }));
 }
 
-/** The experts of a selection, layer by layer. */
-export type ExpertSelection = readonly { readonly layer: number; readonly experts: readonly number[] }[];
-
 /** The pieces of one role of the selected experts, in canonical order. */
-export function piecesOf(manifest: Manifest, role: "expert" | "momentum", selection: ExpertSelection): Piece[] {
+export function piecesOf(manifest: Manifest, role: "expert" | "momentum", selection: readonly LayerExperts[]): Piece[] {
   const selected = new Set(selection.flatMap(({ layer, experts }) => experts.map((expert) => `${layer}/${expert}`)));
   return manifest.pieces.filter((piece) => piece.role === role && selected.has(`${piece.layer}/${piece.expert}`));
 }

@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import { createAtomicFile, fileError, openFile, readInto, readWhole, streamLocation, writeWhole } from "../../src/model/files.ts";
+import { failure, inDirectory, writeFile } from "./support.ts";
+
+describe("model files", () => {
+  it("opens regular files and links to them, nothing else", async () => {
+    await inDirectory(async (directory) => {
+      writeFile(directory, "file", "abc");
+      symlinkSync(join(directory, "file"), join(directory, "link"));
+      assert.equal(new TextDecoder().decode(await readWhole(join(directory, "link"), 3)), "abc");
+      execFileSync("mkfifo", [join(directory, "pipe")]);
+      await assert.rejects(openFile(join(directory, "pipe")), failure("file-irregular"));
+      await assert.rejects(openFile(directory), failure("file-irregular"));
+      await assert.rejects(openFile(join(directory, "none")), failure("file-missing"));
+      await assert.rejects(openFile(join(directory, "file", "below")), failure("file-missing"));
+    });
+  });
+
+  it("bounds a file before it is read", async () => {
+    await inDirectory(async (directory) => {
+      const path = writeFile(directory, "file", "abc");
+      truncateSync(path, 2 ** 40);
+      await assert.rejects(readWhole(path, 1000), failure("file-oversize"));
+    });
+  });
+
+  it("says when a file ends before the range does", async () => {
+    await inDirectory(async (directory) => {
+      const path = writeFile(directory, "file", "0123456789");
+      const file = await openFile(path);
+      await assert.rejects(readInto(file, 5, new Uint8Array(6)), failure("file-truncated"));
+      await file.handle.close();
+      await assert.rejects(async () => {
+        for await (const chunk of streamLocation({ file: path, offset: 8, bytes: 3 })) assert.fail(`${chunk}`);
+      }, failure("file-truncated"));
+    });
+  });
+
+  it("streams a range in order, each chunk its own", async () => {
+    await inDirectory(async (directory) => {
+      const bytes = new Uint8Array(3_000_000).map((_, at) => (at * 31) >> 3);
+      const path = writeFile(directory, "file", bytes);
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of streamLocation({ file: path, offset: 17, bytes: 2_900_000 })) chunks.push(chunk);
+      assert.deepEqual(Buffer.concat(chunks), Buffer.from(bytes.subarray(17, 2_900_017)));
+    });
+  });
+
+  it("writes a file whole or not at all", async () => {
+    await inDirectory(async (directory) => {
+      const path = join(directory, "file");
+      const parts = [10, 2_000_000, 3, 1_048_570, 5, 6, 7].map((length, index) => new Uint8Array(length).fill(index + 1));
+      const file = await createAtomicFile(path);
+      for (const part of parts) await file.write(part);
+      assert.ok(!readdirSync(directory).includes("file"), "no name before the commit");
+      await file.commit();
+      await file.discard();
+      assert.deepEqual(readFileSync(path), Buffer.concat(parts));
+      const given = await createAtomicFile(path);
+      await given.write(new Uint8Array(5));
+      await given.discard();
+      assert.deepEqual(readdirSync(directory), ["file"]);
+      assert.deepEqual(readFileSync(path), Buffer.concat(parts));
+      await writeWhole(path, Uint8Array.of(1));
+      assert.equal(readFileSync(path).length, 1);
+      mkdirSync(join(directory, "sub"));
+      await assert.rejects(writeWhole(join(directory, "sub"), Uint8Array.of(1)), failure("file-irregular"));
+    });
+  });
+
+  it("types the system's errors and passes on what is none", () => {
+    const system = (code: string) => fileError(Object.assign(new Error(code), { code }), "/some/file");
+    assert.ok(failure("disk-full", { exit: 50, retryable: true })(system("ENOSPC")));
+    assert.ok(failure("disk-full")(system("EDQUOT")));
+    assert.ok(failure("permission-denied", { exit: 50 })(system("EACCES")));
+    assert.ok(failure("disk-error")(system("EIO")));
+    const bug = new TypeError("a bug");
+    assert.equal(fileError(bug, "/some/file"), bug);
+  });
+
+  it("keeps the old file when the disk is full, at a write or at the sync, and goes on after a short write", async () => {
+    await inDirectory(async (directory) => {
+      const path = writeFile(directory, "file", "old");
+      const probe = await openFile(path);
+      const prototype = Object.getPrototypeOf(probe.handle) as FileHandle;
+      await probe.handle.close();
+      const full = () => Promise.reject(Object.assign(new Error("no space"), { code: "ENOSPC" }));
+      for (const method of ["write", "sync"] as const) {
+        const real = prototype[method];
+        try {
+          prototype[method] = full;
+          await assert.rejects(writeWhole(path, new Uint8Array(3_000_000)), failure("disk-full", { retryable: true }));
+        } finally {
+          prototype[method] = real as never;
+        }
+        assert.equal(readFileSync(path, "utf8"), "old");
+        assert.deepEqual(readdirSync(directory), ["file"]);
+      }
+      const write = prototype.write;
+      try {
+        prototype.write = function (this: FileHandle, bytes: Uint8Array, at: number, length: number) {
+          return write.call(this, bytes, at, Math.ceil(length / 2), null as never);
+        } as never;
+        await writeWhole(
+          path,
+          Uint8Array.from({ length: 1000 }, (_, index) => index),
+        );
+      } finally {
+        prototype.write = write;
+      }
+      assert.deepEqual(
+        [...readFileSync(path)],
+        Array.from({ length: 1000 }, (_, index) => index % 256),
+      );
+    });
+  });
+});
