@@ -18,7 +18,6 @@ describe("canonical JSON", () => {
 
   it("sorts names by UTF-16 code units, as the RFC's section 3.2.3 shows", () => {
     const input = { "\u20ac": 1, "\r": 2, "\ufb33": 3, "1": 4, "\ud83d\ude00": 5, "\u0080": 6, "\u00f6": 7 };
-    assert.deepEqual(Object.values(JSON.parse(text(input), (_, value) => value)).length, 7);
     assert.equal(text(input), '{"\\r":2,"1":4,"\u0080":6,"\u00f6":7,"\u20ac":1,"\ud83d\ude00":5,"\ufb33":3}');
   });
 
