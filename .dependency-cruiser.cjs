@@ -33,7 +33,7 @@ module.exports = {
       comment: "What is installed with the package must be among its dependencies.",
       severity: "error",
       from: { path: "^src/" },
-      to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"] },
+      to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"], dependencyTypesNot: ["type-only"] },
     },
 
     mayImport("protocol"),
@@ -41,7 +41,7 @@ module.exports = {
     mayImport("engine", "protocol", "model"),
     mayImport("steps", "protocol", "engine", ...adapters),
     mayImport("cycle", "steps", "protocol", "engine", ...adapters),
-    mayImport("cli", "ui", "protocol"),
+    mayImport("cli", "steps", "protocol", ...adapters),
     {
       name: "errors-import-nothing",
       severity: "error",

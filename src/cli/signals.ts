@@ -76,6 +76,8 @@ export function watchSignals(options: StopWatchOptions = {}): StopWatch {
 
   const listeners = (Object.keys(exitBySignal) as StopSignal[]).map((name) => [name, () => stop(name)] as const);
   for (const [name, listener] of listeners) source.on(name, listener);
+  // A listener for signals does not keep a process alive: one that only waits to be stopped would end at once, and silently.
+  const alive = setInterval(() => {}, 2 ** 30);
 
   return {
     signal: controller.signal,
@@ -87,6 +89,7 @@ export function watchSignals(options: StopWatchOptions = {}): StopWatch {
       try {
         await runFinalizers();
       } finally {
+        clearInterval(alive);
         for (const [name, listener] of listeners) source.off(name, listener);
       }
     },
