@@ -1,0 +1,119 @@
+/**
+ * Opens everything that a participant's step needs (state directory with its lock, hotkey, chain), in the order in which mistakes
+ * are cheapest, and closes it when the command ends. This is the one place where the adapters meet.
+ */
+
+import { Flags } from "@oclif/core";
+import { connectChain } from "../chain/client.ts";
+import { resolveNetwork } from "../chain/networks.ts";
+import { openHotkey } from "../chain/wallet.ts";
+import { ConnitoError } from "../errors.ts";
+import { cycleAt } from "../protocol/clock.ts";
+import { parseLocator } from "../protocol/locator.ts";
+import { createChainClock } from "../steps/clock.ts";
+import type { Context } from "../steps/context.ts";
+import { joinTask, type Membership } from "../steps/membership.ts";
+import { currentCycle } from "../steps/windows.ts";
+import { openWorkspace } from "../workspace/workspace.ts";
+import type { Invocation } from "./base-command.ts";
+import { chainFlags, walletFlags } from "./flags.ts";
+
+/** Flags of every command that acts as a hotkey on a subnet. */
+export const participantFlags = {
+  ...chainFlags,
+  ...walletFlags,
+  publish: Flags.string({
+    helpValue: "LOCATOR",
+    summary: "Where others fetch what this participant makes: file:/DIRECTORY, or the http:// address that `cycle run` serves.",
+    env: "CONNITO_PUBLISH",
+    parse: async (text) => {
+      parseLocator(text);
+      return text;
+    },
+  }),
+  peer: Flags.string({
+    helpValue: "LOCATOR",
+    summary: "Ask this peer before those found on the chain. May be given several times.",
+    env: "CONNITO_PEER",
+    multiple: true,
+    parse: async (text) => {
+      parseLocator(text);
+      return text;
+    },
+  }),
+  threads: Flags.integer({
+    helpValue: "NUMBER",
+    summary: "Threads of the compute engine; by default one for each core.",
+    env: "CONNITO_THREADS",
+    min: 1,
+    max: 1024,
+  }),
+};
+
+/** Flags of the steps that belong to a cycle. */
+export const cycleFlags = {
+  cycle: Flags.integer({ helpValue: "NUMBER", summary: "The cycle; by default the one that the chain is in.", min: 0 }),
+  wait: Flags.boolean({ summary: "Wait until the step's window opens, instead of failing with exit code 20." }),
+};
+
+interface ParticipantInvocation extends Pick<Invocation<never>, "signal" | "progress" | "password" | "onFinish"> {
+  readonly flags: {
+    readonly "state-dir": string;
+    readonly network: string;
+    readonly netuid?: number | undefined;
+    readonly "wallet-name": string;
+    readonly "wallet-path": string;
+    readonly hotkey: string;
+    readonly publish?: string | undefined;
+    readonly peer?: string[] | undefined;
+    readonly threads?: number | undefined;
+  };
+}
+
+/**
+ * Opens the state directory, the hotkey and the chain; all are closed when the command ends. Without the lock nothing can be written:
+ * for commands that look on beside a running `cycle run`.
+ */
+export async function openParticipant(
+  { flags, signal, progress, password, onFinish }: ParticipantInvocation,
+  { lock } = { lock: true },
+): Promise<Context> {
+  const { availableParallelism } = await import("node:os");
+  const netuid = requireNetuid(flags.netuid);
+  const signer = await openHotkey({ path: flags["wallet-path"], wallet: flags["wallet-name"], hotkey: flags.hotkey, password });
+  const workspace = await openWorkspace(flags["state-dir"], { lock });
+  onFinish(() => workspace.close());
+  const chain = await connectChain({ endpoints: resolveNetwork(flags.network), signal });
+  onFinish(() => chain.disconnect());
+  return {
+    workspace,
+    chain,
+    clock: createChainClock(chain),
+    netuid,
+    signer,
+    ...(flags.publish === undefined ? {} : { locator: flags.publish }),
+    peers: flags.peer ?? [],
+    threads: flags.threads ?? availableParallelism(),
+    progress,
+    signal,
+  };
+}
+
+export interface CycleInvocation extends ParticipantInvocation {
+  readonly flags: ParticipantInvocation["flags"] & { readonly cycle?: number | undefined; readonly wait: boolean };
+}
+
+/** A participant that has joined the subnet's task, and the cycle that the flags mean. */
+export async function openCycle(invocation: CycleInvocation): Promise<{ context: Context; membership: Membership; input: { cycle: number; wait: boolean } }> {
+  const context = await openParticipant(invocation);
+  const membership = await joinTask(context);
+  const { cycle: wanted, wait } = invocation.flags;
+  const heads = await context.clock.now();
+  const cycle = wanted ?? (wait ? (cycleAt(membership.task, heads.best) ?? 0) : currentCycle(membership.task, heads));
+  return { context, membership, input: { cycle, wait } };
+}
+
+export function requireNetuid(netuid: number | undefined): number {
+  if (netuid !== undefined) return netuid;
+  throw new ConnitoError("Which subnet?", { code: "usage", exit: "usage", hint: "Give --netuid NUMBER, or set CONNITO_NETUID." });
+}

@@ -1,0 +1,47 @@
+import * as v from "valibot";
+import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
+import { openParticipant, participantFlags } from "../../cli/participant.ts";
+import { joinTask } from "../../steps/membership.ts";
+import { type CycleStatus, cycleStatus } from "../../steps/status.ts";
+import { shortHash } from "../../ui/format.ts";
+import { table } from "../../ui/table.ts";
+
+export default class CycleStatusCommand extends BaseCommand<typeof CycleStatusCommand, CycleStatus> {
+  static override readonly summary = "Show the cycle, its phase, how many blocks are left, and which of this hotkey's steps are done.";
+  static override readonly description = "Works beside a running `cycle run`: it only reads the state directory.";
+  static override readonly examples = ["<%= config.bin %> <%= command.id %> --netuid 1", "<%= config.bin %> <%= command.id %> --netuid 1 --json"];
+  static override readonly flags = { ...participantFlags };
+
+  static override resultSchema() {
+    const step = v.object({ step: v.string(), done: v.boolean(), first: v.number(), last: v.number(), missed: v.boolean() });
+    return v.object({
+      block: v.number(),
+      finalized: v.number(),
+      cycle: v.optional(v.number()),
+      phase: v.optional(v.string()),
+      blocksLeft: v.optional(v.number()),
+      role: v.picklist(["owner", "validator", "miner", "unregistered"]),
+      group: v.optional(v.number()),
+      base: v.optional(v.string()),
+      steps: v.array(step),
+      missing: v.array(v.string()),
+    });
+  }
+
+  protected async perform(invocation: Invocation<typeof CycleStatusCommand>): Promise<CycleStatus> {
+    const context = await openParticipant(invocation, { lock: false });
+    return cycleStatus(context, await joinTask(context));
+  }
+
+  protected render(status: CycleStatus): string {
+    const { block, finalized, cycle, phase, blocksLeft, role, group, base, steps, missing } = status;
+    if (cycle === undefined) return `Block ${block} (final ${finalized}): the task has not started yet. You are ${role}.`;
+    const rows = steps.map(({ step, done, first, last, missed }) => [step, done ? "done" : missed ? "missed" : "to do", `${first} to ${last}`]);
+    return [
+      `Block ${block} (final ${finalized}): cycle ${cycle}, ${phase}, ${blocksLeft} blocks left.`,
+      `You are ${role}${group === undefined ? "" : ` of group ${group}`}${base === undefined ? "" : `; the cycle trains version ${shortHash(base)}`}.`,
+      ...(rows.length > 0 ? [table(["step", "state", "blocks"], rows)] : []),
+      ...(missing.length > 0 ? [`Next: ${missing[0]}.`] : []),
+    ].join("\n");
+  }
+}

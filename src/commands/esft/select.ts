@@ -1,0 +1,92 @@
+import { availableParallelism } from "node:os";
+import { Flags } from "@oclif/core";
+import * as v from "valibot";
+import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
+import { readInput } from "../../cli/input.ts";
+import { ConnitoError } from "../../errors.ts";
+import { openCheckpoint } from "../../model/checkpoint.ts";
+import { indexCheckpoint } from "../../model/index-checkpoint.ts";
+import { expertLayout } from "../../model/slice.ts";
+import { type ExpertScores, parseExpertScores, type SelectedExperts, selectForGroup } from "../../protocol/experts/esft.ts";
+import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
+import { defaultSampleTokens, measureExperts } from "../../steps/distribute/select-experts.ts";
+import { table } from "../../ui/table.ts";
+import { writeJson } from "../../workspace/files.ts";
+
+interface SelectResult {
+  readonly score: "token" | "gate";
+  readonly threshold: number;
+  readonly tokens: number;
+  readonly groups: readonly { readonly group: number; readonly layers: SelectedExperts }[];
+  readonly scores: ExpertScores;
+}
+
+export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectResult> {
+  static override readonly summary = "Measure which experts a domain uses, and select them by ESFT.";
+  static override readonly description =
+    "Runs the router over the texts and takes, in each layer and group, the experts with the largest scores until their share reaches the threshold (arXiv 2407.01906). The owner hands the measurement to `task create`; anyone with the model can make it again and compare.";
+  static override readonly examples = [
+    "<%= config.bin %> <%= command.id %> --model ./base --text speeches.txt --groups 2 --threshold 0.9 --save scores.json",
+    "<%= config.bin %> <%= command.id %> --model ./base --scores scores.json --score gate --threshold 0.1 --json",
+  ];
+  static override readonly flags = {
+    model: Flags.directory({ helpValue: "DIRECTORY", summary: "The checkpoint.", required: true }),
+    text: Flags.string({ helpValue: "FILE", summary: "A UTF-8 text of the domain. May be given several times.", multiple: true, exclusive: ["scores"] }),
+    scores: Flags.string({ helpValue: "FILE|-", summary: "Select from a measurement that --save wrote, instead of measuring." }),
+    groups: Flags.integer({ helpValue: "NUMBER", summary: "Expert groups.", default: 1, min: 1 }),
+    score: Flags.option({ options: ["token", "gate"] as const })({ summary: "Token ratio or gate score.", default: "token" }),
+    threshold: Flags.string({ helpValue: "P", summary: "Cumulative share, above 0 and up to 1.", default: "0.2" }),
+    "sample-tokens": Flags.integer({ helpValue: "NUMBER", summary: "Tokens to run the router over.", default: defaultSampleTokens, min: 1 }),
+    "sequence-length": Flags.integer({ helpValue: "NUMBER", summary: "Tokens in a sequence.", default: 128, min: 2 }),
+    save: Flags.string({ helpValue: "FILE", summary: "Keep the measurement in a file." }),
+    threads: Flags.integer({ helpValue: "NUMBER", summary: "Threads; by default one for each core.", min: 1 }),
+  };
+
+  static override resultSchema() {
+    const layers = v.array(v.object({ layer: v.number(), experts: v.array(v.number()) }));
+    return v.object({
+      score: v.picklist(["token", "gate"]),
+      threshold: v.number(),
+      tokens: v.number(),
+      groups: v.array(v.object({ group: v.number(), layers })),
+      scores: v.looseObject({}),
+    });
+  }
+
+  protected async perform({ flags, progress, signal }: Invocation<typeof EsftSelect>): Promise<SelectResult> {
+    const rule = { score: flags.score, threshold: Number(flags.threshold) };
+    const checkpoint = await openCheckpoint(flags.model);
+    const manager = createExpertManager(expertLayout(checkpoint.architecture), flags.groups);
+    let scores: ExpertScores;
+    if (flags.scores !== undefined) {
+      const bytes = await readInput(flags.scores, { maximumBytes: 64 * 2 ** 20, signal });
+      scores = parseExpertScores(JSON.parse(new TextDecoder().decode(bytes)), manager);
+    } else if (flags.text !== undefined) {
+      progress.start("Running the router over the texts");
+      scores = await measureExperts({
+        checkpoint,
+        indexed: await indexCheckpoint(checkpoint, { signal }),
+        files: flags.text,
+        sequenceLength: flags["sequence-length"],
+        sampleTokens: flags["sample-tokens"],
+        threads: flags.threads ?? availableParallelism(),
+      });
+      progress.succeed(`Measured on ${scores.tokens} tokens`);
+    } else {
+      throw new ConnitoError("There is nothing to select from.", {
+        code: "usage",
+        exit: "usage",
+        hint: "Give --text FILE to measure on, or --scores FILE with a measurement.",
+      });
+    }
+    if (flags.save !== undefined) await writeJson(flags.save, scores);
+    const groups = Array.from({ length: flags.groups }, (_, group) => ({ group, layers: selectForGroup(scores, manager, group, rule) }));
+    return { ...rule, tokens: scores.tokens, groups, scores };
+  }
+
+  protected render({ groups, tokens, score, threshold }: SelectResult): string {
+    const rows = groups.flatMap(({ group, layers }) => layers.map(({ layer, experts }) => [group, layer, experts.length, experts.join(" ")]));
+    const right = (heading: string) => ({ heading, align: "right" as const });
+    return `By ${score === "token" ? "token ratio" : "gate score"} up to ${threshold}, over ${tokens} tokens:\n${table([right("group"), right("layer"), right("count"), "experts"], rows)}`;
+  }
+}

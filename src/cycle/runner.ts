@@ -1,0 +1,106 @@
+/**
+ * Runs a role through cycles. Level-triggered: at the start, and in every cycle, it looks where the chain is, finds what the workspace
+ * says is done, and does the rest. What cannot be done in time is said and passed over; the next cycle is a new chance. Slots are never
+ * queued: after an outage it goes on with the cycle that the chain is in.
+ */
+
+import { ConnitoError } from "../errors.ts";
+import { cycleAt, windowOf } from "../protocol/clock.ts";
+import type { Context } from "../steps/context.ts";
+import { viewBlock } from "../steps/cycle-view.ts";
+import type { Membership } from "../steps/membership.ts";
+import { retry } from "../steps/retry.ts";
+import type { CycleStep } from "./roles.ts";
+
+export type StepOutcome = "done" | "skipped" | "failed";
+
+export interface StepEvent {
+  readonly event: "step";
+  readonly cycle: number;
+  readonly step: string;
+  readonly outcome: StepOutcome;
+  /** The step's result, when done. */
+  readonly result?: object;
+  /** Why not, otherwise. */
+  readonly error?: { readonly code: string; readonly message: string; readonly hint: string };
+}
+
+export interface RunInput {
+  readonly steps: readonly CycleStep[];
+  /** End after so many cycles, counted from the first that is begun; absent: until stopped. */
+  readonly cycles?: number;
+  readonly onEvent: (event: StepEvent) => void;
+}
+
+export interface RunResult {
+  readonly firstCycle: number;
+  readonly cycles: number;
+  /** Outcomes by cycle and step. */
+  readonly outcomes: readonly Pick<StepEvent, "cycle" | "step" | "outcome">[];
+}
+
+/** Failures that the next cycle cannot mend: the runner ends with them. */
+const fatalCodes = new Set(["journal-corrupt", "state-locked", "disk-full", "wallet-password-wrong", "task-mismatch"]);
+/** Failures that mean "not this cycle" and nothing worse. */
+const skippingCodes = new Set(["deadline-missed", "not-assigned", "nothing-to-commit", "nothing-to-reveal", "scores-missing", "not-a-validator"]);
+
+/** @throws what no later cycle can mend, and whatever is not a ConnitoError. */
+export async function runCycles(context: Context, membership: Membership, { steps, cycles, onEvent }: RunInput): Promise<RunResult> {
+  const { task } = membership;
+  const outcomes: Pick<StepEvent, "cycle" | "step" | "outcome">[] = [];
+  const { firstCycle, current, end } = await planRun(context, membership, cycles);
+  for (let cycle = Math.max(firstCycle, current); cycle < end; ) {
+    await context.clock.until(({ finalized }) => finalized.number >= viewBlock(membership, cycle), context.signal);
+    for (const step of steps) {
+      const event = await runStep(context, membership, step, cycle);
+      outcomes.push({ cycle, step: step.name, outcome: event.outcome });
+      onEvent(event);
+    }
+    const { best } = await context.clock.now();
+    cycle = Math.max(cycle + 1, cycleAt(task, best) ?? 0);
+  }
+  if (cycles !== undefined) await context.workspace.journal.effect("run", { firstCycle, cycles });
+  return { firstCycle, cycles: end - firstCycle, outcomes };
+}
+
+/**
+ * Which cycles a bounded run covers. The plan is in the journal until it is finished, so that a run that was killed and is started
+ * again with the same --cycles ends where it would have ended.
+ */
+async function planRun(context: Context, membership: Membership, cycles: number | undefined): Promise<{ firstCycle: number; current: number; end: number }> {
+  const { journal } = context.workspace;
+  const { best } = await context.clock.now();
+  const current = cycleAt(membership.task, best) ?? 0;
+  if (cycles === undefined) return { firstCycle: current, current, end: Number.POSITIVE_INFINITY };
+  const noted = journal.find("run");
+  const planned = noted.intent?.data as { firstCycle: number; cycles: number } | undefined;
+  if (planned !== undefined && noted.effect === undefined && planned.cycles === cycles) {
+    return { firstCycle: planned.firstCycle, current, end: planned.firstCycle + cycles };
+  }
+  await journal.intent("run", { firstCycle: current, cycles });
+  return { firstCycle: current, current, end: current + cycles };
+}
+
+async function runStep(context: Context, membership: Membership, step: CycleStep, cycle: number): Promise<StepEvent> {
+  // Late is better than never for steps without a deadline of their own, but the next cycle's work must not wait for this one's.
+  const patience = windowOf(membership.task, cycle + 1, "distribute").last;
+  try {
+    const result = await retry(() => step.run(context, membership, { cycle, wait: true }), {
+      signal: context.signal,
+      goOn: async (error) => !skippingCodes.has(error.code) && !fatalCodes.has(error.code) && (await headOrNothing(context)) <= patience,
+    });
+    return { event: "step", cycle, step: step.name, outcome: "done", result };
+  } catch (error) {
+    if (context.signal.aborted || !(error instanceof ConnitoError) || fatalCodes.has(error.code)) throw error;
+    const { code, message, hint } = error;
+    return { event: "step", cycle, step: step.name, outcome: skippingCodes.has(code) ? "skipped" : "failed", error: { code, message, hint } };
+  }
+}
+
+/** The head's number, or 0 while the chain cannot be asked: then there is no reason yet to give up. */
+async function headOrNothing(context: Context): Promise<number> {
+  return context.clock.now().then(
+    ({ best }) => best,
+    () => 0,
+  );
+}

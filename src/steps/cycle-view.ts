@@ -1,0 +1,98 @@
+/**
+ * One cycle as every participant sees it, from one finalised block: the last before the cycle. Who takes part, which model version
+ * is trained, which miner has which group. Two honest participants get the same view, whenever they ask.
+ */
+
+import { ConnitoError } from "../errors.ts";
+import { canonicalRoot } from "../protocol/agreement.ts";
+import { cycleWindow } from "../protocol/clock.ts";
+import { type Assignment, assignMiners, groupOfMiner } from "../protocol/experts/assignment.ts";
+import type { Hash } from "../protocol/hash.ts";
+import { seed } from "../protocol/random.ts";
+import type { Task } from "../protocol/task.ts";
+import type { Participants } from "./chain-records.ts";
+import { participantsAt } from "./chain-records.ts";
+import type { Context } from "./context.ts";
+import type { Membership } from "./membership.ts";
+
+export interface CycleView {
+  readonly cycle: number;
+  /** Root of the model version that this cycle trains. */
+  readonly base: Hash;
+  readonly assignment: Assignment;
+  readonly participants: Participants;
+  /** The block the view was taken at. */
+  readonly block: number;
+}
+
+/** The block whose state and hash decide the cycle: the last one before it. */
+export function viewBlock(membership: Membership, cycle: number): number {
+  return cycleWindow(membership.task, cycle).first - 1;
+}
+
+/**
+ * @throws no-such-cycle for a cycle that has not begun; no-canonical-version when validators disagree without a majority.
+ */
+export async function viewCycle(context: Context, membership: Membership, cycle: number): Promise<CycleView> {
+  const { task, taskHash } = membership;
+  const block = viewBlock(membership, cycle);
+  const { finalized } = await context.clock.now();
+  if (!Number.isSafeInteger(cycle) || cycle < 0 || finalized.number < block) {
+    throw new ConnitoError(`Cycle ${cycle} does not exist yet: it follows block ${block}, and block ${finalized.number} is the last final one.`, {
+      code: "no-such-cycle",
+      exit: "phaseNotOpen",
+      retryable: true,
+      hint: "`connito cycle status` shows the current cycle.",
+    });
+  }
+  const at = await context.chain.blockHash(block);
+  const participants = await participantsAt(context.chain, context.netuid, task, at);
+  const base = agreedVersion(task, participants, cycle, block);
+  const assignment = assignMiners({
+    cycle,
+    task,
+    seed: seed("assignment", taskHash, cycle, at),
+    groups: task.experts.groups,
+    miners: participants.miners,
+  });
+  return { cycle, base, assignment, participants, block };
+}
+
+/** The newest cycle up to this one that validators reported a version for decides; before any report the task's base stands. */
+function agreedVersion(task: Task, participants: Participants, cycle: number, block: number): Hash {
+  const records = participants.validators.flatMap(({ stake, record }) => (record && record.cycle <= cycle ? [{ stake, record }] : []));
+  if (records.length === 0) return task.model.root;
+  const newest = Math.max(...records.map(({ record }) => record.cycle));
+  const agreed = canonicalRoot(records, newest);
+  if (agreed === undefined) {
+    throw new ConnitoError(`At block ${block} no model version for cycle ${newest}, nor the one before it, has more than half of the reporting stake.`, {
+      code: "no-canonical-version",
+      exit: "verification",
+      retryable: true,
+      hint: "Nothing can be trained until validators agree again; the cycle runner waits for the next cycle by itself.",
+    });
+  }
+  return agreed.root;
+}
+
+/**
+ * The group that the hotkey is assigned.
+ * @throws not-registered, or not-assigned when it is registered but did not count as available.
+ */
+export function assignedGroup(view: CycleView, hotkey: string): number {
+  const group = groupOfMiner(view.assignment, hotkey);
+  if (group !== undefined) return group;
+  const registered = view.participants.uids.has(hotkey);
+  throw new ConnitoError(
+    registered
+      ? `${hotkey} is registered but has no group in cycle ${view.cycle}: it is a validator or the owner, or it missed the last cycles.`
+      : `${hotkey} was not registered on the subnet at block ${view.block}, before cycle ${view.cycle}.`,
+    {
+      code: registered ? "not-assigned" : "not-registered",
+      exit: "notAssigned",
+      hint: registered
+        ? "A miner that missed its last cycles is taken back after it has registered anew; `connito assign` lists who counts."
+        : "Register the hotkey on the subnet (`btcli subnets register`); it takes part from the next cycle on.",
+    },
+  );
+}

@@ -1,0 +1,61 @@
+/**
+ * Level 2, ESFT: within a group, the experts that the task's domains use. The owner measures every expert once, on the base model over
+ * domain tokens; the task names the measurement by hash, so that everyone selects the same experts from the same numbers. Anyone who
+ * has the model can measure again and compare.
+ */
+
+import { expertScores } from "../../engine/router-statistics.ts";
+import type { Checkpoint } from "../../model/checkpoint.ts";
+import type { IndexedCheckpoint } from "../../model/index-checkpoint.ts";
+import { readPieceFrom } from "../../model/pieces.ts";
+import { loadWeights } from "../../model/weights.ts";
+import { readSequences } from "../../data/text.ts";
+import type { ExpertScores, SelectedExperts } from "../../protocol/experts/esft.ts";
+import { parseExpertScores, selectForGroup } from "../../protocol/experts/esft.ts";
+import type { ExpertManager } from "../../protocol/experts/expert-manager.ts";
+import type { Context } from "../context.ts";
+import { peerSources, provideObject } from "../fetch.ts";
+import type { Membership } from "../membership.ts";
+
+/** Tokens that the measurement is drawn from when the owner does not say. The paper samples 131,072. */
+export const defaultSampleTokens = 131_072;
+
+/**
+ * Runs the router over the texts and returns both of the paper's scores for every expert.
+ * Texts take equal shares of the sample, from their beginnings, in whole sequences.
+ */
+export async function measureExperts(input: {
+  readonly checkpoint: Checkpoint;
+  readonly indexed: IndexedCheckpoint;
+  readonly files: readonly string[];
+  readonly sequenceLength: number;
+  readonly sampleTokens?: number | undefined;
+  readonly threads: number;
+}): Promise<ExpertScores> {
+  const { checkpoint, indexed, files, sequenceLength, sampleTokens = defaultSampleTokens } = input;
+  const share = Math.max(1, Math.floor(sampleTokens / sequenceLength / files.length));
+  const texts = await Promise.all(files.map((file) => readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences: share })));
+  return expertScores({
+    architecture: checkpoint.architecture,
+    weights: await loadWeights({
+      pieces: indexed.manifest.pieces,
+      readPiece: readPieceFrom((hash) => indexed.locations.get(hash)),
+      architecture: checkpoint.architecture,
+    }),
+    sequences: texts.flatMap((text) => text.sequences),
+    sequenceLength,
+    threads: input.threads,
+  });
+}
+
+/** The task's measurement, fetched if need be. */
+export async function taskScores(context: Context, membership: Membership): Promise<ExpertScores> {
+  const hash = membership.task.experts.selection.scores;
+  await provideObject(context, peerSources(context, membership.participants), { hash, what: "the task's expert scores" });
+  return parseExpertScores(JSON.parse(Buffer.from(await context.workspace.objects.read(hash)).toString("utf8")));
+}
+
+/** The experts that miners of the group train, by layer. */
+export async function selectExperts(context: Context, membership: Membership, manager: ExpertManager, group: number): Promise<SelectedExperts> {
+  return selectForGroup(await taskScores(context, membership), manager, group, membership.task.experts.selection);
+}

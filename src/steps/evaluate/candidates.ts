@@ -1,0 +1,83 @@
+/** A miner's submission as a validator sees it: fetched under its root, decoded under what the task allows, added to the base. */
+
+import { stat } from "node:fs/promises";
+import { fetchArtifact } from "../../exchange/fetch-object.ts";
+import { piecesOf } from "../../model/weights.ts";
+import { decodeSubmission, SubmissionError } from "../../model/submission.ts";
+import type { RevealRecord } from "../../protocol/records.ts";
+import type { Status } from "../../protocol/verdict.ts";
+import { ConnitoError } from "../../errors.ts";
+import { moveDurably } from "../../workspace/files.ts";
+import type { Context } from "../context.ts";
+import type { CycleView } from "../cycle-view.ts";
+import { selectExperts } from "../distribute/select-experts.ts";
+import type { Slice } from "../distribute/slice.ts";
+import { sourceAt } from "../fetch.ts";
+import type { Membership } from "../membership.ts";
+import { submissionPath } from "../train/submissions.ts";
+
+export type Deltas = Map<string, Float32Array>;
+
+/** What became of a submission: its decoded deltas by tensor name, or the status that refuses it. */
+export type Candidate = { readonly deltas: Deltas } | { readonly status: Status; readonly reason: string };
+
+/** Fetches (unless it is here) and decodes one revealed submission. Never throws for what the miner did, only for this machine's own trouble. */
+export async function openCandidate(
+  context: Context,
+  membership: Membership,
+  { slice, view }: { slice: Slice; view: CycleView },
+  hotkey: string,
+  reveal: RevealRecord,
+): Promise<Candidate> {
+  const { task, taskHash } = membership;
+  const file = submissionPath(context.workspace, reveal.artifactRoot);
+  if (!(await isHere(file))) {
+    const into = context.workspace.layout.partialObject(reveal.artifactRoot);
+    try {
+      await fetchArtifact({
+        sources: [sourceAt(context, reveal.locator, hotkey)],
+        root: reveal.artifactRoot,
+        path: `/submissions/${reveal.artifactRoot}`,
+        into,
+        maximumBytes: task.submission.maximumBytes,
+        signal: context.signal,
+      });
+      await moveDurably(into, file);
+    } catch (error) {
+      if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
+      const status = fetchStatus[error.code];
+      if (status === undefined) throw error;
+      return { status, reason: error.message };
+    }
+  }
+  const selected = await selectExperts(context, membership, slice.manager, reveal.group);
+  const expected = piecesOf(slice.manifest, "expert", selected);
+  try {
+    const deltas = await decodeSubmission(file, {
+      metadata: { task: taskHash, cycle: view.cycle, group: reveal.group, base: view.base },
+      codec: task.submission.codec,
+      tensors: expected,
+      maximumBytes: task.submission.maximumBytes,
+    });
+    return { deltas };
+  } catch (error) {
+    if (error instanceof SubmissionError) return { status: error.status, reason: error.message };
+    throw error;
+  }
+}
+
+/** Which failures to fetch are the miner's, and what they are called. All others are this machine's trouble. */
+const fetchStatus: Readonly<Record<string, Status>> = {
+  "peer-unreachable": "unreachable",
+  "object-not-found": "unreachable",
+  "request-refused": "unreachable",
+  "object-hash-mismatch": "artifact-mismatch",
+  "object-oversize": "malformed",
+};
+
+async function isHere(file: string): Promise<boolean> {
+  return stat(file).then(
+    () => true,
+    () => false,
+  );
+}

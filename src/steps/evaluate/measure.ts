@@ -1,0 +1,61 @@
+/** The owner's watch: the canonical version's loss on a fixed part of every domain's held-out text, the same in every cycle. */
+
+import { ConnitoError } from "../../errors.ts";
+import { domainLosses } from "../../protocol/gate.ts";
+import { readJson, writeJson } from "../../workspace/files.ts";
+import type { Context } from "../context.ts";
+import { viewBlock, viewCycle } from "../cycle-view.ts";
+import type { Membership } from "../membership.ts";
+import { afterFinalized, awaitOpening } from "../windows.ts";
+import { heldOutSequences, openWholeModel } from "./held-out.ts";
+
+export interface Measurement {
+  /** The cycle that trains this version. */
+  readonly cycle: number;
+  readonly root: string;
+  /** Mean loss by domain name, nats per token. */
+  readonly loss: Readonly<Record<string, number>>;
+  readonly sequences: number;
+}
+
+/** Sequences measured in each domain: enough for a stable mean, few enough for a laptop. */
+const measuredSequences = 64;
+
+/** Measures the version that a cycle trains, once. @throws phase-not-open while that version is not final on the chain. */
+export async function measure(context: Context, membership: Membership, input: { cycle: number; wait: boolean }): Promise<Measurement> {
+  const { workspace } = context;
+  const file = workspace.layout.cycle(input.cycle, "measurement.json");
+  const known = await readJson<Measurement>(file);
+  if (known !== undefined) return known;
+  await awaitOpening(context.clock, afterFinalized("Measuring", input.cycle, viewBlock(membership, input.cycle)), { wait: input.wait, signal: context.signal });
+  const view = await viewCycle(context, membership, input.cycle);
+  const previous = input.cycle > 0 ? await readJson<Measurement>(workspace.layout.cycle(input.cycle - 1, "measurement.json")) : undefined;
+  if (previous?.root === view.base) {
+    const unchanged = { ...previous, cycle: input.cycle };
+    await writeJson(file, unchanged);
+    return unchanged;
+  }
+  const opened = await openWholeModel(context, membership, view.base);
+  try {
+    const domains = (await heldOutSequences(context, membership, opened.slice)).map((sequences) => sequences.slice(0, measuredSequences));
+    const sequences = domains.flatMap((held, domain) => held.map((tokens, index) => ({ domain, index, tokens })));
+    const losses = await opened.evaluator.losses(
+      sequences.map((sequence) => sequence.tokens),
+      { signal: context.signal },
+    );
+    const means = domainLosses(losses, sequences, domains.length);
+    const loss = Object.fromEntries(membership.task.data.domains.map(({ name }, domain) => [name, (means[domain] ?? Number.NaN) / 1e6]));
+    if (!Object.values(loss).every(Number.isFinite)) {
+      throw new ConnitoError(`Version ${view.base} has no finite loss on every domain: ${JSON.stringify(loss)}.`, {
+        code: "loss-not-finite",
+        exit: "verification",
+        hint: "Look at the held-out texts: one may be shorter than a sequence.",
+      });
+    }
+    const measurement = { cycle: input.cycle, root: view.base, loss, sequences: sequences.length };
+    await writeJson(file, measurement);
+    return measurement;
+  } finally {
+    await opened.close();
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Getting bytes that the chain, the task or a manifest names by hash: from the workspace if they are there, else from peers, one
+ * after another, verified before they are kept. Nothing that a peer says is believed.
+ */
+
+import { fetchObject } from "../exchange/fetch-object.ts";
+import type { Source } from "../exchange/exchange.ts";
+import { openSource } from "../exchange/exchange.ts";
+import { ConnitoError } from "../errors.ts";
+import type { Hash } from "../protocol/hash.ts";
+import type { Participants } from "./chain-records.ts";
+import type { Context } from "./context.ts";
+
+/** Largest configuration, tokenizer, scores or task document that is accepted. DeepSeek-V3's tokenizer.json is 8 MB. */
+export const maximumDocumentBytes = 64 * 2 ** 20;
+/** Largest text file of one domain. */
+export const maximumDataBytes = 64 * 2 ** 30;
+
+/** Opens a peer. Requests to `http` peers are signed for the receiving hotkey and bound to a recent block. */
+export function sourceAt(context: Context, locator: string, receiver?: string): Source {
+  return openSource(locator, {
+    signer: context.signer,
+    blockNumber: async () => (await context.clock.now()).finalized.number,
+    ...(receiver === undefined ? {} : { receiver }),
+  });
+}
+
+/** Where the model, the task's documents and data are found: the peers named by the operator, then validators by stake, then the owner. */
+export function peerSources(context: Context, participants: Participants): Source[] {
+  const named = context.peers.map((locator) => sourceAt(context, locator));
+  const validators = [...participants.validators]
+    .filter(({ hotkey, record }) => record !== undefined && record.locator !== "" && hotkey !== context.signer.address)
+    .sort((a, b) => (a.stake === b.stake ? 0 : a.stake > b.stake ? -1 : 1))
+    .map(({ hotkey, record }) => sourceAt(context, record?.locator ?? "", hotkey));
+  const owner =
+    participants.owner !== undefined && participants.owner !== context.signer.address && participants.ownerRecord?.locator
+      ? [sourceAt(context, participants.ownerRecord.locator, participants.owner)]
+      : [];
+  return [...named, ...validators, ...owner];
+}
+
+export interface Wanted {
+  readonly hash: Hash;
+  /** Exact length where a manifest tells it; otherwise a limit applies. */
+  readonly bytes?: number;
+  readonly maximumBytes?: number;
+  /** What it is, for messages: "piece model.embed_tokens.weight". */
+  readonly what: string;
+}
+
+/** Makes sure that the object is in the workspace. Returns the bytes that had to be fetched, 0 when it was there. */
+export async function provideObject(context: Context, sources: readonly Source[], wanted: Wanted, path = `/objects/${wanted.hash}`): Promise<number> {
+  const { objects } = context.workspace;
+  if (await objects.has(wanted.hash)) return 0;
+  if (sources.length === 0) throw noSources(wanted.what);
+  const into = await objects.temporaryPath(wanted.hash);
+  const fetched = await fetchObject({
+    sources,
+    hash: wanted.hash,
+    path,
+    into,
+    ...(wanted.bytes === undefined ? {} : { bytes: wanted.bytes }),
+    maximumBytes: wanted.bytes ?? wanted.maximumBytes ?? maximumDocumentBytes,
+    signal: context.signal,
+  });
+  await objects.adopt(into, wanted.hash);
+  return fetched.bytes;
+}
+
+function noSources(what: string): ConnitoError {
+  return new ConnitoError(`Nobody is known who could deliver ${what}.`, {
+    code: "no-peers",
+    exit: "network",
+    retryable: true,
+    hint: "Wait until a validator or the owner has announced itself on the chain, or name one with --peer.",
+  });
+}
+
+/** Runs the job for every item, at most `limit` at a time; the first failure stops the rest and is thrown. */
+export async function inParallel<T>(items: readonly T[], limit: number, job: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  let failed = false;
+  const worker = async () => {
+    while (!failed && next < items.length) {
+      const item = items[next++] as T;
+      try {
+        await job(item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+}

@@ -1,0 +1,91 @@
+/** Where a participant stands: in the chain's cycle, and with its own steps in it. Reads only; nothing is fetched or sent. */
+
+import { phaseAt, windowOf } from "../protocol/clock.ts";
+import { groupOfMiner } from "../protocol/experts/assignment.ts";
+import { readJson } from "../workspace/files.ts";
+import type { Context } from "./context.ts";
+import { viewCycle } from "./cycle-view.ts";
+import { findReport } from "./evaluate/reports.ts";
+import type { Membership } from "./membership.ts";
+import { submissionOf } from "./train/submissions.ts";
+
+export interface StepState {
+  readonly step: string;
+  readonly done: boolean;
+  /** Blocks in which the step counts. */
+  readonly first: number;
+  readonly last: number;
+  /** Not done, and its last block has passed. */
+  readonly missed: boolean;
+}
+
+export interface CycleStatus {
+  readonly block: number;
+  readonly finalized: number;
+  /** Absent before the task's first block. */
+  readonly cycle?: number;
+  readonly phase?: string;
+  /** Blocks left in the phase, the current one included. */
+  readonly blocksLeft?: number;
+  readonly role: "owner" | "validator" | "miner" | "unregistered";
+  readonly group?: number;
+  /** Root of the version that the cycle trains. */
+  readonly base?: string;
+  readonly steps: readonly StepState[];
+  /** Steps that can still be done in this cycle, in order. */
+  readonly missing: readonly string[];
+}
+
+/** @throws what reading the chain throws. */
+export async function cycleStatus(context: Context, membership: Membership): Promise<CycleStatus> {
+  const { task } = membership;
+  const heads = await context.clock.now();
+  const hotkey = context.signer.address;
+  const facts = { block: heads.best, finalized: heads.finalized.number };
+  const position = phaseAt(task, heads.best);
+  if (position === undefined) return { ...facts, role: roleOf(membership, hotkey), steps: [], missing: [] };
+  const { cycle, phase, blocksLeft } = position;
+  const view = await viewCycle(context, membership, cycle).catch(() => undefined);
+  const role = roleOf(view ?? membership, hotkey);
+  const group = view && groupOfMiner(view.assignment, hotkey);
+  const steps = await stepStates(context, membership, cycle, role, heads.best);
+  return {
+    ...facts,
+    cycle,
+    phase,
+    blocksLeft,
+    role,
+    ...(group === undefined ? {} : { group }),
+    ...(view && { base: view.base }),
+    steps,
+    missing: steps.filter((step) => !step.done && !step.missed).map(({ step }) => step),
+  };
+}
+
+function roleOf({ participants }: Pick<Membership, "participants">, hotkey: string): CycleStatus["role"] {
+  if (participants.owner === hotkey) return "owner";
+  if (participants.validators.some((validator) => validator.hotkey === hotkey)) return "validator";
+  return participants.uids.has(hotkey) ? "miner" : "unregistered";
+}
+
+async function stepStates({ workspace, signer }: Context, { task }: Membership, cycle: number, role: CycleStatus["role"], block: number): Promise<StepState[]> {
+  const { journal } = workspace;
+  const state = (step: string, phase: Parameters<typeof windowOf>[2], done: boolean): StepState => {
+    const { first, last } = windowOf(task, cycle, phase);
+    return { step, first, last, done, missed: !done && block > last };
+  };
+  if (role === "miner") {
+    return [
+      state("train", "train", (await submissionOf(workspace, cycle)) !== undefined),
+      state("commit", "commit", journal.find(`commit/${cycle}`).effect !== undefined),
+      state("reveal", "reveal", journal.find(`reveal/${cycle}`).effect !== undefined),
+    ];
+  }
+  if (role === "validator") {
+    return [
+      state("score", "score", (await findReport(workspace, cycle, signer.address)) !== undefined),
+      state("merge", "merge", (await readJson(workspace.layout.cycle(cycle, "merge.json"))) !== undefined),
+    ];
+  }
+  return [];
+}

@@ -1,0 +1,33 @@
+/** A miner's experts in a cycle: its slice here, its group's selected pieces, and the model's weights with stand-ins for the rest. */
+
+import type { Piece } from "../../model/pieces.ts";
+import { piecesOf } from "../../model/weights.ts";
+import type { Context } from "../context.ts";
+import { assignedGroup, type CycleView } from "../cycle-view.ts";
+import { selectExperts } from "../distribute/select-experts.ts";
+import { resolveSlice, type Slice, slice } from "../distribute/slice.ts";
+import type { Membership } from "../membership.ts";
+import { sliceWeights } from "../model-weights.ts";
+
+export interface GroupExperts {
+  readonly group: number;
+  readonly slice: Slice;
+  /** The expert tensors that are trained and submitted, in canonical order. */
+  readonly selected: readonly Piece[];
+  /** All tensors of the model by name, fp32. */
+  readonly weights: Map<string, Float32Array>;
+}
+
+/** Fetches what is missing of the assigned slice and opens it. @throws not-assigned, not-registered, and the exchange's errors */
+export async function openGroupExperts(context: Context, membership: Membership, view: CycleView): Promise<GroupExperts> {
+  const group = assignedGroup(view, context.signer.address);
+  await slice(context, membership, { root: view.base, group });
+  const resolved = await resolveSlice(context, membership, { root: view.base, group });
+  const selection = await selectExperts(context, membership, resolved.manager, group);
+  return {
+    group,
+    slice: resolved,
+    selected: piecesOf(resolved.manifest, "expert", selection),
+    weights: await sliceWeights(context, resolved),
+  };
+}

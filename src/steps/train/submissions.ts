@@ -1,0 +1,39 @@
+/** Submissions that this participant made or fetched: one file each under submissions/, with the cycle it belongs to. */
+
+import { readJson, writeJson } from "../../workspace/files.ts";
+import type { Workspace } from "../../workspace/workspace.ts";
+import type { Hash } from "../../protocol/hash.ts";
+
+export interface StoredSubmission {
+  readonly root: Hash;
+  readonly cycle: number;
+  readonly group: number;
+  /** Root of the version it was trained from. */
+  readonly base: Hash;
+  readonly bytes: number;
+  readonly steps: number;
+  readonly tokens: number;
+  /** Mean training loss of the last steps, nats per token; absent when nothing was trained. */
+  readonly loss?: number;
+}
+
+export function submissionPath(workspace: Workspace, root: Hash): string {
+  return workspace.layout.submission(root);
+}
+
+/** Records which file is this miner's submission of a cycle. The file itself is already in its place, synced. */
+export async function storeSubmission(workspace: Workspace, submission: StoredSubmission): Promise<void> {
+  await writeJson(`${submissionPath(workspace, submission.root)}.json`, submission);
+  await writeJson(workspace.layout.cycle(submission.cycle, "submission.json"), submission);
+}
+
+/** This miner's submission of a cycle. */
+export async function submissionOf(workspace: Workspace, cycle: number): Promise<StoredSubmission | undefined> {
+  return readJson<StoredSubmission>(workspace.layout.cycle(cycle, "submission.json"));
+}
+
+/** A stored submission by its root, with the file that holds it. */
+export async function findSubmission(workspace: Workspace, root: Hash): Promise<(StoredSubmission & { file: string }) | undefined> {
+  const stored = await readJson<StoredSubmission>(`${submissionPath(workspace, root)}.json`);
+  return stored && { ...stored, file: submissionPath(workspace, root) };
+}

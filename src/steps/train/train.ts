@@ -1,0 +1,177 @@
+/**
+ * Fine-tunes the selected experts of the miner's slice until the train window ends, and leaves a submission: the encoded difference to
+ * the version that was trained from. Killed at any moment, it goes on from its last checkpoint.
+ */
+
+import { readSequences } from "../../data/text.ts";
+import { openTrainer, type Trainer } from "../../engine/trainer.ts";
+import { windowOf } from "../../protocol/clock.ts";
+import { hashFields, u32, utf8 } from "../../protocol/hash.ts";
+import { publicKeyOf } from "../../protocol/hotkey.ts";
+import { stream } from "../../protocol/random.ts";
+import type { Task } from "../../protocol/task.ts";
+import type { Context } from "../context.ts";
+import { type CycleView, viewCycle } from "../cycle-view.ts";
+import { maximumDataBytes, peerSources, provideObject } from "../fetch.ts";
+import type { Membership } from "../membership.ts";
+import { sliceTokenizer } from "../model-weights.ts";
+import { awaitOpening, sendingWindow } from "../windows.ts";
+import { type GroupExperts, openGroupExperts } from "./group-experts.ts";
+import { type StoredSubmission, submissionOf } from "./submissions.ts";
+import { submitDeltas } from "./submit.ts";
+import { openTrainingState, type TrainingState } from "./training-state.ts";
+
+export interface TrainInput {
+  readonly cycle: number;
+  /** Stop after so many steps, even if the window is longer. */
+  readonly maximumSteps?: number;
+  readonly wait: boolean;
+}
+
+export interface TrainResult extends StoredSubmission {
+  readonly alreadyDone: boolean;
+  /** Wall-clock seconds spent in training steps, and from the window's opening to its end: their ratio is the utilisation. */
+  readonly trainingSeconds: number;
+  readonly windowSeconds: number;
+}
+
+/** Seconds between checkpoints. A crash loses at most this much work; writing costs a few milliseconds a megabyte. */
+const checkpointSeconds = 5;
+/** How many of the last steps the reported loss averages. */
+const reportedSteps = 10;
+
+/**
+ * @throws deadline-missed when the window is over, wrong-base when the workspace holds work on another version, loss-not-finite.
+ */
+export async function train(context: Context, membership: Membership, input: TrainInput): Promise<TrainResult> {
+  const { workspace, clock } = context;
+  const { task } = membership;
+  const done = await submissionOf(workspace, input.cycle);
+  if (done !== undefined) return { ...done, alreadyDone: true, trainingSeconds: 0, windowSeconds: 0 };
+
+  const window = windowOf(task, input.cycle, "train");
+  await awaitOpening(clock, sendingWindow(task, "Training", input.cycle, "train"), { wait: input.wait, signal: context.signal });
+  const opened = performance.now();
+  const view = await viewCycle(context, membership, input.cycle);
+  const run = await openRun(context, membership, view);
+  const { trainer, experts } = run;
+  try {
+    const state = await openTrainingState(workspace, input.cycle, view.base, trainer);
+    const { loss, trainingSeconds } = await trainUntil(context, run, state, task.inner, { lastBlock: window.last, maximumSteps: input.maximumSteps });
+    const windowSeconds = (performance.now() - opened) / 1000;
+    const trained = await trainer.weights();
+    const submission = await submitDeltas(context, membership, {
+      cycle: input.cycle,
+      group: experts.group,
+      base: view.base,
+      steps: state.steps,
+      tokens: state.tokens,
+      ...(loss === undefined ? {} : { loss }),
+      deltas: experts.selected.map((piece) => ({ piece, delta: difference(trained.get(piece.name), experts.weights.get(piece.name)) })),
+    });
+    await state.remove();
+    return { ...submission, alreadyDone: false, trainingSeconds, windowSeconds };
+  } finally {
+    await trainer.dispose();
+  }
+}
+
+/** Steps until the window's last block is out, or enough steps are done. */
+async function trainUntil(
+  context: Context,
+  run: Run,
+  state: TrainingState,
+  inner: Task["inner"],
+  { lastBlock, maximumSteps }: { lastBlock: number; maximumSteps: number | undefined },
+): Promise<{ loss?: number; trainingSeconds: number }> {
+  let ended = false;
+  const stopWatching = context.clock.watch(({ best }) => {
+    ended ||= best >= lastBlock;
+  });
+  context.progress.start(`Training group ${run.experts.group}`, maximumSteps);
+  const losses: number[] = [];
+  let trainingSeconds = 0;
+  let trainedTokens = 0;
+  let lastCheckpoint = performance.now();
+  try {
+    while (!ended && (maximumSteps === undefined || state.steps < maximumSteps)) {
+      context.signal.throwIfAborted();
+      const started = performance.now();
+      const { loss, tokens } = await run.trainer.step(nextBatch(run, state.steps, inner));
+      trainingSeconds += (performance.now() - started) / 1000;
+      trainedTokens += tokens;
+      state.advance(tokens);
+      losses.push(loss);
+      if (losses.length > reportedSteps) losses.shift();
+      context.progress.update(state.steps, `loss ${loss.toFixed(4)}, ${Math.round(trainedTokens / trainingSeconds)} tokens/s`);
+      if (performance.now() - lastCheckpoint > checkpointSeconds * 1000) {
+        await state.save();
+        lastCheckpoint = performance.now();
+      }
+    }
+  } catch (error) {
+    context.progress.fail();
+    // A stop that was asked for keeps the work; a failed step's weights are not to be trusted.
+    if (context.signal.aborted) await state.save();
+    throw error;
+  } finally {
+    stopWatching();
+  }
+  const loss = losses.length > 0 ? losses.reduce((sum, value) => sum + value, 0) / losses.length : undefined;
+  context.progress.succeed(`Trained ${state.steps} steps${loss === undefined ? "" : `, loss ${loss.toFixed(4)}`}`);
+  return { trainingSeconds, ...(loss === undefined ? {} : { loss }) };
+}
+
+interface Run {
+  readonly experts: GroupExperts;
+  readonly trainer: Trainer;
+  readonly sequences: readonly Int32Array[];
+  readonly order: readonly number[];
+}
+
+async function openRun(context: Context, membership: Membership, view: CycleView): Promise<Run> {
+  const { task, taskHash } = membership;
+  const experts = await openGroupExperts(context, membership, view);
+  const sequences = await trainingSequences(context, membership, experts);
+  // Each miner walks through the data in its own order: what it is worth is decided by Proof-of-Loss, not by this.
+  const orderSeed = hashFields("connito/order/1", utf8(taskHash), u32(view.cycle), publicKeyOf(context.signer.address));
+  const trainer = await openTrainer({
+    architecture: experts.slice.architecture,
+    weights: experts.weights,
+    trainable: experts.selected.map((piece) => piece.name),
+    optimizer: task.inner,
+    sequenceLength: task.data.sequenceLength,
+    batchSequences: task.inner.batchSequences,
+    threads: context.threads,
+  });
+  return { experts, trainer, sequences, order: stream(orderSeed).shuffle(sequences.length) };
+}
+
+async function trainingSequences(context: Context, membership: Membership, { slice }: GroupExperts): Promise<Int32Array[]> {
+  const { task, participants } = membership;
+  const tokenizer = await sliceTokenizer(context, slice);
+  const sequences: Int32Array[] = [];
+  for (const { name, train: hash } of task.data.domains) {
+    await provideObject(context, peerSources(context, participants), { hash, maximumBytes: maximumDataBytes, what: `the training text of ${name}` });
+    const location = await context.workspace.objects.locate(hash);
+    const text = await readSequences({ file: location?.file ?? "", tokenizer, sequenceLength: task.data.sequenceLength, signal: context.signal });
+    sequences.push(...text.sequences);
+  }
+  return sequences;
+}
+
+/** The micro-batches of one step: the next sequences of the order, from its beginning again when it ends. */
+function nextBatch({ sequences, order }: Run, step: number, { batchSequences, accumulation }: Task["inner"]): Int32Array[][] {
+  const first = step * batchSequences * accumulation;
+  return Array.from({ length: accumulation }, (_, micro) =>
+    Array.from({ length: batchSequences }, (_, row) => {
+      const index = order[(first + micro * batchSequences + row) % order.length] as number;
+      return sequences[index] as Int32Array;
+    }),
+  );
+}
+
+function difference(trained: Float32Array | undefined, base: Float32Array | undefined): Float32Array {
+  if (trained === undefined || base === undefined) throw new Error("a trainable tensor has no weights");
+  return trained.map((value, index) => value - (base[index] as number));
+}

@@ -1,0 +1,92 @@
+/**
+ * A training run's checkpoint: weights, optimizer state and place in the data, in one safetensors file that is replaced atomically.
+ * Bound to the cycle and the version it started from: it is never resumed on another.
+ */
+
+import { rm, stat } from "node:fs/promises";
+import type { Trainer } from "../../engine/trainer.ts";
+import { toFloat32 } from "../../model/dtype.ts";
+import { readHeader, streamTensor, writeSafetensors } from "../../model/safetensors.ts";
+import { ConnitoError } from "../../errors.ts";
+import type { Hash } from "../../protocol/hash.ts";
+import type { Workspace } from "../../workspace/workspace.ts";
+
+export interface TrainingState {
+  readonly steps: number;
+  readonly tokens: number;
+  /** Notes a finished step. */
+  advance(tokens: number): void;
+  /** Writes the checkpoint and the loss curve; both survive a power cut once this returns. */
+  save(): Promise<void>;
+  /** Removes the checkpoint once the submission is safe. */
+  remove(): Promise<void>;
+}
+
+/** Resumes the cycle's checkpoint into the trainer if there is one. @throws wrong-base */
+export async function openTrainingState(workspace: Workspace, cycle: number, base: Hash, trainer: Trainer): Promise<TrainingState> {
+  const file = workspace.layout.cycle(cycle, "training.safetensors");
+  let steps = 0;
+  let tokens = 0;
+
+  if (await exists(file)) {
+    const { tensors: entries, metadata } = await readHeader(file);
+    if (metadata.get("base") !== base) {
+      throw new ConnitoError(`The training checkpoint ${file} was made on version ${metadata.get("base")}, but cycle ${cycle} trains ${base}.`, {
+        code: "wrong-base",
+        exit: "verification",
+        hint: "The chain and this state directory disagree. Check --network and --state-dir; remove the file to train anew.",
+      });
+    }
+    steps = Number(metadata.get("steps"));
+    tokens = Number(metadata.get("tokens"));
+    const tensors = new Map<string, Float32Array>();
+    for (const [name, entry] of entries) tensors.set(name, toFloat32("F32", await collect(streamTensor(file, entry), entry.bytes)));
+    await trainer.restore({ step: steps, tensors });
+  }
+
+  return {
+    get steps() {
+      return steps;
+    },
+    get tokens() {
+      return tokens;
+    },
+    advance(count) {
+      steps += 1;
+      tokens += count;
+    },
+    async save() {
+      const { tensors } = await trainer.state();
+      const entries = [...tensors].map(([name, data]) => ({
+        name,
+        dtype: "F32" as const,
+        shape: [data.length],
+        data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      }));
+      await writeSafetensors(file, entries, { base, steps: String(steps), tokens: String(tokens) });
+    },
+    async remove() {
+      await rm(file, { force: true });
+    },
+  };
+}
+
+async function collect(chunks: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for await (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+async function exists(file: string): Promise<boolean> {
+  return stat(file).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return false;
+      throw error;
+    },
+  );
+}
