@@ -1,0 +1,37 @@
+/** What a localnet is started with, and what it is then. Free of heavy imports, for whoever only needs the types. */
+
+import type { Genesis } from "./genesis.ts";
+
+/** Blocks by which finality follows the head, as GRANDPA does on Subtensor. */
+export const defaultFinalityLag = 2;
+
+export interface LocalnetOptions {
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** 127.0.0.1 when left out: anybody who reaches the port may use //Alice's sudo. */
+  readonly host?: string;
+  /** Milliseconds between blocks, 100 to 12,000. */
+  readonly blockTime: number;
+  /** 1 or more: polkadot.js loses the in-block status of what is included and finalised at once. */
+  readonly finalityLag?: number;
+  /** Where the blocks are kept over a restart; without it they are kept in memory only. */
+  readonly stateDirectory?: string;
+  readonly genesis?: Genesis;
+}
+
+export interface BlockReference {
+  readonly number: number;
+  readonly hash: string;
+}
+
+export interface Localnet {
+  /** ws:// address; the same port answers JSON-RPC over HTTP POST. */
+  readonly endpoint: string;
+  readonly port: number;
+  readonly genesisHash: string;
+  best(): BlockReference;
+  finalized(): BlockReference;
+  /** Resolves when the localnet has ended: with undefined after stop(), with the error when it could not go on (a full disk). */
+  readonly ended: Promise<unknown>;
+  stop(): Promise<void>;
+}

@@ -1,0 +1,52 @@
+/** chain_*: blocks, headers and the heads as they move. */
+
+import { type Block, headerJson } from "../blocks.ts";
+import type { Localchain } from "../chain.ts";
+import type { Methods } from "./connection.ts";
+import { hexParameter, refuse } from "./parameters.ts";
+
+function numberOf(value: unknown): number {
+  const number = typeof value === "string" && /^0x[0-9a-fA-F]{1,8}$/.test(value) ? Number(value) : value;
+  return typeof number === "number" && Number.isSafeInteger(number) && number >= 0 ? number : refuse("a block number is a whole number");
+}
+
+export function chainMethods(chain: Localchain): Methods {
+  const hashAt = (value: unknown): string | null => {
+    if (value === undefined || value === null) {
+      return chain.best().hash;
+    }
+    return chain.blockAt(numberOf(value))?.hash ?? null;
+  };
+  const blockOf = (value: unknown): Block | undefined =>
+    value === undefined || value === null ? chain.best() : chain.blockOf(hexParameter(value, "block hash", 32));
+
+  const heads =
+    (notification: string, which: "best" | "finalized"): Methods[string] =>
+    (_, connection) =>
+      connection.subscribe(notification, (send) => {
+        send(headerJson(chain[which]().header));
+        return chain.listen({ [which]: (block: Block) => send(headerJson(block.header)) });
+      });
+  const unsubscribe: Methods[string] = ([id], connection) => connection.unsubscribe(String(id));
+
+  return {
+    chain_getBlockHash: ([value]) => (Array.isArray(value) ? value.slice(0, 1000).map(hashAt) : hashAt(value)),
+    chain_getHeader: ([hash]) => {
+      const block = blockOf(hash);
+      return block === undefined ? null : headerJson(block.header);
+    },
+    chain_getBlock: ([hash]) => {
+      const block = blockOf(hash);
+      return block === undefined
+        ? null
+        : { block: { header: headerJson(block.header), extrinsics: block.extrinsics }, justifications: null };
+    },
+    chain_getFinalizedHead: () => chain.finalized().hash,
+    chain_subscribeNewHeads: heads("chain_newHead", "best"),
+    chain_subscribeAllHeads: heads("chain_allHead", "best"),
+    chain_subscribeFinalizedHeads: heads("chain_finalizedHead", "finalized"),
+    chain_unsubscribeNewHeads: unsubscribe,
+    chain_unsubscribeAllHeads: unsubscribe,
+    chain_unsubscribeFinalizedHeads: unsubscribe,
+  };
+}

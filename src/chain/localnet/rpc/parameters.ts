@@ -1,0 +1,41 @@
+/** Checks of what a client sent: every parameter is untrusted. */
+
+import type { Block } from "../blocks.ts";
+import type { Localchain } from "../chain.ts";
+import type { Hex } from "../metadata/scale.ts";
+import { RpcError } from "../pool.ts";
+
+const invalidParameters = -32602;
+/** What Substrate answers for a block that it does not have, or has no state of. */
+const unknownBlock = 4003;
+
+export function refuse(message: string): never {
+  throw new RpcError(invalidParameters, "Invalid params", message);
+}
+
+export function hexParameter(value: unknown, name: string, longest: number): Hex {
+  if (typeof value !== "string" || !/^0x([0-9a-fA-F]{2})*$/.test(value) || value.length > 2 + 2 * longest) {
+    refuse(`${name} is not 0x-hex of at most ${longest} bytes`);
+  }
+  return value.toLowerCase() as Hex;
+}
+
+export function keysParameter(value: unknown): Hex[] {
+  if (!Array.isArray(value) || value.length > 10_000) {
+    refuse("keys is not a list of at most 10,000");
+  }
+  return value.map((key) => hexParameter(key, "key", 1024));
+}
+
+/** The block that a hash names; the best one when it is left out. @throws RpcError 4003 */
+export function blockParameter(chain: Localchain, value: unknown): Block {
+  if (value === undefined || value === null) {
+    return chain.best();
+  }
+  const hash = hexParameter(value, "block hash", 32);
+  const block = chain.blockOf(hash);
+  if (block === undefined) {
+    throw new RpcError(unknownBlock, `Client error: UnknownBlock: State already discarded for ${hash}`);
+  }
+  return block;
+}

@@ -1,0 +1,114 @@
+/** Extrinsics: decoded, and their signatures checked over what Subtensor's signed extensions say is signed. */
+
+import type { TypeRegistry } from "@polkadot/types";
+import { type GenericExtrinsic } from "@polkadot/types";
+import { hexToU8a, u8aConcat, u8aToHex } from "@polkadot/util";
+import { blake2AsU8a, ed25519Verify, sr25519Verify } from "@polkadot/util-crypto";
+import type { Hex, NestedCall } from "../metadata/scale.ts";
+import { nestedCall } from "./codec.ts";
+import { blake2Hex } from "./hashing.ts";
+import { version } from "./version.ts";
+
+export interface Signed {
+  readonly account: Hex;
+  readonly nonce: number;
+  readonly tip: bigint;
+  /** Undefined for an immortal one; else the era's period and phase, in blocks. */
+  readonly era: { readonly period: number; readonly phase: number } | undefined;
+  /** @param birthHash hash of the block that the era begins with, or the genesis for an immortal one */
+  isSignatureValid(genesisHash: Hex, birthHash: Hex): boolean;
+}
+
+export interface Extrinsic {
+  readonly bytes: Hex;
+  /** blake2b-256 of the bytes with their length prefix: what clients know it by. */
+  readonly hash: Hex;
+  /** Encoded length in bytes. */
+  readonly length: number;
+  readonly call: NestedCall;
+  readonly signed: Signed | undefined;
+}
+
+/** The largest that is looked at; Subtensor's blocks take no more than 5 MiB of these. */
+export const maximumExtrinsicBytes = 3_932_160;
+
+/** What is signed of a long payload is its hash. */
+const longestUnhashedPayload = 256;
+
+function verify(kind: string, signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean {
+  switch (kind) {
+    case "Sr25519":
+      return sr25519Verify(message, signature, publicKey);
+    case "Ed25519":
+      return ed25519Verify(message, signature, publicKey);
+    default:
+      return false;
+  }
+}
+
+function signedPart(registry: TypeRegistry, extrinsic: GenericExtrinsic): Signed {
+  const account = u8aToHex(
+    hexToU8a(
+      extrinsic.signer.toRawType() === "[u8;32]"
+        ? extrinsic.signer.toHex()
+        : (extrinsic.signer as unknown as { value: { toHex(): string } }).value.toHex(),
+    ),
+  );
+  const era = extrinsic.era;
+  const mode = (extrinsic as unknown as { mode?: { toU8a(): Uint8Array } }).mode?.toU8a() ?? new Uint8Array([0]);
+  const multiSignature = (extrinsic.inner as unknown as { signature: { multiSignature: { type: string; value: { toU8a(): Uint8Array } } } })
+    .signature.multiSignature;
+  const period = era.isMortalEra ? Number(era.asMortalEra.period.toBigInt()) : 0;
+  return {
+    account,
+    nonce: extrinsic.nonce.toNumber(),
+    tip: extrinsic.tip.toBigInt(),
+    era: era.isMortalEra ? { period, phase: Number(era.asMortalEra.phase.toBigInt()) } : undefined,
+    isSignatureValid(genesisHash, birthHash) {
+      if (mode[0] !== 0) {
+        return false;
+      }
+      const payload = u8aConcat(
+        extrinsic.method.toU8a(),
+        era.toU8a(),
+        extrinsic.nonce.toU8a(),
+        extrinsic.tip.toU8a(),
+        mode,
+        registry.createType("u32", version.specVersion).toU8a(),
+        registry.createType("u32", version.transactionVersion).toU8a(),
+        hexToU8a(genesisHash),
+        hexToU8a(birthHash),
+        new Uint8Array([0]),
+      );
+      const message = payload.length > longestUnhashedPayload ? blake2AsU8a(payload, 256) : payload;
+      return verify(multiSignature.type, multiSignature.value.toU8a(), message, hexToU8a(account));
+    },
+  };
+}
+
+/** @throws Error when the bytes are not an extrinsic of this runtime */
+export function decodeExtrinsic(registry: TypeRegistry, bytes: Hex): Extrinsic {
+  const decoded = registry.createType("Extrinsic", bytes) as unknown as GenericExtrinsic;
+  if (decoded.toHex() !== bytes) {
+    throw new Error("bytes are left over, or the encoding is not canonical");
+  }
+  return {
+    bytes,
+    hash: blake2Hex(bytes),
+    length: (bytes.length - 2) / 2,
+    call: nestedCall(decoded.method as never),
+    signed: decoded.isSigned ? signedPart(registry, decoded) : undefined,
+  };
+}
+
+/** An unsigned extrinsic around an encoded call. */
+export function encodeUnsigned(registry: TypeRegistry, callBytes: Uint8Array): Hex {
+  const body = u8aConcat(new Uint8Array([4]), callBytes);
+  return u8aToHex(u8aConcat(registry.createType("Compact<u32>", body.length).toU8a(), body));
+}
+
+/** First and one-past-last block in which an extrinsic of the era is valid, seen from the current block. */
+export function eraWindow(era: { readonly period: number; readonly phase: number }, current: number): { birth: number; death: number } {
+  const birth = Math.floor((Math.max(current, era.phase) - era.phase) / era.period) * era.period + era.phase;
+  return { birth, death: birth + era.period };
+}

@@ -1,0 +1,237 @@
+/** The runtime as a whole: its pallets, how a call finds its pallet, how an extrinsic is judged and applied, how a block is made. */
+
+import { u8aConcat, u8aToHex } from "@polkadot/util";
+import { type BuiltMetadata, buildMetadata } from "../metadata/build.ts";
+import type { CallDefinition, Origin, PalletDefinition, RuntimeApis } from "../metadata/pallet.ts";
+import { bytes as bytesType, compact, type Hex, type NestedCall, u32 } from "../metadata/scale.ts";
+import { phase as phaseType } from "../metadata/types.ts";
+import { adminUtils } from "./admin-utils.ts";
+import { createRuntimeApis } from "./apis.ts";
+import { balances, burn, feeOf, paymentEvents, transactionPayment } from "./balances.ts";
+import { commitments, traps } from "./commitments.ts";
+import { encodeDispatchError } from "./dispatch-error.ts";
+import { decodeExtrinsic, encodeUnsigned, eraWindow, type Extrinsic } from "./extrinsic.ts";
+import { createLedger, DispatchError, type Ledger, type StateReader, storageKey, type WritableLedger } from "./ledger.ts";
+import { sudo } from "./sudo.ts";
+import { onInitialize } from "./subtensor/epoch.ts";
+import { subtensor } from "./subtensor/index.ts";
+import { blockHashCount, system, systemEvents, systemStorage, updateAccount, zeroHash } from "./system.ts";
+import { aura, auraStorage, timestamp, timestampSet } from "./timestamp.ts";
+
+/** Why an extrinsic does not come into the pool or a block: the words that follow "Invalid Transaction". */
+export class InvalidTransaction extends Error {
+  override readonly name = "InvalidTransaction";
+}
+
+/** The call's bytes make the runtime trap. */
+export class RuntimeTrap extends Error {
+  override readonly name = "RuntimeTrap";
+}
+
+export interface Validity {
+  readonly account: Hex;
+  readonly nonce: number;
+  /** The account's next nonce in the state asked. */
+  readonly nextNonce: number;
+  readonly priority: bigint;
+  /** First block in which it is no longer valid. */
+  readonly death: number;
+}
+
+export interface Runtime {
+  readonly metadata: BuiltMetadata;
+  readonly apis: RuntimeApis;
+  readonly blockTime: number;
+  callDefinition(call: NestedCall): { pallet: PalletDefinition; name: string; definition: CallDefinition } | undefined;
+  /** @throws InvalidTransaction, RuntimeTrap */
+  validate(ledger: Ledger, extrinsic: Extrinsic): Validity;
+  /** Begins a block: header facts and what pallets do first. */
+  initialize(state: StateReader, block: number, parentHash: Hex): WritableLedger;
+  inherents(ledger: Ledger, timestamp: number): Hex[];
+  /** Applies what has been validated against this very ledger. */
+  apply(ledger: WritableLedger, extrinsic: Extrinsic, index: number): void;
+  /** Writes the events and count; the ledger's changes are then the block's. */
+  finalize(ledger: WritableLedger, extrinsics: number): void;
+}
+
+function argumentsOf(definition: CallDefinition, args: readonly unknown[]): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.keys(definition.fields).map((name, index) => [name, args[index]]));
+}
+
+export function createRuntime(blockTime: number): Runtime {
+  const pallets: PalletDefinition[] = [
+    system,
+    timestamp(blockTime),
+    aura(blockTime),
+    balances,
+    transactionPayment,
+    subtensor,
+    sudo((ledger, origin, nested) => dispatch(ledger, origin, nested)),
+    commitments,
+    adminUtils,
+  ];
+  const apis = createRuntimeApis({
+    metadata: (version) => (version === 14 ? metadata.v14 : version === 15 ? metadata.v15 : undefined),
+    fee: (bytes) => feeOfExtrinsic(decodeExtrinsic(registry, u8aToHex(codec.encode(bytesType, bytes)))),
+  });
+  const metadata: BuiltMetadata = buildMetadata({ pallets, apis });
+  const { codec, registry } = metadata;
+  const byIndex = new Map(pallets.map((pallet) => [pallet.index, pallet]));
+
+  function callDefinition(call: NestedCall) {
+    const pallet = byIndex.get(call.pallet);
+    const found = Object.entries(pallet?.calls ?? {}).find(([, definition]) => definition.index === call.call);
+    return pallet === undefined || found === undefined ? undefined : { pallet, name: found[0], definition: found[1] };
+  }
+
+  function dispatch(ledger: Ledger, origin: Origin, call: NestedCall): void {
+    const found = callDefinition(call);
+    if (found === undefined) {
+      throw new DispatchError({ type: "CannotLookup" });
+    }
+    found.definition.dispatch(ledger, origin, argumentsOf(found.definition, call.args) as never);
+  }
+
+  function eventBytes(ledger: WritableLedger, phases: readonly Uint8Array[]): Hex {
+    const records = ledger.events.map(({ definition, content }, index) => {
+      const { fieldNames, types } = definition;
+      const values =
+        fieldNames === undefined ? (content as unknown[]) : fieldNames.map((name) => (content as Record<string, unknown>)[name]);
+      const pallet = pallets.find(({ name }) => name === definition.pallet) as PalletDefinition;
+      return u8aConcat(
+        phases[index] as Uint8Array,
+        new Uint8Array([pallet.index, definition.index]),
+        ...types.map((type, field) => codec.encode(type, values[field])),
+        new Uint8Array([0]),
+      );
+    });
+    return u8aToHex(u8aConcat(codec.encode(compact(u32), records.length), ...records));
+  }
+
+  /** Phases of the events deposited so far, in step with a ledger's events. */
+  const phases = new WeakMap<WritableLedger, Uint8Array[]>();
+  function markPhase(ledger: WritableLedger, phase: { type: string; value?: number }): void {
+    const list = phases.get(ledger) ?? [];
+    const bytes = codec.encode(phaseType, phase);
+    while (list.length < ledger.events.length) {
+      list.push(bytes);
+    }
+    phases.set(ledger, list);
+  }
+
+  function feeOfExtrinsic(extrinsic: Extrinsic): { operational: boolean; fee: bigint; tip: bigint } {
+    const definition = callDefinition(extrinsic.call)?.definition;
+    const fee = feeOf(definition?.paysFee ?? false, extrinsic.length);
+    return { operational: definition?.operational ?? false, fee, tip: extrinsic.signed?.tip ?? 0n };
+  }
+
+  return {
+    metadata,
+    apis,
+    blockTime,
+    callDefinition,
+
+    validate(ledger, extrinsic) {
+      const { signed, call } = extrinsic;
+      const found = callDefinition(call);
+      if (signed === undefined || found === undefined) {
+        throw new InvalidTransaction("Transaction call is not expected");
+      }
+      if (found.definition === commitments.calls?.set_commitment && traps((call.args[1] as { fields: [] }).fields)) {
+        throw new RuntimeTrap("the commitment's fields are out of bounds");
+      }
+      const genesisHash = ledger.get(systemStorage.BlockHash, 0);
+      const window = signed.era === undefined ? undefined : eraWindow(signed.era, ledger.block);
+      const birthHash = window === undefined ? genesisHash : ledger.get(systemStorage.BlockHash, window.birth);
+      if (birthHash === zeroHash) {
+        throw new InvalidTransaction("Transaction has an ancient birth block");
+      }
+      if (!signed.isSignatureValid(genesisHash, birthHash)) {
+        throw new InvalidTransaction("Transaction has a bad signature");
+      }
+      const account = ledger.get(systemStorage.Account, signed.account);
+      if (signed.nonce < account.nonce) {
+        throw new InvalidTransaction("Transaction is outdated");
+      }
+      if (account.data.free < feeOf(found.definition.paysFee, extrinsic.length) + signed.tip) {
+        throw new InvalidTransaction("Inability to pay some fees (e.g. account balance too low)");
+      }
+      const origin: Origin = { kind: "signed", account: signed.account };
+      const refusal = found.definition.validate?.(ledger, origin, argumentsOf(found.definition, call.args) as never);
+      if (refusal !== undefined) {
+        throw new InvalidTransaction(`Custom error: ${refusal}`);
+      }
+      return {
+        account: signed.account,
+        nonce: signed.nonce,
+        nextNonce: account.nonce,
+        priority: (found.definition.operational ? 1n << 60n : 0n) + signed.tip + 1n,
+        death: window?.death ?? Number.MAX_SAFE_INTEGER,
+      };
+    },
+
+    initialize(state, block, parentHash) {
+      const ledger = createLedger(codec, block, state);
+      ledger.set(systemStorage.Number, [], block);
+      ledger.set(systemStorage.ParentHash, [], parentHash);
+      ledger.set(systemStorage.BlockHash, [block - 1], parentHash);
+      if (block > blockHashCount) {
+        ledger.remove(systemStorage.BlockHash, block - blockHashCount - 1);
+      }
+      onInitialize(ledger);
+      markPhase(ledger, { type: "Initialization" });
+      return ledger;
+    },
+
+    inherents(ledger, now) {
+      ledger.set(auraStorage.CurrentSlot, [], BigInt(Math.floor(now / blockTime)));
+      return [
+        encodeUnsigned(
+          registry,
+          u8aConcat(new Uint8Array([timestampSet.pallet, timestampSet.call]), registry.createType("Compact<u64>", now).toU8a()),
+        ),
+      ];
+    },
+
+    apply(ledger, extrinsic, index) {
+      const { signed, call } = extrinsic;
+      const found = callDefinition(call);
+      const paysFee = signed !== undefined && (found?.definition.paysFee ?? false);
+      const fee = feeOf(paysFee, extrinsic.length) + (signed?.tip ?? 0n);
+      if (signed !== undefined) {
+        updateAccount(ledger, signed.account, (before) => ({ ...before, nonce: before.nonce + 1 }));
+        burn(ledger, signed.account, fee);
+      }
+      const origin: Origin = signed === undefined ? { kind: "none" } : { kind: "signed", account: signed.account };
+      const dispatchInfo = {
+        weight: { refTime: 0n, proofSize: 0n },
+        class: { type: signed === undefined ? "Mandatory" : found?.definition.operational ? "Operational" : "Normal" },
+        paysFee: { type: paysFee ? "Yes" : "No" },
+      };
+      let failure: DispatchError | undefined;
+      try {
+        ledger.transaction(() => dispatch(ledger, origin, call));
+      } catch (error) {
+        if (!(error instanceof DispatchError)) {
+          throw error;
+        }
+        failure = error;
+      }
+      if (fee > 0n && signed !== undefined) {
+        ledger.deposit(paymentEvents.TransactionFeePaid, { who: signed.account, actualFee: fee, tip: signed.tip });
+      }
+      if (failure === undefined) {
+        ledger.deposit(systemEvents.ExtrinsicSuccess, { dispatchInfo });
+      } else {
+        ledger.deposit(systemEvents.ExtrinsicFailed, { dispatchError: encodeDispatchError(failure), dispatchInfo });
+      }
+      markPhase(ledger, { type: "ApplyExtrinsic", value: index });
+    },
+
+    finalize(ledger) {
+      markPhase(ledger, { type: "Finalization" });
+      ledger.set(systemStorage.EventCount, [], ledger.events.length);
+      ledger.setRaw(storageKey(codec, systemStorage.Events, []), eventBytes(ledger, phases.get(ledger) ?? []));
+    },
+  };
+}

@@ -1,0 +1,91 @@
+/** System: accounts with their nonces, block facts, events, and what becomes of each extrinsic. */
+
+import { call, event, events, map, optionalSingle, type Origin, type PalletDefinition, single, storage } from "../metadata/pallet.ts";
+import { bytes, compact, type Hex, struct, text, u16, u32, u64, vec } from "../metadata/scale.ts";
+import {
+  accountId,
+  accountInfo,
+  digest,
+  dispatchError,
+  dispatchEventInfo,
+  eventRecord,
+  hash,
+  phase,
+  runtimeVersion,
+} from "../metadata/types.ts";
+import { blake2Hex } from "./hashing.ts";
+import { DispatchError, type Ledger } from "./ledger.ts";
+import { version } from "./version.ts";
+
+export const zeroHash: Hex = `0x${"00".repeat(32)}`;
+export const zeroAccount: Hex = zeroHash;
+
+const noAccount = { nonce: 0, consumers: 0, providers: 0, sufficients: 0, data: { free: 0n, reserved: 0n, frozen: 0n, flags: 1n << 127n } };
+
+export const systemStorage = storage("System", {
+  Account: map([["Blake2_128Concat", accountId]], accountInfo, { ...noAccount, data: { ...noAccount.data, flags: 0n } }),
+  ExtrinsicCount: optionalSingle(u32),
+  BlockHash: map([["Twox64Concat", u32]], hash, zeroHash),
+  Number: single(u32, 0),
+  ParentHash: single(hash, zeroHash),
+  Digest: single(digest, { logs: [] }),
+  Events: single(vec(eventRecord), []),
+  EventCount: single(u32, 0),
+  LastRuntimeUpgrade: optionalSingle(struct("frame_system::LastRuntimeUpgradeInfo", { specVersion: compact(u32), specName: text })),
+  ExecutionPhase: optionalSingle(phase),
+});
+
+export const systemEvents = events("System", {
+  ExtrinsicSuccess: event(0, { dispatchInfo: dispatchEventInfo }),
+  ExtrinsicFailed: event(1, { dispatchError, dispatchInfo: dispatchEventInfo }),
+  NewAccount: event(3, { account: accountId }),
+  Remarked: event(5, { sender: accountId, hash }),
+});
+
+/** The account behind a signed origin. @throws DispatchError BadOrigin */
+export function ensureSigned(origin: Origin): Hex {
+  if (origin.kind !== "signed") {
+    throw new DispatchError({ type: "BadOrigin" });
+  }
+  return origin.account;
+}
+
+export function ensureRoot(origin: Origin): void {
+  if (origin.kind !== "root") {
+    throw new DispatchError({ type: "BadOrigin" });
+  }
+}
+
+/** Changes an account, which exists from then on. */
+export function updateAccount(ledger: Ledger, account: Hex, change: (before: typeof noAccount) => typeof noAccount): void {
+  const existed = ledger.has(systemStorage.Account, account);
+  const before = existed ? ledger.get(systemStorage.Account, account) : noAccount;
+  ledger.set(systemStorage.Account, [account], change(before));
+  if (!existed) {
+    ledger.deposit(systemEvents.NewAccount, { account });
+  }
+}
+
+export const blockHashCount = 2400;
+
+export const system: PalletDefinition = {
+  name: "System",
+  index: 0,
+  storage: systemStorage,
+  events: systemEvents,
+  calls: {
+    remark: call(0, { remark: bytes }, (_, origin) => void ensureSigned(origin), { paysFee: true }),
+    remark_with_event: call(
+      7,
+      { remark: bytes },
+      (ledger, origin, { remark }) => ledger.deposit(systemEvents.Remarked, { sender: ensureSigned(origin), hash: blake2Hex(remark) }),
+      { paysFee: true },
+    ),
+  },
+  constants: {
+    BlockHashCount: { type: u32, value: blockHashCount },
+    Version: { type: runtimeVersion, value: version },
+    SS58Prefix: { type: u16, value: 42 },
+    DbWeight: { type: struct("sp_weights::RuntimeDbWeight", { read: u64, write: u64 }), value: { read: 25_000_000n, write: 100_000_000n } },
+  },
+};

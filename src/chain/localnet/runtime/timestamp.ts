@@ -1,0 +1,35 @@
+/** Timestamp and Aura: the block's time in milliseconds, set by an inherent, and the slot length that clients read. */
+
+import { call, type PalletDefinition, single, storage } from "../metadata/pallet.ts";
+import { bool, compact, u64, vec } from "../metadata/scale.ts";
+import { accountId } from "../metadata/types.ts";
+import { DispatchError } from "./ledger.ts";
+
+export const timestampStorage = storage("Timestamp", { Now: single(u64, 0n), DidUpdate: single(bool, false) });
+
+/** Pallet and call index of Timestamp.set, with which every block begins. */
+export const timestampSet = { pallet: 2, call: 0 } as const;
+
+export const timestamp = (blockTime: number): PalletDefinition => ({
+  name: "Timestamp",
+  index: timestampSet.pallet,
+  storage: timestampStorage,
+  calls: {
+    set: call(timestampSet.call, { now: compact(u64) }, (ledger, origin, { now }) => {
+      if (origin.kind !== "none") {
+        throw new DispatchError({ type: "BadOrigin" });
+      }
+      ledger.set(timestampStorage.Now, [], now);
+    }),
+  },
+  constants: { MinimumPeriod: { type: u64, value: BigInt(Math.ceil(blockTime / 2)) } },
+});
+
+export const auraStorage = storage("Aura", { Authorities: single(vec(accountId), []), CurrentSlot: single(u64, 0n) });
+
+export const aura = (blockTime: number): PalletDefinition => ({
+  name: "Aura",
+  index: 3,
+  storage: auraStorage,
+  constants: { SlotDuration: { type: u64, value: BigInt(blockTime) } },
+});
