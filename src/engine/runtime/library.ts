@@ -37,7 +37,7 @@ export interface Library {
   readonly allocator: bigint;
   /** Calls on this thread: only for what takes microseconds. */
   call(name: StatusFunction, ...parameters: Argument[]): void;
-  /** Calls with the address of a fresh 8-byte slot as the last argument, and gives back what was written to it. */
+  /** Calls with the address of a zeroed 8-byte slot as the last argument, and gives back what was written to it. */
   produce(name: StatusFunction, ...parameters: Argument[]): bigint;
   /** Calls on another thread; `memory` is what the addresses among the parameters lie in, and stays referenced until the call ends. */
   callAsync(name: StatusFunction, parameters: readonly Argument[], memory: readonly object[]): Promise<void>;
@@ -154,10 +154,13 @@ async function load(): Promise<Library> {
   };
   const call = (name: StatusFunction, ...parameters: Argument[]) => check(statuses[name](...parameters));
   const addressOf = (bytes: ArrayBufferView) => BigInt(koffi.address(bytes.buffer)) + BigInt(bytes.byteOffset);
+  // One slot serves all such calls: each has ended before the next begins.
+  const slot = createSlots(1);
+  const slotAddress = addressOf(slot);
   const produce = (name: StatusFunction, ...parameters: Argument[]) => {
-    const slot = createSlots(1);
-    call(name, ...parameters, addressOf(slot));
-    return slot[0] ?? 0n;
+    slot[0] = 0n;
+    call(name, ...parameters, slotAddress);
+    return slot[0];
   };
 
   const environment = produce("createEnvironment", logFatalOnly, "connito");

@@ -2,10 +2,11 @@
  * A model, loaded and ready to run: ONNX bytes (or the path of a file) in, a Session out. Loading and running happen on
  * other threads, so the event loop stays free. Sessions do not spin while they wait for work: several processes share a machine.
  */
-import { loadLibrary, createSlots, type Library } from "./library.ts";
-import { optimizationLevels } from "./interface.ts";
-import { nativeValue, pin, type Pin, type Value } from "./value.ts";
+
 import { ConnitoError } from "../../errors.ts";
+import { optimizationLevels } from "./interface.ts";
+import { createSlots, type Library, loadLibrary } from "./library.ts";
+import { nativeValue, type Pin, pin, type Value } from "./value.ts";
 
 export interface SessionOptions {
   /** Threads that share one operator's work. 0 or absent: as many as ONNX Runtime sees cores. */
