@@ -22,9 +22,9 @@ import {
   statusFunctions,
 } from "./interface.ts";
 
-export type StatusFunction = keyof typeof statusFunctions;
-export type ReleaseFunction = keyof typeof releaseFunctions;
-export type Argument = bigint | number | string;
+type StatusFunction = keyof typeof statusFunctions;
+type ReleaseFunction = keyof typeof releaseFunctions;
+type Argument = bigint | number | string;
 
 export interface Library {
   /** ONNX Runtime's version, such as "1.30.0". */

@@ -24,7 +24,7 @@ export interface SessionOptions {
   readonly profile?: string;
 }
 
-export interface RunOptions {
+interface RunOptions {
   /**
    * Values that outputs are written into, by output name; the result then holds the same value. It may be one of the feeds where the graph
    * reads that input for nothing after it has begun to write the output, as an elementwise update does.

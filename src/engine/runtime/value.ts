@@ -11,7 +11,7 @@
 import { ConnitoError } from "../../errors.ts";
 import { createSlots, type Library } from "./library.ts";
 
-export type ElementType = "float32" | "int32" | "int64" | "bool";
+type ElementType = "float32" | "int32" | "int64" | "bool";
 
 export interface Value {
   readonly type: ElementType;
