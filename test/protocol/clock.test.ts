@@ -53,7 +53,7 @@ describe("clock", () => {
     fc.assert(
       fc.property(tasks, fc.nat(100), (task, cycle) => {
         const windows = [...phases.map((phase) => windowOf(task, cycle, phase)), windowOf(task, cycle + 1, "distribute")];
-        windows.slice(1).forEach((window, index) => assert.equal(window.first, (windows[index]?.last ?? 0) + 1));
+        for (const [index, window] of windows.slice(1).entries()) assert.equal(window.first, (windows[index]?.last ?? 0) + 1);
         assert.equal(decisionBlock(task, cycle + 1), cycleWindow(task, cycle).last);
       }),
     );

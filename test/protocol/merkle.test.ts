@@ -20,7 +20,7 @@ const published = [
 describe("Merkle root", () => {
   it("equals the published roots of RFC 6962 trees", () => {
     assert.equal(merkleRoot([]), toHex(sha256()));
-    published.forEach((root, index) => assert.equal(merkleRoot(leaves.slice(0, index + 1)), root));
+    for (const [index, root] of published.entries()) assert.equal(merkleRoot(leaves.slice(0, index + 1)), root);
   });
 
   it("equals the RFC's recursive definition", () => {

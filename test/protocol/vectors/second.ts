@@ -250,3 +250,34 @@ export function secondMedian(reports: readonly { stake: bigint; score: number }[
   const below = (score: number) => reports.filter((report) => report.score <= score).reduce((sum, { stake }) => sum + stake, 0n);
   return scores.find((score) => 2n * below(score) >= total) as number;
 }
+
+/** Section 5's selection, one expert at a time: the best that is left, until what was taken reaches the threshold. */
+export function secondSelection(scores: readonly number[], candidates: readonly number[], threshold: number): number[] {
+  const total = scores.reduce((sum, score) => sum + score, 0);
+  const left = candidates.map((expert, i) => ({ expert, share: total === 0 ? 1 / scores.length : (scores[i] as number) / total }));
+  const selected: number[] = [];
+  for (let taken = 0; taken < threshold; ) {
+    const best = Math.max(...left.map(({ share }) => share));
+    if (!(best > 0)) break;
+    const [chosen] = left.splice(
+      left.findIndex(({ share }) => share === best),
+      1,
+    );
+    selected.push(chosen?.expert as number);
+    taken += best;
+  }
+  return selected;
+}
+
+/** Section 8's score by the other formula of the deviation, which rounds differently: right to a micro-nat. */
+export function secondScore(base: readonly number[], candidate: readonly number[], z: number): number {
+  const n = base.length;
+  const d = base.map((loss, i) => loss - (candidate[i] as number));
+  const m = d.reduce((sum, x) => sum + x) / n;
+  const variance = (d.reduce((sum, x) => sum + x * x, 0) - n * m * m) / (n - 1);
+  return Math.max(0, Math.floor(1e6 * (m - z * Math.sqrt(Math.max(0, variance) / n))));
+}
+
+export function secondDigest(bytes: Buffer): string {
+  return h(bytes).toString("hex");
+}

@@ -1,0 +1,361 @@
+/**
+ * Makes the golden vectors of the protocol, test/protocol/vectors/*.json, from the rules in src/protocol:
+ *
+ *     node --import tsx scripts/make-vectors.ts && npx biome format --write test/protocol/vectors
+ *
+ * They change only when docs/protocol.md changes. The tests check every value a second time, against test/protocol/vectors/second.ts,
+ * which is written from the text alone.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { agreedScores, canonicalRoot, mergeOrder } from "../src/protocol/agreement.ts";
+import { artifactRoot } from "../src/protocol/artifact.ts";
+import { canonicalJson, documentHash } from "../src/protocol/canonical.ts";
+import { commitmentHash } from "../src/protocol/commitment.ts";
+import { drawSequences, judgeLosses } from "../src/protocol/evaluation.ts";
+import { assignMiners } from "../src/protocol/experts/assignment.ts";
+import { selectExperts, sharesOf } from "../src/protocol/experts/esft.ts";
+import { chooseScale, domainLosses } from "../src/protocol/gate.ts";
+import { fields, fromHex, hashFields, sha256, toHex, utf8 } from "../src/protocol/hash.ts";
+import { hotkeyOf } from "../src/protocol/hotkey.ts";
+import { merkleRoot } from "../src/protocol/merkle.ts";
+import { averageDeltas, outerStep } from "../src/protocol/outer-step.ts";
+import { seed, stream } from "../src/protocol/random.ts";
+import { type ChainRecord, encodeRecord } from "../src/protocol/records.ts";
+import { createReport, type ReportEntry, reportMessage } from "../src/protocol/report.ts";
+import { requestMessage } from "../src/protocol/request.ts";
+import { parseTask, taskHash } from "../src/protocol/task.ts";
+import { weightsOf } from "../src/protocol/weights.ts";
+
+const name = (text: string) => toHex(sha256(utf8(text)));
+const hotkey = (text: string) => hotkeyOf(sha256(utf8(text)));
+const float32Bits = (values: Float32Array) => [...new Uint32Array(values.buffer)].map((bits) => bits.toString(16).padStart(8, "0"));
+
+/** Spelled out, so that a default can change without the vectors. */
+const task = parseTask({
+  format: "connito/task/1",
+  name: "vectors",
+  netuid: 348,
+  model: { root: name("base"), standIns: name("stand-ins") },
+  experts: { groups: 3, selection: { score: "token", threshold: 0.2, scores: name("scores") } },
+  data: {
+    sequenceLength: 256,
+    domains: [
+      { name: "law", train: name("law train"), heldOut: name("law held out") },
+      { name: "sea", train: name("sea train"), heldOut: name("sea held out") },
+    ],
+  },
+  inner: {
+    optimizer: "adamw",
+    learningRate: 3e-4,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weightDecay: 0.01,
+    clipNorm: 1,
+    batchSequences: 4,
+    accumulation: 1,
+  },
+  outer: { optimizer: "nesterov", learningRate: 0.7, momentum: 0.9 },
+  cycle: { startBlock: 7_000_001, phases: { distribute: 5, train: 18, commit: 4, reveal: 5, score: 7, merge: 6 } },
+  assignment: { missedCycles: 2 },
+  submission: { codec: "dense-bf16", maximumBytes: 268_435_456 },
+  evaluation: { sequencesPerDomain: 12, confidence: 2.33, minimumScore: 1 },
+  merge: { contributors: 4, scales: [1, 0.7, 0.5] },
+  validators: { minimumStake: "1000000000" },
+  weights: { window: 8 },
+});
+
+function hashVectors() {
+  const fieldCases = [
+    { domain: "connito/example/1", parts: [] },
+    { domain: "connito/example/1", parts: ["", "00", "0102"] },
+    { domain: "", parts: ["ff".repeat(300)] },
+  ];
+  const leaves = Array.from({ length: 11 }, (_, index) => toHex(utf8("leaf ".repeat(index))));
+  const lengths = [0, 1, 1_048_575, 1_048_576, 1_048_577, 2_500_000];
+  const document = { b: [1, 0.1, 1e21, -0, 1e-7], a: { "\u00e9": '\u2028"\\', A: true }, "10": null, "9": "" };
+  return {
+    about: "fields and H; Merkle roots of the first n leaves; artifact roots of `length` bytes of value index mod 251; RFC 8785",
+    fields: fieldCases.map(({ domain, parts }) => ({
+      domain,
+      parts,
+      bytes: toHex(fields(domain, ...parts.map(fromHex))),
+      hash: hashFields(domain, ...parts.map(fromHex)),
+    })),
+    merkle: { leaves, roots: leaves.concat("").map((_, count) => merkleRoot(leaves.slice(0, count).map(fromHex))) },
+    artifacts: lengths.map((length) => ({ length, root: artifactRoot(Uint8Array.from({ length }, (_, index) => index % 251)) })),
+    document: { document, canonical: Buffer.from(canonicalJson(document)).toString("utf8"), hash: documentHash(document) },
+    task: { document: task, hash: taskHash(task) },
+  };
+}
+
+function randomnessVectors() {
+  const seeds = (["assignment", "evaluation"] as const).map((purpose, index) => {
+    const input = { purpose, taskHash: taskHash(task), cycle: 41 + index, blockHash: name(`block ${index}`) };
+    return { ...input, seed: seed(input.purpose, input.taskHash, input.cycle, input.blockHash) };
+  });
+  const from = seeds[0]?.seed as string;
+  const bounds = [1, 2, 3, 10, 1_000, 3_221_225_472, 2_147_483_649, 4_294_967_296, 7, 2_863_311_531, 5, 5];
+  const random = stream(from);
+  return {
+    about: "seeds; one stream asked for integers below each bound in turn; draws of k of n, each from a fresh stream of the seed",
+    seeds,
+    stream: { seed: from, bounds, values: bounds.map((bound) => random.uniform(bound)) },
+    draws: [
+      { seed: from, k: 5, n: 5 },
+      { seed: from, k: 4, n: 300 },
+    ].map((input) => ({ ...input, drawn: stream(input.seed).draw(input.k, input.n) })),
+  };
+}
+
+function commitVectors() {
+  const preimages = ["first", "second"].map((text, index) => ({
+    netuid: task.netuid,
+    taskHash: taskHash(task),
+    cycle: 258 + index,
+    group: index,
+    hotkey: hotkey(text),
+    baseRoot: name("base root"),
+    artifactRoot: name(`${text} artifact`),
+    salt: name(`${text} salt`),
+  }));
+  const records: ChainRecord[] = [
+    { kind: "commit", cycle: 258, group: 1, commitment: name("commitment") },
+    {
+      kind: "reveal",
+      cycle: 4_294_967_295,
+      group: 65_535,
+      artifactRoot: name("artifact"),
+      salt: name("salt"),
+      locator: "http://10.1.2.3:8091",
+    },
+    { kind: "version", cycle: 1, previousRoot: name("old"), root: name("new"), locator: "https://validator.example" },
+    { kind: "task", taskHash: taskHash(task), locator: "file:/srv/connito/été" },
+  ];
+  const requests = ["", "bytes=1048576-"].map((range) => ({
+    method: "GET",
+    path: `/objects/${name("object")}`,
+    range,
+    receiver: hotkey("server"),
+    block: 7_000_123,
+    nonce: "000102030405060708090a0b0c0d0e0f",
+  }));
+  return {
+    about: "commitments; records on the chain; the message that a request signs",
+    commitments: preimages.map((preimage) => ({ preimage, commitment: commitmentHash(preimage) })),
+    records: records.map((record) => ({ record, bytes: toHex(encodeRecord(record)) })),
+    requests: requests.map((request) => ({ request, message: toHex(requestMessage({ ...request, nonce: fromHex(request.nonce) })) })),
+  };
+}
+
+function expertVectors() {
+  const cycle = 9;
+  const lastRecords = [
+    { cycle: 8, group: 0 },
+    { cycle: 8, group: 0 },
+    { cycle: 7, group: 0 },
+    { cycle: 8, group: 0 },
+    { cycle: 8, group: 1 },
+    { cycle: 8, group: 7 },
+    { cycle: 6, group: 1 },
+    { cycle: 9, group: 2 },
+    undefined,
+    undefined,
+    { cycle: 8, group: 2 },
+  ];
+  const first = task.cycle.startBlock + 7 * 45;
+  const miners = lastRecords.map((lastRecord, uid) => ({
+    hotkey: hotkey(`miner ${uid}`),
+    uid,
+    registeredAt: uid === 8 ? first : first - 1,
+    ...(lastRecord === undefined ? {} : { lastRecord }),
+  }));
+  const input = { cycle, seed: name("assignment seed"), groups: 3, miners };
+  const selections = [
+    { scores: [0.05, 0.3, 0.05, 0.1], candidates: [4, 5, 6, 7], threshold: 0.7 },
+    { scores: [0.2, 0.2, 0.2, 0.4], candidates: [0, 1, 2, 3], threshold: 0.5 },
+    { scores: [0, 0, 0, 0], candidates: [0, 1, 2, 3], threshold: 0.5 },
+    { scores: [0, 3, 0, 1], candidates: [0, 1, 2, 3], threshold: 1 },
+  ];
+  const { groups, unavailable } = assignMiners({ ...input, task });
+  return {
+    about: "assignment of a cycle (missedCycles 2, cycles of 45 blocks from 7000001); ESFT selection, scores not yet scaled to one",
+    assignment: { input, groups, unavailable },
+    selections: selections.map((entry) => ({ ...entry, selected: selectExperts({ ...entry, scores: sharesOf(entry.scores) }) })),
+  };
+}
+
+function evaluationVectors() {
+  const draw = { seed: name("evaluation seed"), available: [40, 33] };
+  const baseLosses = [3.25, 2.5, 4.125, 3, 2.75, 3.5];
+  const candidates = [
+    [3.125, 2.375, 4, 2.875, 2.625, 3.375],
+    [3.24, 2.52, 4.1, 2.98, 2.751, 3.47],
+    [3.2, 2.45, 4.05, 2.97, 2.7, 3.49],
+    [3.25, 2.5, 4.125, 3, 2.75, 3.5],
+  ];
+  const drawn = baseLosses.map((_, index) => ({ domain: index % 2, index }));
+  const base = domainLosses(baseLosses, drawn, 2);
+  const tried = candidates.map((losses) => domainLosses(losses, drawn, 2));
+  return {
+    about:
+      "drawn sequences (12 of each domain, as [domain, index]); statuses and scores (confidence 2.33, minimum 1); losses by domain (places alternate), and the choice",
+    draw: { ...draw, drawn: drawSequences({ ...draw, task }).map(({ domain, index }) => [domain, index]) },
+    scores: candidates.map((candidateLosses) => {
+      const { status, score } = judgeLosses({ task, baseLosses, candidateLosses });
+      return { baseLosses, candidateLosses, status, score };
+    }),
+    gate: { base, tried, chosen: chooseScale(base, tried) ?? null },
+  };
+}
+
+function mergeVectors() {
+  // Values of many sizes, so that another order of adding, another rounding, or a fused operation shows in the bits.
+  const values = (salt: string, scale: number) => {
+    const random = stream(name(salt));
+    return Float32Array.from({ length: 12 }, () => ((random.uniform(2 ** 24) - 2 ** 23) / 2 ** 23) * scale * 10 ** (random.uniform(5) - 2));
+  };
+  const contributors = [
+    { text: "p", score: 41, block: 12, extrinsicIndex: 1 },
+    { text: "q", score: 977, block: 13, extrinsicIndex: 2 },
+    { text: "r", score: 41, block: 11, extrinsicIndex: 9 },
+    { text: "s", score: 41, block: 11, extrinsicIndex: 7 },
+    { text: "t", score: 3, block: 10, extrinsicIndex: 1 },
+  ].map(({ text, ...place }) => ({ hotkey: hotkey(text), ...place, delta: values(`delta ${text}`, 0.01) }));
+  const agreed = contributors.map(
+    ({ hotkey: miner, score }): ReportEntry => ({ miner, group: 0, status: "accepted", score, root: name(miner) }),
+  );
+  const order = (mergeOrder({ agreed, commits: contributors, groups: 1, contributors: task.merge.contributors })[0] ?? []).map(
+    ({ miner }) => miner,
+  );
+  const gradient = averageDeltas(order.map((miner) => contributors.find((entry) => entry.hotkey === miner)?.delta as Float32Array));
+  const base = values("base", 1);
+  const momentum = values("momentum", 0.01);
+  const options = { learningRate: 0.7, mu: 0.9, scale: 0.7 };
+  const withMomentum = outerStep({ base, gradient, momentum, ...options });
+  const first = outerStep({ base, gradient, ...options });
+  return {
+    about: "merge order and outer step of one tensor, at most 4 contributors; fp32 values as the hexadecimal digits of their bits",
+    contributors: contributors.map(({ delta, ...entry }) => ({ ...entry, delta: float32Bits(delta) })),
+    base: float32Bits(base),
+    momentum: float32Bits(momentum),
+    options,
+    order,
+    gradient: float32Bits(gradient),
+    step: { weights: float32Bits(withMomentum.weights), momentum: float32Bits(withMomentum.momentum) },
+    firstStep: { weights: float32Bits(first.weights), momentum: float32Bits(first.momentum) },
+  };
+}
+
+function agreementVectors() {
+  const miners = ["one", "two", "three"].map(hotkey).sort();
+  const entry = (index: number, score: number | null): ReportEntry => ({
+    miner: miners[index] as string,
+    group: index,
+    status: score === null ? "unscored" : score > 0 ? "accepted" : "no-gain",
+    score: score ?? 0,
+    root: name(`artifact ${index}`),
+  });
+  const rows: [string, [number, number | null][]][] = [
+    [
+      "6000000000000",
+      [
+        [0, 120],
+        [1, 0],
+        [2, null],
+      ],
+    ],
+    [
+      "5000000000001",
+      [
+        [0, 90],
+        [1, 55],
+        [2, 7],
+      ],
+    ],
+    [
+      "1000000000000",
+      [
+        [0, 4_000_000],
+        [1, 60],
+      ],
+    ],
+  ];
+  const reports = rows.map(([stake, scores], index) => ({
+    stake,
+    report: createReport({
+      task: taskHash(task),
+      cycle: 5,
+      base: name("base"),
+      validator: hotkey(`validator ${index}`),
+      entries: scores.map(([miner, score]) => entry(miner, score)),
+    }),
+  }));
+  const versions = [
+    ["7", "x", "old"],
+    ["6", "y", "old"],
+    ["2", "z", "older"],
+  ].map(([stake, root, previous]) => ({ stake: stake as string, root: name(root as string), previousRoot: name(previous as string) }));
+  const canonical = (list: typeof versions) => {
+    const records = list.map(({ stake, root, previousRoot }) => ({
+      stake: BigInt(stake),
+      record: { kind: "version" as const, cycle: 5, root, previousRoot, locator: "http://v:1" },
+    }));
+    return { records: list, canonical: canonicalRoot(records, 5) ?? null };
+  };
+  const history = [
+    { cycle: 1, scores: { [miners[0] as string]: 9_999_999 } },
+    { cycle: 2, scores: { [miners[0] as string]: 1_000, [miners[1] as string]: 1 } },
+    { cycle: 4, scores: { [miners[0] as string]: 5, [miners[2] as string]: 333 } },
+  ];
+  const weigh = (window: number) => ({
+    window,
+    weights: weightsOf(
+      history.map(({ cycle, scores }) => ({ cycle, scores: new Map(Object.entries(scores)) })),
+      window,
+      4,
+      new Map(miners.map((miner, uid) => [miner, uid + 10])),
+    ),
+  });
+  return {
+    about: "reports with the message signed, and agreed scores; version records of cycle 5; weights at cycle 4 (uids 10, 11, 12 by hotkey)",
+    reports: reports.map(({ stake, report }) => ({ stake, report, message: toHex(reportMessage(report)) })),
+    agreed: agreedScores(reports.map(({ stake, report }) => ({ stake: BigInt(stake), report }))),
+    versions: [
+      canonical(versions),
+      canonical(versions.slice(1)),
+      canonical([versions[0], versions[2]] as typeof versions),
+      canonical(versions.slice(0, 2)),
+    ],
+    weights: { history, windows: [3, 1].map(weigh) },
+  };
+}
+
+export const vectorsFolder = new URL("../test/protocol/vectors/", import.meta.url);
+
+/** The vectors by file name. */
+export function makeVectors() {
+  return {
+    "hashes.json": hashVectors(),
+    "randomness.json": randomnessVectors(),
+    "commit.json": commitVectors(),
+    "experts.json": expertVectors(),
+    "evaluation.json": evaluationVectors(),
+    "merge.json": mergeVectors(),
+    "agreement.json": agreementVectors(),
+  };
+}
+
+export type Vectors = ReturnType<typeof makeVectors>;
+
+/** A file of vectors as it stands in the repository. */
+export function readVectors<Name extends keyof Vectors>(file: Name): Vectors[Name] {
+  return JSON.parse(readFileSync(new URL(file, vectorsFolder), "utf8")) as Vectors[Name];
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  for (const [file, content] of Object.entries(makeVectors())) {
+    writeFileSync(new URL(file, vectorsFolder), `${JSON.stringify(content, null, 2)}\n`);
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * The golden vectors hold the protocol in place: each is checked against the sources and against the second implementation, which
+ * knows only the text. Changing a rule means changing docs/protocol.md, both implementations and the vectors.
+ */
+import assert from "node:assert/strict";
+import { makeVectors, readVectors } from "../../scripts/make-vectors.ts";
+import { averageDeltas } from "../../src/protocol/outer-step.ts";
+import { decodeRecord } from "../../src/protocol/records.ts";
+import { parseTask } from "../../src/protocol/task.ts";
+import * as second from "./vectors/second.ts";
+
+const hex = (text: string) => Buffer.from(text, "hex");
+const sha256 = (bytes: Buffer) => second.secondDigest(bytes);
+const bitsOf = (values: readonly string[]) => values.map((value) => hex(value).readFloatBE(0));
+const toBits = (values: readonly number[]) =>
+  values.map((value) => {
+    const buffer = Buffer.alloc(4);
+    buffer.writeFloatBE(value);
+    return buffer.toString("hex");
+  });
+
+describe("golden vectors", () => {
+  for (const [file, made] of Object.entries(makeVectors())) {
+    it(`are what the sources give (${file})`, () => {
+      assert.deepEqual(readVectors(file as keyof ReturnType<typeof makeVectors>), JSON.parse(JSON.stringify(made)));
+    });
+  }
+});
+
+describe("golden vectors, from the text alone", () => {
+  it("hashes", () => {
+    const { fields, merkle, artifacts, document, task } = readVectors("hashes.json");
+    for (const { domain, parts, bytes, hash } of fields) {
+      assert.equal(second.secondFields(domain, parts.map(hex)).toString("hex"), bytes);
+      assert.equal(sha256(hex(bytes)), hash);
+    }
+    for (const [count, root] of merkle.roots.entries()) assert.equal(second.secondMerkleRoot(merkle.leaves.slice(0, count).map(hex)), root);
+    for (const { length, root } of artifacts) {
+      assert.equal(second.secondArtifactRoot(Uint8Array.from({ length }, (_, index) => index % 251)), root);
+    }
+    assert.equal(second.secondCanonical(document.document), document.canonical);
+    assert.equal(sha256(Buffer.from(document.canonical, "utf8")), document.hash);
+    assert.equal(second.secondDocumentHash(task.document), task.hash);
+    assert.deepEqual(parseTask(task.document), task.document);
+  });
+
+  it("randomness", () => {
+    const { seeds, stream, draws } = readVectors("randomness.json");
+    for (const { purpose, taskHash, cycle, blockHash, seed } of seeds) {
+      assert.equal(second.secondSeed(purpose, taskHash, cycle, blockHash), seed);
+    }
+    const random = second.secondStream(stream.seed);
+    assert.deepEqual(stream.bounds.map(random.uniform), stream.values);
+    for (const { seed, k, n, drawn } of draws) assert.deepEqual(second.secondStream(seed).draw(k, n), drawn);
+  });
+
+  it("commitments, records and requests", () => {
+    const { commitments, records, requests } = readVectors("commit.json");
+    for (const { preimage, commitment } of commitments) assert.equal(second.secondCommitment(preimage), commitment);
+    for (const { record, bytes } of records) {
+      assert.equal(second.secondRecord({ ...record }), bytes);
+      assert.deepEqual(decodeRecord(hex(bytes)), record);
+    }
+    for (const { request, message } of requests) assert.equal(second.secondRequest(request), message);
+  });
+
+  it("experts", () => {
+    const { assignment, selections } = readVectors("experts.json");
+    const clock = { missedCycles: 2, startBlock: 7_000_001, cycleLength: 45 };
+    assert.deepEqual(second.secondAssignment({ ...assignment.input, ...clock }), assignment.groups);
+    assert.deepEqual(
+      [...assignment.groups.flat(), ...assignment.unavailable].sort(),
+      assignment.input.miners.map(({ hotkey }) => hotkey).sort(),
+    );
+    for (const { scores, candidates, threshold, selected } of selections) {
+      assert.deepEqual(second.secondSelection(scores, candidates, threshold), selected);
+    }
+  });
+
+  it("evaluation", () => {
+    const { draw, scores, gate } = readVectors("evaluation.json");
+    const random = second.secondStream(draw.seed);
+    const drawn = draw.available.flatMap((n, domain) => random.draw(12, n).map((index) => [domain, index]));
+    assert.deepEqual(drawn, draw.drawn);
+    for (const { baseLosses, candidateLosses, status, score } of scores) {
+      const expected = second.secondScore(baseLosses, candidateLosses, 2.33);
+      assert.ok(Math.abs(expected - score) <= 1, `${expected} is not ${score}`);
+      assert.equal(status, expected >= 1 ? "accepted" : "no-gain");
+    }
+    const [first] = scores;
+    assert.deepEqual([first?.score, first?.status], [125_000, "accepted"], "six gains of an eighth are an eighth, and certain");
+    const mean = (losses: readonly number[]) => losses.reduce((sum, loss) => sum + loss, 0);
+    const allowed = gate.tried.filter(
+      (losses) => losses.every((loss, domain) => loss <= (gate.base[domain] ?? 0)) && mean(losses) < mean(gate.base),
+    );
+    const best = allowed.sort((a, b) => mean(a) - mean(b))[0];
+    assert.deepEqual(gate.tried[gate.chosen ?? -1], best);
+  });
+
+  it("merge: order and every bit of the step", () => {
+    const { contributors, base, momentum, options, order, gradient, step, firstStep } = readVectors("merge.json");
+    const rows = [...contributors]
+      .sort((a, b) => b.score - a.score || a.block - b.block || a.extrinsicIndex - b.extrinsicIndex)
+      .slice(0, 4);
+    assert.deepEqual(
+      rows.map(({ hotkey }) => hotkey),
+      order,
+    );
+    const deltas = rows.map(({ delta }) => bitsOf(delta));
+    const run = (before: readonly number[]) => {
+      const elements = bitsOf(base).map((value, i) => {
+        const { learningRate: lr, mu, scale } = options;
+        const own = deltas.map((delta) => delta[i] as number);
+        return second.secondOuterStep({ base: value, momentum: before[i] as number, deltas: own, lr, mu, scale });
+      });
+      return { weights: toBits(elements.map(({ weight }) => weight)), momentum: toBits(elements.map((element) => element.momentum)) };
+    };
+    assert.deepEqual(run(bitsOf(momentum)), step);
+    assert.deepEqual(run(base.map(() => 0)), firstStep);
+    // From nothing, and with nothing kept, the momentum is the gradient.
+    assert.deepEqual(firstStep.momentum, gradient);
+  });
+
+  it("merge: its deltas show in the bits when they are added in another order", () => {
+    const { contributors, order, gradient } = readVectors("merge.json");
+    const delta = (hotkey: string) => Float32Array.from(bitsOf(contributors.find((entry) => entry.hotkey === hotkey)?.delta ?? []));
+    const sums = new Set<string>();
+    for (let first = 0; first < order.length; first++) {
+      const rest = order.filter((_, index) => index !== first);
+      for (let turn = 0; turn < rest.length; turn++) {
+        const another = [order[first] as string, ...rest.slice(turn), ...rest.slice(0, turn)];
+        if (another.slice(2).join() !== order.slice(2).join()) sums.add(toBits([...averageDeltas(another.map(delta))]).join());
+      }
+    }
+    assert.ok(sums.size > 3);
+    // Adding is symmetric, so only the order of the first two does not matter.
+    assert.equal([...sums].filter((sum) => sum === gradient.join()).length, 0);
+  });
+
+  it("agreement", () => {
+    const { reports, agreed, versions, weights } = readVectors("agreement.json");
+    for (const { report, message } of reports) assert.equal(second.secondReportMessage(report), message);
+    for (const { miner, score } of agreed) {
+      const said = reports.flatMap(({ stake, report }) =>
+        report.entries
+          .filter((entry) => entry.miner === miner && entry.status !== "unscored")
+          .map((entry) => ({ stake: BigInt(stake), score: entry.score })),
+      );
+      assert.equal(second.secondMedian(said), score);
+    }
+    for (const { records, canonical } of versions) {
+      const total = records.reduce((sum, { stake }) => sum + Number(stake), 0);
+      const most = (name: "root" | "previousRoot") => {
+        const votes = (root: string) =>
+          records.filter((record) => record[name] === root).reduce((sum, { stake }) => sum + Number(stake), 0);
+        return records.map((record) => record[name]).find((root) => votes(root) > total / 2);
+      };
+      assert.equal(canonical?.root, most("root") ?? most("previousRoot"));
+      assert.equal(canonical?.majority, most("root") === undefined ? "previous" : "root");
+    }
+    const miners = agreed.map(({ miner }) => miner);
+    for (const { window, weights: given } of weights.windows) {
+      const recent = weights.history.filter(({ cycle }) => cycle > 4 - window);
+      const sums = miners.map((miner) => recent.reduce((sum, { scores }) => sum + ((scores as Record<string, number>)[miner] ?? 0), 0));
+      const expected = sums.map((sum, index) => ({ uid: 10 + index, weight: Math.floor((65_535 * sum) / Math.max(...sums)) }));
+      assert.deepEqual(
+        given,
+        expected.filter(({ weight }) => weight > 0),
+      );
+    }
+  });
+});
