@@ -1,7 +1,14 @@
-/** All the gates that are not tests, one after the other, each with its verdict; ends with how many held. Fails when one did. */
+/**
+ * All the gates that are not tests, one after the other, each with its verdict; ends with how many held. Fails when one did not. With
+ * `--totals FILE` the numbers are written there as JSON too.
+ */
 
 import { spawnSync } from "node:child_process";
-import { root } from "./command-surface.ts";
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
 
 const gates: readonly (readonly [name: string, script: string, ...rest: string[]])[] = [
   ["types", "typecheck"],
@@ -12,6 +19,7 @@ const gates: readonly (readonly [name: string, script: string, ...rest: string[]
   ["nothing unused", "unused"],
 ];
 
+const { totals } = parseArgs({ options: { totals: { type: "string" } } }).values;
 let failed = 0;
 for (const [name, script, ...rest] of gates) {
   const { status, stdout, stderr } = spawnSync("npm", ["run", "--silent", script, "--", ...rest], {
@@ -27,4 +35,5 @@ for (const [name, script, ...rest] of gates) {
   console.log(`${status === 0 ? "ok    " : "FAILED"} ${name}`);
 }
 console.log(`gates: ${gates.length - failed} passed, ${failed} failed`);
+if (totals !== undefined) writeFileSync(totals, JSON.stringify({ passed: gates.length - failed, failed }));
 process.exitCode = failed === 0 ? 0 : 1;
