@@ -1,0 +1,150 @@
+/**
+ * The one door to the chain: a Subtensor node over WebSocket, the embedded one or any other, seen through what participants need. Whatever is read is
+ * read at a block that the caller names; whatever is written is reported once it is final.
+ */
+import type { ApiPromise } from "@polkadot/api";
+import type { Hotkey } from "../protocol/hotkey.ts";
+import { blockUnknown, chainUnreachable, chainUnsupported } from "./chain-errors.ts";
+import { type ChainCommitment, readCommitments } from "./commitments.ts";
+import { commitmentIndex } from "./events.ts";
+import {
+  type BlockReference,
+  bestHead,
+  createHeadTracker,
+  finalizedHead,
+  followFinalized,
+  followHeads,
+  type Heads,
+  hashOfBlock,
+} from "./heads.ts";
+import { createLink, type Link, type LinkOptions } from "./link.ts";
+import { providerOf } from "./provider.ts";
+import { createRecent } from "./recent.ts";
+import { setCommitment, type TransactionOptions } from "./set-commitment.ts";
+import { setWeights } from "./set-weights.ts";
+import type { Signer } from "./signer.ts";
+import { createStates, type StateAt } from "./state.ts";
+import { type Hyperparameters, type Neuron, readHyperparameters, readNeurons, readSubnetOwnerHotkey, readWeights, type Weight } from "./subnet.ts";
+import { createSender, type Inclusion, type Transaction } from "./transactions.ts";
+import { orAborted } from "./waiting.ts";
+
+export type { ChainCommitment } from "./commitments.ts";
+export type { BlockReference, Heads } from "./heads.ts";
+export type { TransactionOptions } from "./set-commitment.ts";
+export type { Signer } from "./signer.ts";
+export type { Hyperparameters, Neuron, Weight } from "./subnet.ts";
+export type { Inclusion } from "./transactions.ts";
+
+export interface ConnectOptions extends LinkOptions {
+  /** Milliseconds in which the chain must be ready to be used. Default 20,000. */
+  readonly timeout?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Reads take the hash of the block (`at`) whose state is meant; the last blocks read are cached. */
+export interface Chain {
+  readonly genesisHash: string;
+  /** The endpoint in use, undefined while the connection is lost. */
+  endpoint(): string | undefined;
+  finalizedHead(): Promise<BlockReference>;
+  bestHead(): Promise<BlockReference>;
+  /** Finalised heads, newest only, over lost connections, until the signal fires. */
+  followFinalized(signal: AbortSignal): AsyncIterable<BlockReference>;
+  /** Best and finalised heads, newest only, over lost connections, until the signal fires. */
+  followHeads(signal: AbortSignal): AsyncIterable<Heads>;
+  /** The hash of a block by number; the canonical one for finalised blocks. Throws `block-unknown`. */
+  blockHash(number: number): Promise<string>;
+  neurons(netuid: number, at: string): Promise<Neuron[]>;
+  subnetOwnerHotkey(netuid: number, at: string): Promise<Hotkey | undefined>;
+  commitments(netuid: number, at: string): Promise<ChainCommitment[]>;
+  /** The place in its block of the extrinsic that set a hotkey's commitment; undefined where none did. For ties within a block. */
+  extrinsicIndex(of: { block: number; hotkey: Hotkey; netuid: number }): Promise<number | undefined>;
+  hyperparameters(netuid: number, at: string): Promise<Hyperparameters>;
+  /** Rows of weights by the uid that set them. */
+  weights(netuid: number, at: string): Promise<Map<number, Weight[]>>;
+  setCommitment(signer: Signer, netuid: number, record: Uint8Array, options?: TransactionOptions): Promise<Inclusion>;
+  setWeights(signer: Signer, netuid: number, weights: readonly Weight[], versionKey: number | bigint, options?: TransactionOptions): Promise<Inclusion>;
+  /** Any other transaction, with the same care (development.ts). */
+  send(transaction: Transaction): Promise<Inclusion>;
+  /** The free balance of an account in rao. */
+  balance(address: string, at: string): Promise<bigint>;
+  /** Ends the connection; nothing of it keeps the process alive. */
+  disconnect(): void;
+}
+
+async function openApi(link: Link, signal: AbortSignal): Promise<ApiPromise> {
+  const [{ ApiPromise }] = await Promise.all([import("@polkadot/api"), orAborted(link.connected(), signal)]);
+  const api = new ApiPromise({ provider: providerOf(link), noInitWarn: true });
+  const failed = new Promise<never>((_, reject) => api.once("error", (error: Error) => reject(chainUnsupported(`what a Subtensor node has: ${error.message}`))));
+  await orAborted(Promise.race([api.isReady, failed]), signal);
+  for (const pallet of ["subtensorModule", "commitments"]) {
+    if (api.query[pallet] === undefined) throw chainUnsupported(`the pallet ${pallet}`);
+  }
+  return api;
+}
+
+/**
+ * Connects to the first endpoint that answers. Throws `chain-unreachable` (retryable), `chain-changed` (endpoints of different chains),
+ * `chain-unsupported` (not a Subtensor node), or the signal's reason.
+ */
+export async function connectChain(options: ConnectOptions): Promise<Chain> {
+  const { timeout = 20_000, signal } = options;
+  signal?.throwIfAborted();
+  const link = createLink({ ...options, patience: options.patience ?? 30_000 });
+  const expired = AbortSignal.timeout(timeout);
+  try {
+    const api = await openApi(link, signal === undefined ? expired : AbortSignal.any([signal, expired]));
+    return chainOver(link, api);
+  } catch (error) {
+    link.close();
+    if (expired.aborted && signal?.aborted !== true) throw chainUnreachable(options.endpoints, new Error(`not ready in ${timeout / 1000} s`));
+    throw error;
+  }
+}
+
+function chainOver(link: Link, api: ApiPromise): Chain {
+  const stateAt = createStates(link, api);
+  const tracker = createHeadTracker(link);
+  const sender = createSender(link, api, stateAt, tracker);
+  const parts = { link, stateAt, tracker, sender };
+  const cached = createRecent<string, Promise<unknown>>(64);
+
+  /** A reader of a subnet at a block, its answers kept by block. */
+  function pinned<T>(name: string, read: (state: Awaited<ReturnType<StateAt>>, netuid: number) => Promise<T>) {
+    return (netuid: number, at: string): Promise<T> =>
+      cached.get(`${name} ${netuid} ${at}`, async () => read(await stateAt(at), netuid)) as Promise<T>;
+  }
+
+  async function blockHash(number: number): Promise<string> {
+    const hash = await hashOfBlock(link, number);
+    if (hash === undefined) throw blockUnknown(String(number));
+    return hash;
+  }
+
+  return {
+    genesisHash: api.genesisHash.toHex(),
+    endpoint: link.endpoint,
+    finalizedHead: () => finalizedHead(link),
+    bestHead: () => bestHead(link),
+    followFinalized: (signal) => followFinalized(link, tracker, signal),
+    followHeads: (signal) => followHeads(link, tracker, signal),
+    blockHash,
+    neurons: pinned("neurons", readNeurons),
+    subnetOwnerHotkey: pinned("owner", readSubnetOwnerHotkey),
+    commitments: pinned("commitments", readCommitments),
+    hyperparameters: pinned("hyperparameters", readHyperparameters),
+    weights: pinned("weights", readWeights),
+    extrinsicIndex: async ({ block, hotkey, netuid }) => commitmentIndex(await stateAt(await blockHash(block)), netuid, hotkey),
+    setCommitment: (signer, netuid, record, transaction) => setCommitment(parts, signer, netuid, record, transaction),
+    setWeights: (signer, netuid, weights, versionKey, transaction) => setWeights(parts, signer, netuid, weights, versionKey, transaction),
+    send: (transaction) => sender.send(transaction),
+    balance: async (address, at) => {
+      const [account] = await (await stateAt(at)).values(["system", "account", address]);
+      return BigInt((account as unknown as { data: { free: { toString(): string } } }).data.free.toString());
+    },
+    disconnect: () => {
+      api.disconnect().catch(() => {});
+      link.close();
+    },
+  };
+}
