@@ -36,6 +36,8 @@ export interface ServerLimits {
   readonly idleMilliseconds: number;
   /** An answer must be taken at this rate at least, after half a minute's grace. */
   readonly bytesPerSecond: number;
+  /** How long `close` lets answers under way finish. */
+  readonly graceMilliseconds: number;
 }
 
 const defaultLimits: ServerLimits = {
@@ -46,14 +48,13 @@ const defaultLimits: ServerLimits = {
   headerMilliseconds: 10_000,
   idleMilliseconds: 30_000,
   bytesPerSecond: 4096,
+  graceMilliseconds: 2000,
 };
-/** How long `close` lets answers under way finish. */
-const graceMilliseconds = 2000;
 
 export interface RunningServer {
   readonly url: string;
   readonly port: number;
-  /** Stops listening, lets answers under way finish for two seconds, then cuts them. */
+  /** Stops listening, lets answers under way finish for a moment, then cuts them. */
   close(): Promise<void>;
 }
 
@@ -81,7 +82,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   await listen(server, options);
   const { port } = server.address() as AddressInfo;
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
-  return { url: `http://${host}:${port}`, port, close: () => close(server) };
+  return { url: `http://${host}:${port}`, port, close: () => close(server, limits.graceMilliseconds) };
 }
 
 function routes(app: Hono<Bindings>, options: ServerOptions, limits: ServerLimits): Hono<Bindings> {
@@ -215,7 +216,7 @@ async function listen(server: Server, { host, port }: ServerOptions): Promise<vo
   });
 }
 
-async function close(server: Server): Promise<void> {
+async function close(server: Server, graceMilliseconds: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
   const timer = setTimeout(() => server.closeAllConnections(), graceMilliseconds);
