@@ -36,7 +36,8 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     from: Flags.string({ helpValue: "FILE|-", summary: "A JSON document with any fields of the task; - reads stdin." }),
     scores: Flags.string({ helpValue: "FILE", summary: "Expert scores that `esft select --save` wrote, instead of measuring now." }),
     "sample-tokens": Flags.integer({ helpValue: "NUMBER", summary: "Tokens to measure the experts on.", min: 1024 }),
-    "start-block": Flags.integer({ helpValue: "NUMBER", summary: "First block of cycle 0; by default ten blocks from now.", min: 0 }),
+    "start-block": Flags.integer({ helpValue: "NUMBER", summary: "First block of cycle 0; by default --lead blocks from now.", min: 0 }),
+    lead: Flags.integer({ helpValue: "BLOCKS", summary: "Blocks between publishing and cycle 0, in which validators fetch the base.", default: 10, min: 1 }),
     "publish-held-out": Flags.string({
       helpValue: "DIRECTORY",
       summary: "Also put the held-out texts in a directory that only validators can read.",
@@ -68,6 +69,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       overrides,
       ...(scores === undefined ? {} : { scores }),
       ...(flags["sample-tokens"] === undefined ? {} : { sampleTokens: flags["sample-tokens"] }),
+      leadBlocks: flags.lead,
       heldOutDirectory: flags["publish-held-out"],
       dryRun: flags["dry-run"],
     });

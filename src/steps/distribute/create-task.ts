@@ -45,6 +45,8 @@ export interface CreateTaskInput {
   /** A measurement made before with `esft select`; absent, it is made now. */
   readonly scores?: ExpertScores;
   readonly sampleTokens?: number;
+  /** Blocks between now and cycle 0, unless the overrides name a start block: time for validators to fetch the base. */
+  readonly leadBlocks: number;
   /** Puts the held-out texts here, for validators that do not fetch over HTTP: whoever can read the directory has them. */
   readonly heldOutDirectory?: string | undefined;
   /** Validate and show, but store and publish nothing. */
@@ -115,8 +117,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
       groups: input.groups,
       scores: documentHash(scores),
       domains: domains.map(({ name, trainFile, heldOutFile }) => ({ name, train: trainFile.hash, heldOut: heldOutFile.hash })),
-      // Enough for everyone to fetch the base before the first cycle.
-      startBlock: best + defaultLeadBlocks,
+      startBlock: best + input.leadBlocks,
     },
     input.overrides,
   );
@@ -148,9 +149,6 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });
   return { task, taskHash: hash, block };
 }
-
-/** Blocks between publishing and the first cycle unless the owner names a start block. */
-const defaultLeadBlocks = 10;
 
 function composeSequenceLength(overrides: TaskOverrides): number {
   return overrides.data?.sequenceLength ?? taskDefaults.data.sequenceLength;

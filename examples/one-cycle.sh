@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# One cycle by hand: every command that owner, miner and validator run, one after another, in one shell, on an embedded chain.
+#
+#   examples/one-cycle.sh [DIRECTORY]      CONNITO=... names another connito than the one in PATH
+#
+# Everybody shares a directory instead of serving over HTTP; only the validator gets the one with the held-out text. Each command
+# waits for its window (--wait), and `set -e` stops at the first that does not exit with 0.
+set -euo pipefail
+
+connito=${CONNITO:-connito}
+work=${1:-$(mktemp -d)}
+text=${TEXT:?TEXT names a UTF-8 text of 200 kB or more to train on}
+mkdir -p "$work"
+
+export CONNITO_NETUID=1 CONNITO_NO_INPUT=1 CONNITO_THREADS=${CONNITO_THREADS:-1}
+export BT_WALLET_PATH=$work/wallets BT_WALLET_NAME=example
+export CONNITO_PUBLISH=file:$work/exchange
+
+as() { # as NAME COMMAND...: runs connito with that participant's hotkey and state directory
+  local name=$1
+  shift
+  BT_WALLET_HOTKEY=$name CONNITO_STATE_DIR=$work/state/$name $connito "$@"
+}
+
+# The text, cut in two: nine tenths to train on, one tenth that only validators get.
+bytes=$(wc -c <"$text")
+head -c $((bytes * 9 / 10)) "$text" | iconv -c -t utf-8 >"$work/train.txt"
+tail -c +$((bytes * 9 / 10 + 1)) "$text" | iconv -c -t utf-8 >"$work/held-out.txt"
+
+for name in owner validator miner; do as $name wallet new >/dev/null; done
+owner=$(as owner wallet show --json | node -p 'JSON.parse(require("fs").readFileSync(0)).address')
+
+# The chain, in the background until this script ends.
+as chain localnet --port 0 --block-time "${BLOCK_TIME:-500ms}" --owner-hotkey "$owner" --ready-file "$work/ready" &
+trap 'kill $! 2>/dev/null' EXIT
+until [ -s "$work/ready" ]; do sleep 0.1; done
+CONNITO_NETWORK=$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).endpoint' "$work/ready")
+export CONNITO_NETWORK
+
+as owner localnet register
+as miner localnet register
+as validator localnet register --stake 100
+
+# Owner: a base model and a task.
+as owner model init "$work/base" --hidden-size 64 --layers 2 --experts 4 --intermediate-size 64
+as owner model pretrain "$work/base" --text "$work/train.txt" --steps "${PRETRAIN_STEPS:-100}" --sequence-length 64
+as owner esft select --model "$work/base" --text "$work/train.txt" --groups 2 --threshold 0.9 --sample-tokens 4096 --sequence-length 64 --save "$work/scores.json"
+echo '{"data":{"sequenceLength":64},"experts":{"selection":{"threshold":0.9}},"inner":{"learningRate":0.001},"evaluation":{"sequencesPerDomain":16}}' |
+  as owner task create --name example --model "$work/base" --groups 2 --domain "text=$work/train.txt,$work/held-out.txt" \
+    --scores "$work/scores.json" --from - --publish-held-out "$work/held-out"
+
+# Distribute: the validator brings the whole model here, the miner its slice.
+as validator slice --whole --wait
+as miner assign --wait
+as miner slice --wait
+
+# Train, commit, reveal.
+as miner train --wait
+as miner commit --wait
+as miner reveal --wait
+
+# Evaluate: score by Proof-of-Loss, merge, set weights.
+CONNITO_PEER=file:$work/held-out as validator score --wait
+CONNITO_PEER=file:$work/held-out as validator merge --wait --json | tee "$work/merge.json"
+
+as miner cycle status
+as miner status

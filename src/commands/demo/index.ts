@@ -1,0 +1,57 @@
+import { Flags } from "@oclif/core";
+import * as v from "valibot";
+import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
+import { runDemo } from "../../demo/demo.ts";
+import { drawReport } from "../../demo/draw.ts";
+import type { DemoReport } from "../../demo/report.ts";
+import { defaultCycles, pretrainSeconds } from "../../demo/settings.ts";
+
+export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
+  static override readonly summary = "Run the whole system on this machine, offline, and watch a model get better.";
+  static override readonly description =
+    "An embedded chain, an owner, two validators and five miners, each in its own process, train a small model on two real domains. Two of the miners cheat. Takes about five minutes on two cores.";
+  static override readonly examples = ["<%= config.bin %> <%= command.id %>", "<%= config.bin %> <%= command.id %> --cycles 6 --directory ./demo --json"];
+  static override readonly flags = {
+    cycles: Flags.integer({ helpValue: "NUMBER", summary: "Cycles of 45 blocks.", default: defaultCycles, min: 1 }),
+    directory: Flags.string({ helpValue: "DIRECTORY", summary: "Keep states, logs and the model here; by default they are removed at the end." }),
+    "pretrain-seconds": Flags.integer({ helpValue: "NUMBER", summary: "Pre-training of the base.", default: pretrainSeconds, min: 1 }),
+    chaos: Flags.integer({ helpValue: "SEED", summary: "Kill every role's process at random moments, and start it again.", min: 0 }),
+  };
+
+  static override resultSchema() {
+    const losses = v.record(v.string(), v.number());
+    const verdict = v.object({ miner: v.string(), group: v.number(), status: v.string(), score: v.number() });
+    return v.object({
+      task: v.string(),
+      baseLoss: losses,
+      cycles: v.array(
+        v.object({
+          cycle: v.number(),
+          canonicalRoot: v.string(),
+          validatorRoots: v.record(v.string(), v.string()),
+          heldOutLoss: losses,
+          verdicts: v.array(verdict),
+          accepted: v.array(v.string()),
+        }),
+      ),
+      weights: v.record(v.string(), v.number()),
+      participants: v.array(v.object({ name: v.string(), hotkey: v.string(), uid: v.number() })),
+      seconds: v.number(),
+    });
+  }
+
+  protected async perform({ flags, progress, signal }: Invocation<typeof Demo>): Promise<DemoReport> {
+    return runDemo({
+      cycles: flags.cycles,
+      ...(flags.directory === undefined ? {} : { directory: flags.directory }),
+      pretrainSeconds: flags["pretrain-seconds"],
+      ...(flags.chaos === undefined ? {} : { chaosSeed: flags.chaos }),
+      progress,
+      signal,
+    });
+  }
+
+  protected render(report: DemoReport): string {
+    return drawReport(report);
+  }
+}

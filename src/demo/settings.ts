@@ -1,0 +1,47 @@
+/** The demo's cast and sizes, chosen so that all of it runs on two cores in a few minutes. */
+
+import type { TaskOverrides } from "../protocol/task.ts";
+
+export const netuid = 1;
+
+/** Milliseconds a block: 45 of them are a cycle. */
+export const blockMilliseconds = 1_000;
+export const defaultCycles = 4;
+export const pretrainSeconds = 60;
+/** Blocks between publishing the task and its first cycle: ten processes have to start on two cores. */
+export const leadBlocks = 18;
+
+export const tao = 1_000_000_000n;
+
+export interface Participant {
+  /** Names the hotkey, the state directory and the log. */
+  readonly name: string;
+  readonly role: "owner" | "validator" | "miner";
+  readonly stake?: bigint;
+  /** What an attacker does instead of training. */
+  readonly attack?: "copy" | "noise";
+}
+
+export const participants: readonly Participant[] = [
+  { name: "owner", role: "owner" },
+  { name: "validator-1", role: "validator", stake: 600n * tao },
+  { name: "validator-2", role: "validator", stake: 500n * tao },
+  { name: "miner-1", role: "miner" },
+  { name: "miner-2", role: "miner" },
+  { name: "miner-3", role: "miner" },
+  { name: "copier", role: "miner", attack: "copy" },
+  { name: "noise", role: "miner", attack: "noise" },
+];
+
+/** Flags of `model init`: 4 layers of 8 experts, 2 of them for each token. */
+export const modelFlags = ["--family", "qwen3_moe", "--hidden-size", "128", "--layers", "4", "--experts", "8", "--intermediate-size", "128"];
+export const groups = 2;
+export const sequenceLength = 128;
+
+export const taskOverrides: TaskOverrides = {
+  data: { sequenceLength },
+  // Most of each group: in a model this small every expert matters to both domains.
+  experts: { selection: { threshold: 0.9 } },
+  inner: { learningRate: 1e-3, batchSequences: 8 },
+  evaluation: { sequencesPerDomain: 32 },
+};
