@@ -31,13 +31,12 @@ for name in owner validator miner; do as $name wallet new >/dev/null; done
 owner=$(as owner wallet show --json | node -p 'JSON.parse(require("fs").readFileSync(0)).address')
 
 # The chain, in the background until this script ends.
-as chain localnet --port 0 --block-time "${BLOCK_TIME:-500ms}" --owner-hotkey "$owner" --ready-file "$work/ready" &
+as chain localnet --port 0 --block-time "${BLOCK_TIME:-500ms}" --owner "$owner" --ready-file "$work/ready" &
 trap 'kill $! 2>/dev/null' EXIT
 until [ -s "$work/ready" ]; do sleep 0.1; done
 CONNITO_NETWORK=$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).endpoint' "$work/ready")
 export CONNITO_NETWORK
 
-as owner localnet register
 as miner localnet register
 as validator localnet register --stake 100
 

@@ -12,6 +12,7 @@ import { cycleAt } from "../protocol/clock.ts";
 import { parseLocator } from "../protocol/locator.ts";
 import { createChainClock } from "../steps/clock.ts";
 import type { Context } from "../steps/context.ts";
+import { viewBlock } from "../steps/cycle-view.ts";
 import { joinTask, type Membership } from "../steps/membership.ts";
 import { currentCycle } from "../steps/windows.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
@@ -110,6 +111,8 @@ export async function openCycle(invocation: CycleInvocation): Promise<{ context:
   const { cycle: wanted, wait } = invocation.flags;
   const heads = await context.clock.now();
   const cycle = wanted ?? (wait ? (cycleAt(membership.task, heads.best) ?? 0) : currentCycle(membership.task, heads));
+  // Every step of a cycle reads the chain at the block before it.
+  if (wait) await context.clock.until(({ finalized }) => finalized.number >= viewBlock(membership, cycle), context.signal);
   return { context, membership, input: { cycle, wait } };
 }
 

@@ -5,6 +5,7 @@
 
 import { announce } from "../steps/distribute/announce.ts";
 import { assign } from "../steps/distribute/assign.ts";
+import { ready } from "../steps/distribute/ready.ts";
 import { sliceForCycle } from "../steps/distribute/slice.ts";
 import { commit } from "../steps/commit/commit.ts";
 import { reveal } from "../steps/commit/reveal.ts";
@@ -40,6 +41,7 @@ export const roles: Readonly<Record<Role, readonly CycleStep[]>> = {
   ],
   miner: [
     { name: "assign", run: assign },
+    { name: "ready", run: ready },
     { name: "slice", run: sliceForCycle("assigned") },
     { name: "train", run: train },
     { name: "commit", run: commit },

@@ -76,7 +76,7 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
   const localnet = await startProcess(
     optionsOf("localnet", [
       ...["localnet", "--port", String(chainPort), "--block-time", `${blockMilliseconds}ms`],
-      ...["--owner-hotkey", wallets.get("owner")?.address ?? ""],
+      ...["--owner", wallets.get("owner")?.address ?? ""],
     ]),
   );
   running.push(localnet);

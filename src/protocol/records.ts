@@ -41,12 +41,23 @@ export interface TaskRecord {
   readonly locator: string;
 }
 
-export type ChainRecord = CommitRecord | RevealRecord | VersionRecord | TaskRecord;
+/** A miner that missed its cycles says that it is back, and is assigned a group again from the next cycle on. */
+export interface ReadyRecord {
+  readonly kind: "ready";
+  readonly cycle: number;
+  /** The group it had last, or `noGroup`. */
+  readonly group: number;
+}
+
+/** In a ready record: the miner had no group before. */
+export const noGroup = 0xffff;
+
+export type ChainRecord = CommitRecord | RevealRecord | VersionRecord | TaskRecord | ReadyRecord;
 
 export const recordVersion = 1;
 /** The largest `Raw` field of the Commitments pallet. */
 export const maximumRecordBytes = 128;
-const kinds = { commit: 1, reveal: 2, version: 3, task: 4 } as const;
+const kinds = { commit: 1, reveal: 2, version: 3, task: 4, ready: 5 } as const;
 
 function fixedPart(record: ChainRecord): Uint8Array[] {
   switch (record.kind) {
@@ -58,6 +69,8 @@ function fixedPart(record: ChainRecord): Uint8Array[] {
       return [u32(record.cycle), hashToBytes(record.previousRoot), hashToBytes(record.root)];
     case "task":
       return [hashToBytes(record.taskHash)];
+    case "ready":
+      return [u32(record.cycle), u16(record.group)];
   }
 }
 
@@ -68,7 +81,7 @@ function fixedPart(record: ChainRecord): Uint8Array[] {
 export function encodeRecord(record: ChainRecord): Uint8Array {
   const fixed = [Uint8Array.of(recordVersion, kinds[record.kind]), ...fixedPart(record)];
   const room = maximumRecordBytes - fixed.reduce((sum, part) => sum + part.length, 0);
-  const locator = record.kind === "commit" ? new Uint8Array() : utf8(parseLocator(record.locator).text);
+  const locator = "locator" in record ? utf8(parseLocator(record.locator).text) : new Uint8Array();
   if (locator.length > room) {
     throw new ConnitoError(`The locator has ${locator.length} bytes; a ${record.kind} record has room for ${room}`, {
       code: "record-too-long",
@@ -110,6 +123,7 @@ export function decodeRecord(bytes: Uint8Array): ChainRecord | undefined {
     const locator = locatorFrom(bytes, 2 + hashBytes);
     return locator === undefined ? undefined : { kind: "task", taskHash: hashAt(2), locator };
   }
+  if (kind === kinds.ready && bytes.length === 8) return { kind: "ready", cycle: view.getUint32(2, true), group: view.getUint16(6, true) };
   return undefined;
 }
 

@@ -66,7 +66,7 @@ export async function submissionsAt<K extends "commit" | "reveal">(
 export async function participantsAt(chain: Chain, netuid: number, task: Pick<Task, "validators"> | undefined, at: string): Promise<Participants> {
   const [owner, neurons, records] = await Promise.all([chain.subnetOwnerHotkey(netuid, at), chain.neurons(netuid, at), recordsAt(chain, netuid, at)]);
   const versions = new Map(ofKind(records, "version").map((placed) => [placed.hotkey, placed.record]));
-  const submissions = new Map([...ofKind(records, "commit"), ...ofKind(records, "reveal")].map((placed) => [placed.hotkey, placed.record]));
+  const submissions = new Map([...ofKind(records, "commit"), ...ofKind(records, "reveal"), ...ofKind(records, "ready")].map((placed) => [placed.hotkey, placed.record]));
   const minimumStake = BigInt(task?.validators.minimumStake ?? 0);
 
   const validators: Validator[] = [];

@@ -91,7 +91,7 @@ export function assignedGroup(view: CycleView, hotkey: string): number {
       code: registered ? "not-assigned" : "not-registered",
       exit: "notAssigned",
       hint: registered
-        ? "A miner that missed its last cycles is taken back after it has registered anew; `connito assign` lists who counts."
+        ? "A miner that missed its last cycles says that it is back through `connito cycle run`, and has a group from the next cycle on."
         : "Register the hotkey on the subnet (`btcli subnets register`); it takes part from the next cycle on.",
     },
   );
