@@ -36,8 +36,6 @@ export interface Invocation<T extends typeof Command> {
   onFinish(finalizer: Finalizer): () => void;
   /** A line for the user beside the result. */
   warn(message: string): void;
-  /** One JSON line on stdout before the command ends, for processes that announce that they are ready. */
-  announce(document: object): Promise<void>;
 }
 
 export abstract class BaseCommand<T extends typeof Command, R extends object = object> extends Command {
@@ -91,7 +89,6 @@ export abstract class BaseCommand<T extends typeof Command, R extends object = o
       password: passwordSource({ file: (flags as { "password-file"?: string })["password-file"], prompts, signal }),
       onFinish,
       warn: (message) => void process.stderr.write(`Warning: ${message}\n`),
-      announce: (document) => writeAll(process.stdout, `${JSON.stringify(resultDocument(document))}\n`),
     };
 
     const result = await this.perform(invocation);

@@ -147,23 +147,20 @@ describe("base command", () => {
       ["SIGTERM", 143],
     ] as const) {
       it(`${signal} stops at the next safe point, cleans up and exits with ${exit}`, async () => {
-        const { child, firstLine, ended } = fixture(["behave", "wait", "--json"]);
-        assert.deepEqual(JSON.parse(await firstLine), { ready: true });
+        const { child, says, ended } = fixture(["behave", "wait", "--json"]);
+        await says("ready");
         child.kill(signal);
-        const { code, stdout, stderr } = await ended;
-        assert.equal(code, exit);
-        assert.match(stderr, /finalized/);
-        assert.equal(JSON.parse(stdout.slice(stdout.indexOf("\n"))).error.code, "interrupted");
+        const stopped = await ended;
+        assert.deepEqual([stopped.code, document(stopped).error.code], [exit, "interrupted"]);
+        assert.match(stopped.stderr, /finalized/);
       });
     }
 
     it("a second one forces, and still cleans up", async () => {
-      const { child, firstLine, ended } = fixture(["behave", "stubborn"]);
-      await firstLine;
+      const { child, says, ended } = fixture(["behave", "stubborn"]);
+      await says("ready");
       child.kill("SIGINT");
-      while (!child.killed) await new Promise(setImmediate);
-      const noticed = new Promise((resolve) => child.stderr?.once("data", resolve));
-      await noticed;
+      await says("Once more to force.");
       child.kill("SIGTERM");
       const { code, stderr } = await ended;
       assert.equal(code, 143);
@@ -171,11 +168,11 @@ describe("base command", () => {
     });
 
     it("a command that ends in order after one has done its work", async () => {
-      const { child, firstLine, ended } = fixture(["behave", "orderly", "--json"]);
-      await firstLine;
+      const { child, says, ended } = fixture(["behave", "orderly", "--json"]);
+      await says("ready");
       child.kill("SIGTERM");
-      const { code, stdout } = await ended;
-      assert.deepEqual([code, JSON.parse(stdout.slice(stdout.indexOf("\n")))], [0, { stopped: true }]);
+      const stopped = await ended;
+      assert.deepEqual([stopped.code, document(stopped)], [0, { stopped: true }]);
     });
   });
 

@@ -20,8 +20,8 @@ export interface StartOptions {
 export interface Started {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
-  /** Resolves with the first whole line of stdout. */
-  readonly firstLine: Promise<string>;
+  /** Resolves when stderr holds the text. */
+  says(text: string): Promise<void>;
 }
 
 export const repository = fileURLToPath(new URL("../..", import.meta.url));
@@ -34,18 +34,25 @@ export function start(args: readonly string[], { env = {}, input = "" }: StartOp
   });
   let stdout = "";
   let stderr = "";
-  const firstLine = new Promise<string>((resolve, reject) => {
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      stdout += text;
-      const end = stdout.indexOf("\n");
-      if (end !== -1) resolve(stdout.slice(0, end));
-    });
-    child.on("close", () => reject(new Error(`The process ended before it printed a line: ${stderr}`)));
+  const waiting = new Set<() => void>();
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
   });
-  firstLine.catch(() => {});
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
+    for (const look of [...waiting]) look();
   });
+  const says = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      const look = () => {
+        if (!stderr.includes(text)) return;
+        waiting.delete(look);
+        resolve();
+      };
+      child.on("close", () => reject(new Error(`The process ended before it said ${text}: ${stderr}`)));
+      waiting.add(look);
+      look();
+    });
   // A process that never reads its stdin may be gone before the input is written.
   child.stdin.on("error", () => {});
   child.stdin.end(input);
@@ -53,7 +60,7 @@ export function start(args: readonly string[], { env = {}, input = "" }: StartOp
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
   });
-  return { child, ended, firstLine };
+  return { child, ended, says };
 }
 
 /** Runs `connito` as it is installed, its results checked against the commands' schemas. */

@@ -1,0 +1,25 @@
+/** Quantities as people write them on a command line: durations with a unit, amounts in TAO. */
+
+import { ConnitoError } from "../errors.ts";
+
+const milliseconds: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000, h: 3_600_000 };
+
+/** Milliseconds of "250ms", "12s", "1.5s", "5min", "1h". @throws usage */
+export function parseDuration(text: string): number {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)\s*(ms|s|min|h)$/.exec(text) ?? [];
+  const factor = milliseconds[unit ?? ""];
+  if (amount === undefined || factor === undefined)
+    throw malformed(text, "a duration", "Write a number and its unit, such as 250ms, 12s or 5min.");
+  return Math.round(Number(amount) * factor);
+}
+
+/** Rao (10^-9 TAO) of an amount in TAO such as "1000" or "0.5"; exact. @throws usage */
+export function parseTao(text: string): bigint {
+  const [, whole, fraction = ""] = /^(\d{1,12})(?:\.(\d{1,9}))?$/.exec(text) ?? [];
+  if (whole === undefined) throw malformed(text, "an amount in TAO", "Write a number such as 1000 or 0.5, with at most nine decimals.");
+  return BigInt(whole) * 1_000_000_000n + BigInt(fraction.padEnd(9, "0"));
+}
+
+function malformed(text: string, what: string, hint: string): ConnitoError {
+  return new ConnitoError(`${JSON.stringify(text.slice(0, 80))} is not ${what}.`, { code: "usage", exit: "usage", hint });
+}
