@@ -42,3 +42,14 @@ export function byteTokenizer(): Record<string, unknown> {
     },
   };
 }
+
+/** The tokenizer_config.json beside it: decoding gives back the very text. */
+export function byteTokenizerConfig(): Record<string, unknown> {
+  return {
+    tokenizer_class: "PreTrainedTokenizerFast",
+    clean_up_tokenization_spaces: false,
+    bos_token: endOfText,
+    eos_token: endOfText,
+    pad_token: endOfText,
+  };
+}

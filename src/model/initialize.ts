@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { ConnitoError } from "../errors.ts";
 import { sha256, utf8 } from "../protocol/hash.ts";
-import { byteTokenizer, byteVocabularySize, endOfTextId } from "./byte-tokenizer.ts";
+import { byteTokenizer, byteTokenizerConfig, byteVocabularySize, endOfTextId } from "./byte-tokenizer.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import { elementsOf } from "./dtype.ts";
 import type { Architecture, Family, Part } from "./families/index.ts";
@@ -52,6 +52,7 @@ export async function initializeCheckpoint(options: InitializeOptions): Promise<
     directory,
     config: jsonFile({ ...config, ...endOfTextSetting, torch_dtype: "float32" }),
     tokenizer: options.tokenizer ?? jsonFile(byteTokenizer()),
+    others: own ? { "tokenizer_config.json": jsonFile(byteTokenizerConfig()) } : {},
     specs: family.tensors(architecture),
     dtype: "F32",
     data:

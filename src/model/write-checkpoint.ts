@@ -11,6 +11,8 @@ export interface WriteCheckpointOptions {
   /** The bytes of config.json and tokenizer.json. */
   readonly config: Uint8Array;
   readonly tokenizer: Uint8Array;
+  /** Small files beside them, by name. */
+  readonly others?: Readonly<Record<string, Uint8Array>>;
   readonly specs: readonly TensorSpec[];
   readonly dtype: Dtype;
   /** The bytes of a tensor, or a function that streams them. */
@@ -19,14 +21,14 @@ export interface WriteCheckpointOptions {
 
 /** Makes the directory where it is missing. Each file appears whole; model.safetensors, without which nothing opens, comes last. */
 export async function writeCheckpoint(options: WriteCheckpointOptions): Promise<WrittenFile> {
-  const { directory, config, tokenizer, specs, dtype, data } = options;
+  const { directory, config, tokenizer, others = {}, specs, dtype, data } = options;
   try {
     await mkdir(directory, { recursive: true });
   } catch (error) {
     throw fileError(error, directory);
   }
-  await writeWhole(join(directory, "config.json"), config);
-  await writeWhole(join(directory, "tokenizer.json"), tokenizer);
+  const files = { ...others, "config.json": config, "tokenizer.json": tokenizer };
+  for (const [name, bytes] of Object.entries(files)) await writeWhole(join(directory, name), bytes);
   const tensors = specs.map((spec) => ({ name: spec.name, dtype, shape: spec.shape, data: data(spec) }));
   // Other readers of this layout refuse a file that does not say which framework's conventions its tensors follow.
   return writeSafetensors(join(directory, "model.safetensors"), tensors, { format: "pt" });

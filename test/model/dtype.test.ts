@@ -91,9 +91,9 @@ describe("dtype", () => {
 
   it("reads halves as numpy does", () => {
     const wanted = floatsOfHex(rounding.f16AsF32);
-    wanted.forEach((value, index) =>
-      assert.ok(Object.is(fromHalf(index * 37), value) || (Number.isNaN(value) && Number.isNaN(fromHalf(index * 37)))),
-    );
+    for (const [index, value] of wanted.entries()) {
+      assert.ok(Object.is(fromHalf(index * 37), value) || (Number.isNaN(value) && Number.isNaN(fromHalf(index * 37))));
+    }
   });
 
   it("rounds doubles to half once, not through fp32", () => {

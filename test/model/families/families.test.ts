@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import { describeModel } from "../../../src/model/describe.ts";
+import { elementsOf } from "../../../src/model/dtype.ts";
+import { type Architecture, families, familyNamed, familyOf, requireComputable } from "../../../src/model/families/index.ts";
+import { failure, tiny } from "../support.ts";
+
+/** Settings as published with Qwen3-30B-A3B, Qwen3-235B-A22B and OLMoE-1B-7B-0924. */
+const qwen30 = {
+  architectures: ["Qwen3MoeForCausalLM"],
+  model_type: "qwen3_moe",
+  attention_bias: false,
+  attention_dropout: 0.0,
+  decoder_sparse_step: 1,
+  head_dim: 128,
+  hidden_act: "silu",
+  hidden_size: 2048,
+  intermediate_size: 6144,
+  max_position_embeddings: 40960,
+  mlp_only_layers: [],
+  moe_intermediate_size: 768,
+  norm_topk_prob: true,
+  num_attention_heads: 32,
+  num_experts: 128,
+  num_experts_per_tok: 8,
+  num_hidden_layers: 48,
+  num_key_value_heads: 4,
+  rms_norm_eps: 1e-6,
+  rope_scaling: null,
+  rope_theta: 1000000.0,
+  sliding_window: null,
+  tie_word_embeddings: false,
+  use_sliding_window: false,
+  vocab_size: 151936,
+};
+const qwen235 = {
+  ...qwen30,
+  hidden_size: 4096,
+  intermediate_size: 12288,
+  moe_intermediate_size: 1536,
+  num_attention_heads: 64,
+  num_hidden_layers: 94,
+};
+const olmoe = {
+  architectures: ["OlmoeForCausalLM"],
+  model_type: "olmoe",
+  attention_bias: false,
+  clip_qkv: null,
+  hidden_act: "silu",
+  hidden_size: 2048,
+  intermediate_size: 1024,
+  norm_topk_prob: false,
+  num_attention_heads: 16,
+  num_experts: 64,
+  num_experts_per_tok: 8,
+  num_hidden_layers: 16,
+  num_key_value_heads: 16,
+  rms_norm_eps: 1e-5,
+  rope_scaling: null,
+  rope_theta: 10000.0,
+  tie_word_embeddings: false,
+  vocab_size: 50304,
+};
+
+describe("families", () => {
+  for (const [name, config, total, active] of [
+    ["Qwen3-30B-A3B", qwen30, 30.53, 3.35],
+    ["Qwen3-235B-A22B", qwen235, 235.1, 22.2],
+    ["OLMoE-1B-7B", olmoe, 6.92, 1.28],
+  ] as const) {
+    it(`counts the published parameters of ${name}, and its slices by the law`, () => {
+      const architecture = familyOf(config).architecture(config);
+      const { parameters, bytes, slice } = describeModel(architecture, 4);
+      assert.ok(Math.abs(parameters.total / 1e9 - total) < total * 5e-4, `${parameters.total}`);
+      assert.ok(Math.abs(parameters.active / 1e9 - active) < 0.05, `${parameters.active}`);
+      assert.equal(bytes.total, 2 * parameters.total);
+      assert.equal(slice.trained, bytes.backbone + bytes.routed / 4);
+      // Four bits a value and a 16-bit scale for 32 values.
+      assert.equal(slice.standIns, (parameters.routed * 3 * 4.5) / 4 / 8);
+      assert.equal(slice.total, slice.trained + slice.standIns);
+    });
+  }
+
+  it("names Qwen3-30B-A3B's tensors as its checkpoint does", () => {
+    const specs = familyNamed("qwen3_moe").tensors(familyNamed("qwen3_moe").architecture(qwen30));
+    const byName = new Map(specs.map((spec) => [spec.name, spec]));
+    assert.equal(byName.size, 18_867);
+    assert.deepEqual(byName.get("model.layers.47.mlp.experts.127.down_proj.weight"), {
+      name: "model.layers.47.mlp.experts.127.down_proj.weight",
+      shape: [2048, 768],
+      role: "expert",
+      part: "expert.down",
+      layer: 47,
+      expert: 127,
+    });
+    assert.deepEqual(byName.get("model.layers.0.self_attn.q_norm.weight")?.shape, [128]);
+    assert.deepEqual(byName.get("model.layers.0.self_attn.o_proj.weight")?.shape, [2048, 4096]);
+    assert.deepEqual(byName.get("model.layers.3.mlp.gate.weight")?.shape, [128, 2048]);
+    assert.deepEqual(byName.get("lm_head.weight")?.shape, [151936, 2048]);
+  });
+
+  it("names OLMoE's norms over the full width", () => {
+    const specs = familyNamed("olmoe").tensors(familyNamed("olmoe").architecture(olmoe));
+    assert.deepEqual(specs.find((spec) => spec.part === "attention.queryNorm")?.shape, [2048]);
+    assert.equal(specs.length, 16 * (9 + 64 * 3) + 3);
+  });
+
+  it("has layers without experts where Qwen3-MoE's configuration says so, and no head where it is tied", () => {
+    const family = familyNamed("qwen3_moe");
+    const architecture = family.architecture({
+      ...qwen30,
+      num_hidden_layers: 6,
+      decoder_sparse_step: 2,
+      mlp_only_layers: [3],
+      tie_word_embeddings: true,
+    });
+    assert.deepEqual(architecture.expertLayers, [1, 5]);
+    const specs = family.tensors(architecture);
+    assert.deepEqual(specs.find((spec) => spec.name === "model.layers.3.mlp.up_proj.weight")?.shape, [6144, 2048]);
+    assert.ok(!specs.some((spec) => spec.name.startsWith("model.layers.3.mlp.experts")));
+    assert.ok(!specs.some((spec) => spec.part === "head"));
+    assert.equal(describeModel(architecture, 2).expertLayers, 2);
+  });
+
+  it("understands what recent writers call RoPE's base", () => {
+    const family = familyNamed("olmoe");
+    const { rope_theta: _, ...rest } = olmoe;
+    assert.equal(family.architecture(rest).ropeTheta, 10_000);
+    assert.equal(family.architecture({ ...rest, rope_parameters: { rope_theta: 5e5, rope_type: "default" } }).ropeTheta, 5e5);
+    assert.deepEqual(family.architecture({ ...rest, rope_parameters: { rope_theta: 5e5, rope_type: "yarn" } }).notComputed, [
+      "rope_scaling",
+    ]);
+  });
+
+  it("slices what the engine does not compute, and says so before it is computed", () => {
+    const read = (config: Record<string, unknown>) => familyOf(config).architecture(config);
+    requireComputable(read(qwen30));
+    assert.throws(() => requireComputable(read({ ...qwen30, rope_scaling: { type: "yarn" } })), failure("config-not-computable"));
+    assert.throws(() => requireComputable(read({ ...qwen30, use_sliding_window: true })), failure("config-not-computable"));
+    assert.throws(() => requireComputable(read({ ...olmoe, clip_qkv: 8 })), failure("config-not-computable"));
+  });
+
+  for (const family of families) {
+    it(`${family.modelType}: config.json and architecture say the same`, () => {
+      const width = tiny.heads * 6;
+      const architecture: Architecture = {
+        ...tiny,
+        family: family.modelType,
+        queryKeyNorm: family.modelType === "olmoe" ? "full" : "head",
+      };
+      assert.equal(width, tiny.hiddenSize);
+      assert.deepEqual(family.architecture(family.config(architecture)), architecture);
+      assert.equal(familyOf(family.config(architecture)), family);
+    });
+
+    it(`${family.modelType}: every tensor once, experts with layer and expert, all with elements`, () => {
+      const specs = family.tensors({ ...tiny, family: family.modelType });
+      assert.equal(new Set(specs.map((spec) => spec.name)).size, specs.length);
+      for (const spec of specs) {
+        assert.ok((elementsOf(spec.shape) ?? 0) > 0, spec.name);
+        assert.equal(spec.role === "expert", spec.expert !== undefined || spec.fusedExperts !== undefined, spec.name);
+        if (spec.role === "expert") assert.ok(spec.layer !== undefined && tiny.expertLayers.includes(spec.layer));
+      }
+    });
+  }
+
+  const refusals: [string, Record<string, unknown>, string][] = [
+    ["config-invalid", { ...qwen30, hidden_size: "2048" }, "hidden_size"],
+    ["config-invalid", { ...qwen30, hidden_size: 2048.5 }, "hidden_size"],
+    ["config-invalid", { ...qwen30, hidden_size: 1e30 }, "hidden_size"],
+    ["config-invalid", { ...qwen30, num_hidden_layers: 0 }, "num_hidden_layers"],
+    ["config-invalid", { ...qwen30, num_hidden_layers: 1e9 }, "num_hidden_layers"],
+    ["config-invalid", { ...qwen30, num_experts: 60_000, num_hidden_layers: 4000 }, "num_experts"],
+    ["config-invalid", { ...qwen30, num_experts_per_tok: 129 }, "num_experts_per_tok"],
+    ["config-invalid", { ...qwen30, num_key_value_heads: 5 }, "num_key_value_heads"],
+    ["config-invalid", { ...qwen30, num_key_value_heads: undefined }, "num_key_value_heads"],
+    ["config-invalid", { ...qwen30, head_dim: 3 }, "head_dim"],
+    ["config-invalid", { ...qwen30, head_dim: null, hidden_size: 16 }, "head_dim"],
+    ["config-invalid", { ...qwen30, num_attention_heads: 2 ** 20, num_key_value_heads: 1, head_dim: 2 ** 20 }, "num_attention_heads"],
+    ["config-invalid", { ...qwen30, mlp_only_layers: [...Array(48).keys()] }, "no layer has experts"],
+    ["config-invalid", { ...qwen30, mlp_only_layers: [0], intermediate_size: undefined }, "intermediate_size"],
+    ["config-invalid", { ...qwen30, attention_bias: true }, "attention_bias"],
+    ["config-invalid", { ...qwen30, hidden_act: "gelu" }, "hidden_act"],
+    ["config-invalid", { ...qwen30, rms_norm_eps: 0 }, "rms_norm_eps"],
+    ["config-invalid", { ...qwen30, norm_topk_prob: 1 }, "norm_topk_prob"],
+    ["config-invalid", { ...olmoe, num_attention_heads: 15, num_key_value_heads: 15 }, "num_attention_heads"],
+    ["config-invalid", { ...olmoe, vocab_size: -1 }, "vocab_size"],
+    ["config-invalid", { model_type: 7 }, "model_type"],
+    ["config-invalid", {}, "model_type"],
+    ["unknown-family", { model_type: "gpt2" }, "gpt2"],
+    ["unknown-family", { model_type: "toString" }, "toString"],
+  ];
+  for (const [code, config, named] of refusals) {
+    it(`refuses a configuration and names ${named}`, () => {
+      const read = () => familyOf(config).architecture(config);
+      assert.throws(read, failure(code));
+      assert.throws(read, (error: Error) => error.message.includes(named));
+    });
+  }
+
+  it("refuses documents that are no objects", () => {
+    for (const config of [null, undefined, [], "qwen3_moe", 7]) assert.throws(() => familyOf(config), failure("config-invalid"));
+  });
+});
