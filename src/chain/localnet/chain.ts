@@ -4,8 +4,8 @@
  */
 
 import { ConnitoError } from "../../errors.ts";
-import { type Block, extrinsicsRootOf, type Header, headerHash, slotLog, stateRootAfter } from "./blocks.ts";
 import type { BlockLog } from "./block-log.ts";
+import { type Block, extrinsicsRootOf, type Header, headerHash, slotLog, stateRootAfter } from "./blocks.ts";
 import type { Hex } from "./metadata/scale.ts";
 import { createPool, type Pool } from "./pool.ts";
 import { decodeExtrinsic, type Extrinsic } from "./runtime/extrinsic.ts";

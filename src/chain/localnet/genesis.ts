@@ -4,7 +4,7 @@ import { createTestPairs } from "@polkadot/keyring";
 import { u8aToHex } from "@polkadot/util";
 import { decodeAddress } from "@polkadot/util-crypto";
 import { ConnitoError } from "../../errors.ts";
-import type { StorageItem } from "./metadata/pallet.ts";
+import type { StorageItem } from "./metadata/declarations.ts";
 import type { Hex } from "./metadata/scale.ts";
 import { issue } from "./runtime/balances.ts";
 import type { Changes, WritableLedger } from "./runtime/ledger.ts";

@@ -5,16 +5,9 @@
 
 import { Metadata, TypeRegistry } from "@polkadot/types";
 import { u8aToHex } from "@polkadot/util";
-import { createCodec, type Codec } from "../runtime/codec.ts";
-import {
-  callVariants,
-  enumShape,
-  errorVariants,
-  eventVariants,
-  type PalletDefinition,
-  type RuntimeApis,
-  type StorageItem,
-} from "./pallet.ts";
+import { type Codec, createCodec } from "../runtime/codec.ts";
+import type { StorageItem } from "./declarations.ts";
+import { callVariants, enumShape, errorVariants, eventVariants, type PalletDefinition, type RuntimeApis } from "./pallet.ts";
 import { createPortableTypes, type PortableTypes } from "./portable.ts";
 import {
   byteArray,

@@ -4,6 +4,7 @@ import {
   byteArray,
   bytes,
   compact,
+  type Hex,
   newtype,
   option,
   runtimeEvent,
@@ -21,7 +22,6 @@ import {
   unit,
   variants,
   vec,
-  type Hex,
 } from "./scale.ts";
 
 export const accountId = newtype("sp_core::crypto::AccountId32", byteArray(32));

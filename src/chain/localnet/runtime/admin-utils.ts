@@ -1,10 +1,11 @@
 /** AdminUtils: how root, or for some the subnet's owner, sets hyperparameters. One line a call. */
 
-import { call, type CallDefinition, errors, type EventDefinition, type PalletDefinition, type StorageItem } from "../metadata/pallet.ts";
+import { type EventDefinition, errors, type StorageItem } from "../metadata/declarations.ts";
+import { type CallDefinition, call, type PalletDefinition } from "../metadata/pallet.ts";
 import { bool, type Scale, u16, u64 } from "../metadata/scale.ts";
 import { accountId, netuid } from "../metadata/types.ts";
 import { ensure } from "./ledger.ts";
-import { subtensorErrors, subtensorEvents as events } from "./subtensor/outcomes.ts";
+import { subtensorEvents as events, subtensorErrors } from "./subtensor/outcomes.ts";
 import { subtensorStorage as items } from "./subtensor/storage.ts";
 import { ensureRoot } from "./system.ts";
 

@@ -1,6 +1,7 @@
 /** Balances in rao (u64, 9 decimals), transfers, and the flat fee that paying calls are charged. */
 
-import { call, errors, event, events, type PalletDefinition, single, storage } from "../metadata/pallet.ts";
+import { errors, event, events, single, storage } from "../metadata/declarations.ts";
+import { call, type PalletDefinition } from "../metadata/pallet.ts";
 import { bool, compact, type Hex, type Tagged, u64 } from "../metadata/scale.ts";
 import { accountId, multiAddress } from "../metadata/types.ts";
 import { DispatchError, ensure, type Ledger } from "./ledger.ts";

@@ -1,9 +1,24 @@
 /** Plain values to and from SCALE bytes, by polkadot.js' own codecs over the localnet's own metadata. */
 
 import type { TypeRegistry } from "@polkadot/types";
-import { BTreeMap, Bool, Compact, Enum, GenericCall, Null, Option, Raw, Struct, Text, Tuple, Vec } from "@polkadot/types";
-import { AbstractInt, VecFixed } from "@polkadot/types-codec";
-import type { AnyTuple, Codec as PolkadotCodec, CodecClass } from "@polkadot/types-codec/types";
+import {
+  Bool,
+  BTreeMap,
+  Compact,
+  Enum,
+  GenericCall,
+  Int,
+  Null,
+  Option,
+  Raw,
+  Struct,
+  Text,
+  Tuple,
+  UInt,
+  Vec,
+  VecFixed,
+} from "@polkadot/types";
+import type { AnyTuple, CodecClass, Codec as PolkadotCodec } from "@polkadot/types/types";
 import { hexToU8a, stringCamelCase } from "@polkadot/util";
 import type { PortableTypes } from "../metadata/portable.ts";
 import type { NestedCall, Scale, Shape } from "../metadata/scale.ts";
@@ -20,7 +35,7 @@ const largestNumberBits = 32;
 
 /** Any polkadot.js value as a plain one; see scale.ts for the forms. */
 export function plain(value: PolkadotCodec): unknown {
-  if (value instanceof AbstractInt) {
+  if (value instanceof UInt || value instanceof Int) {
     return value.bitLength() <= largestNumberBits ? value.toNumber() : value.toBigInt();
   }
   if (value instanceof Compact) {
@@ -87,7 +102,8 @@ function forPolkadot(shape: Shape, value: unknown): unknown {
     }
     case "variant": {
       if (shape.path === "Option") {
-        return value === undefined ? null : forPolkadot((shape.variants[1]?.fields[0] as { type: Shape }).type, value);
+        const some = shape.variants[1]?.fields[0];
+        return value === undefined || some === undefined ? null : forPolkadot(some.type, value);
       }
       const tagged = value as { type: string; value?: unknown };
       const variant = shape.variants.find(({ name }) => name === tagged.type);

@@ -1,7 +1,8 @@
 /** Commitments: one current value a hotkey and subnet, within a space limit that is counted anew each epoch. */
 
-import { call, errors, event, events, optionalMap, type PalletDefinition, single, storage } from "../metadata/pallet.ts";
-import { byteArray, bytes, type Hex, type Scale, struct, type Tagged, u32, u64, unit, type Variant, vec } from "../metadata/scale.ts";
+import { errors, event, events, optionalMap, single, storage } from "../metadata/declarations.ts";
+import { call, type PalletDefinition } from "../metadata/pallet.ts";
+import { byteArray, bytes, type Hex, type Scale, struct, type Tagged, u32, u64, type Variant, vec } from "../metadata/scale.ts";
 import { accountId, netuid } from "../metadata/types.ts";
 import { ensure, type Ledger } from "./ledger.ts";
 import { epochIndex } from "./subtensor/epoch.ts";
@@ -18,7 +19,7 @@ const minimumSpace = 100n;
 function data(): Scale<Tagged> {
   const list: Variant[] = [{ name: "None", index: 0, fields: [] }];
   for (let length = 0; length <= 128; length++) {
-    list.push({ name: `Raw${length}`, index: 1 + length, fields: [{ type: length === 0 ? unit.shape : byteArray(length).shape }] });
+    list.push({ name: `Raw${length}`, index: 1 + length, fields: [{ type: byteArray(length).shape }] });
   }
   for (const [offset, name] of ["BlakeTwo256", "Sha256", "Keccak256", "ShaThree256"].entries()) {
     list.push({ name, index: 130 + offset, fields: [{ type: byteArray(32).shape }] });

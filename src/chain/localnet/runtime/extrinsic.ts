@@ -1,7 +1,6 @@
 /** Extrinsics: decoded, and their signatures checked over what Subtensor's signed extensions say is signed. */
 
-import type { TypeRegistry } from "@polkadot/types";
-import { type GenericExtrinsic } from "@polkadot/types";
+import type { GenericExtrinsic, TypeRegistry } from "@polkadot/types";
 import { hexToU8a, u8aConcat, u8aToHex } from "@polkadot/util";
 import { blake2AsU8a, ed25519Verify, sr25519Verify } from "@polkadot/util-crypto";
 import type { Hex, NestedCall } from "../metadata/scale.ts";

@@ -5,7 +5,7 @@
 
 import { u8aConcat, u8aToHex } from "@polkadot/util";
 import { blake2AsU8a, xxhashAsU8a } from "@polkadot/util-crypto";
-import type { ErrorDefinition, EventDefinition, HashedKey, Hasher, StorageItem } from "../metadata/pallet.ts";
+import type { ErrorDefinition, EventDefinition, HashedKey, Hasher, StorageItem } from "../metadata/declarations.ts";
 import type { Hex, Scale, Tagged } from "../metadata/scale.ts";
 import type { Codec } from "./codec.ts";
 

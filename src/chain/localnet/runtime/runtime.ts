@@ -10,11 +10,11 @@ import { createRuntimeApis } from "./apis.ts";
 import { balances, burn, feeOf, paymentEvents, transactionPayment } from "./balances.ts";
 import { commitments, traps } from "./commitments.ts";
 import { encodeDispatchError } from "./dispatch-error.ts";
-import { decodeExtrinsic, encodeUnsigned, eraWindow, type Extrinsic } from "./extrinsic.ts";
+import { decodeExtrinsic, type Extrinsic, encodeUnsigned, eraWindow } from "./extrinsic.ts";
 import { createLedger, DispatchError, type Ledger, type StateReader, storageKey, type WritableLedger } from "./ledger.ts";
-import { sudo } from "./sudo.ts";
 import { onInitialize } from "./subtensor/epoch.ts";
 import { subtensor } from "./subtensor/index.ts";
+import { sudo } from "./sudo.ts";
 import { blockHashCount, system, systemEvents, systemStorage, updateAccount, zeroHash } from "./system.ts";
 import { aura, auraStorage, timestamp, timestampSet } from "./timestamp.ts";
 
@@ -40,6 +40,7 @@ export interface Validity {
 
 export interface Runtime {
   readonly metadata: BuiltMetadata;
+  readonly pallets: readonly PalletDefinition[];
   readonly apis: RuntimeApis;
   readonly blockTime: number;
   callDefinition(call: NestedCall): { pallet: PalletDefinition; name: string; definition: CallDefinition } | undefined;
@@ -127,6 +128,7 @@ export function createRuntime(blockTime: number): Runtime {
 
   return {
     metadata,
+    pallets,
     apis,
     blockTime,
     callDefinition,

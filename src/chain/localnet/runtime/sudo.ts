@@ -1,13 +1,14 @@
 /** Sudo: one key may do what root may. */
 
-import { call, errors, event, events, optionalSingle, type PalletDefinition, storage } from "../metadata/pallet.ts";
+import { errors, event, events, optionalSingle, storage } from "../metadata/declarations.ts";
+import type { Origin } from "../metadata/pallet.ts";
+import { call, type PalletDefinition } from "../metadata/pallet.ts";
 import { type NestedCall, option, result, runtimeCall, unit } from "../metadata/scale.ts";
 import { accountId, dispatchError, multiAddress, weight } from "../metadata/types.ts";
 import { lookup } from "./balances.ts";
 import { encodeDispatchError } from "./dispatch-error.ts";
 import { DispatchError, ensure, type Ledger } from "./ledger.ts";
 import { ensureSigned } from "./system.ts";
-import type { Origin } from "../metadata/pallet.ts";
 
 export const sudoStorage = storage("Sudo", { Key: optionalSingle(accountId) });
 

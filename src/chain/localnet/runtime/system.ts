@@ -1,6 +1,7 @@
 /** System: accounts with their nonces, block facts, events, and what becomes of each extrinsic. */
 
-import { call, event, events, map, optionalSingle, type Origin, type PalletDefinition, single, storage } from "../metadata/pallet.ts";
+import { event, events, map, optionalSingle, single, storage } from "../metadata/declarations.ts";
+import { call, type Origin, type PalletDefinition } from "../metadata/pallet.ts";
 import { bytes, compact, type Hex, struct, text, u16, u32, u64, vec } from "../metadata/scale.ts";
 import {
   accountId,
@@ -23,7 +24,7 @@ export const zeroAccount: Hex = zeroHash;
 const noAccount = { nonce: 0, consumers: 0, providers: 0, sufficients: 0, data: { free: 0n, reserved: 0n, frozen: 0n, flags: 1n << 127n } };
 
 export const systemStorage = storage("System", {
-  Account: map([["Blake2_128Concat", accountId]], accountInfo, { ...noAccount, data: { ...noAccount.data, flags: 0n } }),
+  Account: map([["Blake2_128Concat", accountId]], accountInfo, noAccount),
   ExtrinsicCount: optionalSingle(u32),
   BlockHash: map([["Twox64Concat", u32]], hash, zeroHash),
   Number: single(u32, 0),

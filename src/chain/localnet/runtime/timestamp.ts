@@ -1,6 +1,7 @@
 /** Timestamp and Aura: the block's time in milliseconds, set by an inherent, and the slot length that clients read. */
 
-import { call, type PalletDefinition, single, storage } from "../metadata/pallet.ts";
+import { single, storage } from "../metadata/declarations.ts";
+import { call, type PalletDefinition } from "../metadata/pallet.ts";
 import { bool, compact, u64, vec } from "../metadata/scale.ts";
 import { accountId } from "../metadata/types.ts";
 import { DispatchError } from "./ledger.ts";

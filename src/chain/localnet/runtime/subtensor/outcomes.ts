@@ -1,6 +1,6 @@
 /** SubtensorModule's events and errors, with mainnet's indices, and the numbers of Subtensor's custom transaction errors. */
 
-import { errors, events, tupleEvent } from "../../metadata/pallet.ts";
+import { errors, events, tupleEvent } from "../../metadata/declarations.ts";
 import { bool, u16, u64 } from "../../metadata/scale.ts";
 import { accountId, hash, netuid } from "../../metadata/types.ts";
 

@@ -1,6 +1,6 @@
 /** SubtensorModule's storage, as far as the localnet fills it; the fallbacks are mainnet's. */
 
-import { map, optionalMap, single, storage } from "../../metadata/pallet.ts";
+import { map, optionalMap, single, storage } from "../../metadata/declarations.ts";
 import { bool, bytes, tuple, u8, u16, u64, vec } from "../../metadata/scale.ts";
 import { accountId, axonInfo, hash, netuid, prometheusInfo, u64f64 } from "../../metadata/types.ts";
 import { zeroAccount } from "../system.ts";

@@ -1,0 +1,279 @@
+/**
+ * The localnet's metadata against mainnet's: whatever the localnet declares must be mainnet's to the byte. Types are compared
+ * by everything that decides their bytes, then calls and storage keys are encoded by both and compared as bytes.
+ */
+
+import assert from "node:assert/strict";
+import { expandMetadata } from "@polkadot/types";
+import type { StorageEntryMetadataLatest } from "@polkadot/types/interfaces";
+import { u8aToHex } from "@polkadot/util";
+import { cryptoWaitReady } from "@polkadot/util-crypto";
+import fc from "fast-check";
+import type { Scale, Shape } from "../../../src/chain/localnet/metadata/scale.ts";
+import { storageKey } from "../../../src/chain/localnet/runtime/ledger.ts";
+import { createRuntime, type Runtime } from "../../../src/chain/localnet/runtime/runtime.ts";
+import { describeType, type ReadMetadata, readMetadata, readReference, referencePath } from "./reference.ts";
+
+/** Plain values of a shape. Calls are left out: a call in a call is compared by its type. */
+function valuesOf(shape: Shape): fc.Arbitrary<unknown> {
+  switch (shape.kind) {
+    case "primitive": {
+      const bits = Number(shape.name.slice(1));
+      if (shape.name === "bool") {
+        return fc.boolean();
+      }
+      if (shape.name === "str") {
+        return fc.string();
+      }
+      const signed = shape.name.startsWith("i");
+      const [min, max] = signed ? [-(1n << BigInt(bits - 1)), (1n << BigInt(bits - 1)) - 1n] : [0n, (1n << BigInt(bits)) - 1n];
+      const integers = fc.bigInt({ min, max });
+      return bits <= 32 ? integers.map(Number) : integers;
+    }
+    case "compact":
+      return valuesOf(shape.of);
+    case "sequence":
+    case "array": {
+      const length = shape.kind === "array" ? { minLength: shape.length, maxLength: shape.length } : { maxLength: 5 };
+      return shape.of.kind === "primitive" && shape.of.name === "u8"
+        ? fc.uint8Array(length).map((bytes) => u8aToHex(bytes))
+        : fc.array(valuesOf(shape.of), length);
+    }
+    case "tuple":
+      return fc.tuple(...shape.of.map(valuesOf));
+    case "composite":
+      return shape.fields.length === 1 && shape.fields[0]?.name === undefined
+        ? valuesOf((shape.fields[0] as { type: Shape }).type)
+        : fc.record(Object.fromEntries(shape.fields.map((field) => [camelCase(field.name ?? ""), valuesOf(field.type)])));
+    case "variant":
+      if (shape.path === "Option") {
+        return fc.option(valuesOf(contentOf(shape, 1)), { nil: undefined });
+      }
+      // polkadot.js takes an address's other variants for a plain account: only the one that the chain understands is made.
+      return shape.path.endsWith("MultiAddress") ? tagged(shape, 0) : fc.oneof(...shape.variants.map((_, index) => tagged(shape, index)));
+    default:
+      throw new Error("no values for an outer enum");
+  }
+}
+
+type VariantShape = Extract<Shape, { kind: "variant" }>;
+
+function contentOf(shape: VariantShape, index: number): Shape {
+  return shape.variants[index]?.fields[0]?.type as Shape;
+}
+
+function tagged(shape: VariantShape, index: number): fc.Arbitrary<unknown> {
+  const variant = shape.variants[index];
+  const fields = variant?.fields ?? [];
+  const type = variant?.name;
+  if (fields.length === 0) {
+    return fc.constant({ type });
+  }
+  const value =
+    fields[0]?.name === undefined
+      ? valuesOf(contentOf(shape, index))
+      : fc.record(Object.fromEntries(fields.map((field) => [camelCase(field.name ?? ""), valuesOf(field.type)])));
+  return value.map((content) => ({ type, value: content }));
+}
+
+const camelCase = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+/** Mainnet's constants whose values the localnet keeps; the others are its own on purpose (block times). */
+const ownConstants = new Set(["Timestamp.MinimumPeriod", "Aura.SlotDuration", "System.Version", "System.DbWeight"]);
+
+describe("the localnet's metadata", () => {
+  let runtime: Runtime;
+  let own: ReadMetadata;
+  let reference: ReadMetadata;
+
+  before(async function () {
+    if (referencePath === undefined) {
+      console.log("      skipped: mainnet's metadata is not here; set CONNITO_REFERENCE to the folder that has it");
+      this.skip();
+    }
+    await cryptoWaitReady();
+    runtime = createRuntime(12_000);
+    own = readMetadata(runtime.metadata.v15);
+    reference = readReference(referencePath);
+  });
+
+  const pallets = (read: ReadMetadata) => read.metadata.asLatest.pallets;
+  const palletIn = (read: ReadMetadata, name: string) => {
+    const found = pallets(read).find((pallet) => pallet.name.toString() === name);
+    assert.ok(found, `mainnet has no pallet ${name}`);
+    return found;
+  };
+  const variantsOf = (read: ReadMetadata, option: { isSome: boolean; unwrap(): { type: unknown } }) =>
+    option.isSome
+      ? read.metadata.asLatest.lookup.getSiType(option.unwrap().type as never).def.asVariant.variants.map((variant) => ({
+          name: variant.name.toString(),
+          index: variant.index.toNumber(),
+          fields: variant.fields.map((field) => [
+            field.name.isSome ? field.name.unwrap().toString() : "",
+            describeType(read.metadata.asLatest.lookup, field.type),
+          ]),
+        }))
+      : [];
+
+  for (const kind of ["calls", "events", "errors"] as const) {
+    it(`has mainnet's ${kind}: index, name, and type of every field`, () => {
+      for (const pallet of pallets(own)) {
+        const theirs = palletIn(reference, pallet.name.toString());
+        assert.equal(pallet.index.toNumber(), theirs.index.toNumber());
+        const known = new Map(variantsOf(reference, theirs[kind] as never).map((variant) => [variant.name, variant]));
+        for (const variant of variantsOf(own, pallet[kind] as never)) {
+          assert.deepEqual(variant, known.get(variant.name), `${pallet.name.toString()}.${variant.name}`);
+        }
+      }
+    });
+  }
+
+  const itemsOf = (read: ReadMetadata, name: string): StorageEntryMetadataLatest[] => {
+    const { storage } = palletIn(read, name);
+    return storage.isSome ? [...storage.unwrap().items] : [];
+  };
+  const describeItem = ({ metadata }: ReadMetadata, item: StorageEntryMetadataLatest) => {
+    const { lookup } = metadata.asLatest;
+    const fallback = item.fallback.toHex();
+    return item.type.isPlain
+      ? { value: describeType(lookup, item.type.asPlain), modifier: item.modifier.type, fallback }
+      : {
+          hashers: item.type.asMap.hashers.map((hasher) => hasher.type),
+          key: describeType(lookup, item.type.asMap.key),
+          value: describeType(lookup, item.type.asMap.value),
+          modifier: item.modifier.type,
+          fallback,
+        };
+  };
+
+  it("has mainnet's storage: prefix, hashers, key, value, and what an absent item reads as", () => {
+    for (const pallet of pallets(own)) {
+      const name = pallet.name.toString();
+      const known = new Map(itemsOf(reference, name).map((item) => [item.name.toString(), item]));
+      for (const item of itemsOf(own, name)) {
+        const theirs = known.get(item.name.toString());
+        assert.ok(theirs, `mainnet has no ${name}.${item.name.toString()}`);
+        assert.deepEqual(describeItem(own, item), describeItem(reference, theirs), `${name}.${item.name.toString()}`);
+      }
+    }
+  });
+
+  it("has mainnet's constants, but for block times and the version", () => {
+    for (const pallet of pallets(own)) {
+      const name = pallet.name.toString();
+      for (const constant of pallet.constants) {
+        const full = `${name}.${constant.name.toString()}`;
+        const theirs = palletIn(reference, name).constants.find(({ name: other }) => other.eq(constant.name));
+        assert.ok(theirs, `mainnet has no ${full}`);
+        assert.equal(
+          describeType(own.metadata.asLatest.lookup, constant.type),
+          describeType(reference.metadata.asLatest.lookup, theirs.type),
+          full,
+        );
+        if (!ownConstants.has(full)) {
+          assert.equal(constant.value.toHex(), theirs.value.toHex(), full);
+        }
+      }
+    }
+  });
+
+  it("has mainnet's runtime APIs: arguments and answers", () => {
+    for (const api of own.metadata.asLatest.apis) {
+      const theirs = reference.metadata.asLatest.apis.find((candidate) => candidate.name.eq(api.name));
+      assert.ok(theirs, `mainnet has no ${api.name.toString()}`);
+      for (const method of api.methods) {
+        const full = `${api.name.toString()}.${method.name.toString()}`;
+        const known: typeof method | undefined = theirs.methods.find((candidate) => candidate.name.eq(method.name));
+        assert.ok(known, `mainnet has no ${full}`);
+        const signature = (read: ReadMetadata, of: typeof method) => [
+          of.inputs.map((input) => `${input.name.toString()}: ${describeType(read.metadata.asLatest.lookup, input.type)}`),
+          describeType(read.metadata.asLatest.lookup, of.output),
+        ];
+        assert.deepEqual(signature(own, method), signature(reference, known), full);
+      }
+    }
+  });
+
+  it("has mainnet's signed extensions, and extrinsics of the same types", () => {
+    // polkadot.js loses what is signed besides when it lifts version 15 to its latest: hence asV15 for ours.
+    const { lookup } = reference.metadata.asLatest;
+    assert.deepEqual(
+      own.metadata.asV15.extrinsic.signedExtensions.map((extension) => [
+        extension.identifier.toString(),
+        describeType(own.metadata.asLatest.lookup, extension.type),
+        describeType(own.metadata.asLatest.lookup, extension.additionalSigned),
+      ]),
+      reference.metadata.asLatest.extrinsic.transactionExtensions.map((extension) => [
+        extension.identifier.toString(),
+        describeType(lookup, extension.type),
+        describeType(lookup, extension.implicit),
+      ]),
+    );
+    const types = ({ metadata: { asLatest } }: ReadMetadata) =>
+      [asLatest.extrinsic.addressType, asLatest.extrinsic.signatureType].map((type) => describeType(asLatest.lookup, type));
+    assert.deepEqual(types(own), types(reference));
+  });
+
+  it("encodes every call to the bytes that mainnet's metadata gives", () => {
+    const theirs = expandMetadata(reference.registry, reference.metadata).tx;
+    const ours = expandMetadata(own.registry, own.metadata).tx;
+    let compared = 0;
+    for (const pallet of runtime.pallets) {
+      for (const [name, definition] of Object.entries(pallet.calls ?? {})) {
+        const scales = Object.values(definition.fields) as Scale<unknown>[];
+        if (scales.some(({ shape }) => shape.kind === "runtime")) {
+          continue;
+        }
+        const [section, method] = [pallet.name.charAt(0).toLowerCase() + pallet.name.slice(1), camelCase(name)];
+        const index = new Uint8Array([pallet.index, definition.index]);
+        fc.assert(
+          fc.property(fc.tuple(...scales.map(({ shape }) => valuesOf(shape))), (values) => {
+            const encoded = scales.map((scale, at) => runtime.metadata.codec.encode(scale, values[at]));
+            const bytes = Buffer.concat([index, ...encoded]);
+            // Whatever our codec wrote, each metadata's own reading of it writes again: the bytes mean the same in both.
+            const reread = (registry: ReadMetadata["registry"]) => Buffer.from(registry.createType("Call", new Uint8Array(bytes)).toU8a());
+            assert.deepEqual(reread(own.registry), bytes);
+            assert.deepEqual(reread(reference.registry), bytes);
+            const human = (registry: ReadMetadata["registry"]) => registry.createType("Call", new Uint8Array(bytes)).toHuman();
+            assert.deepEqual(human(own.registry), human(reference.registry));
+          }),
+          { numRuns: 20 },
+        );
+        assert.deepEqual(ours[section]?.[method]?.callIndex, theirs[section]?.[method]?.callIndex);
+        compared++;
+      }
+    }
+    assert.ok(compared >= 40, `only ${compared} calls were compared`);
+  });
+
+  it("makes every storage key that mainnet's metadata makes", () => {
+    const theirs = expandMetadata(reference.registry, reference.metadata).query;
+    let compared = 0;
+    for (const pallet of runtime.pallets) {
+      for (const [name, item] of Object.entries(pallet.storage ?? {})) {
+        const entry =
+          theirs[pallet.name.charAt(0).toLowerCase() + pallet.name.slice(1)]?.[
+            name === "POWRegistrationsThisInterval" ? "powRegistrationsThisInterval" : entryName(name)
+          ];
+        assert.ok(entry, `mainnet has no ${pallet.name}.${name}`);
+        fc.assert(
+          fc.property(fc.tuple(...item.keys.map(([, scale]) => valuesOf(scale.shape))), (keys) => {
+            // polkadot.js puts the key's length before it.
+            const expected = reference.registry.createType("StorageKey", keys.length === 0 ? entry : [entry, keys]).toHex();
+            assert.equal(storageKey(runtime.metadata.codec, item, keys), expected, `${pallet.name}.${name}`);
+          }),
+          { numRuns: 10 },
+        );
+        compared++;
+      }
+    }
+    assert.ok(compared > 80, `only ${compared} items were compared`);
+  });
+});
+
+/** polkadot.js' name of a storage item: a leading run of capitals is lowered as one word. */
+function entryName(name: string): string {
+  const capitals = /^[A-Z]+/.exec(name)?.[0] ?? "";
+  const lowered = capitals.length > 1 && capitals.length < name.length ? capitals.length - 1 : capitals.length;
+  return name.slice(0, lowered).toLowerCase() + name.slice(lowered);
+}
