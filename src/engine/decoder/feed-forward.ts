@@ -7,8 +7,7 @@ import type { Tensor } from "../graph/graph.ts";
 import { multiply } from "../graph/operators/elementwise.ts";
 import { linear } from "../graph/operators/matrix.ts";
 import { rmsNorm } from "../graph/operators/normalization.ts";
-import { reshape } from "../graph/operators/reshape.ts";
-import { combine, concatRows, dispatch, sortByExpert, sortRows, splitRows } from "../graph/operators/routing.ts";
+import { combine, dispatch, dispatchSlots, sortByExpert } from "../graph/operators/routing.ts";
 import { largest, softmax } from "../graph/operators/softmax.ts";
 import { swiglu } from "../graph/operators/swiglu.ts";
 import type { Weights } from "./weights.ts";
@@ -36,12 +35,12 @@ export function feedForward(
   }
   const routed = route(normed, layer, weights, architecture);
   const routing = sortByExpert(routed.experts, architecture.experts);
-  const results = splitRows(dispatch(normed, routing), routing).map((rows, expert) => {
+  const gates = dispatchSlots(routed.gates, routing);
+  const results = dispatch(normed, routing).map((rows, expert) => {
     const inner = swiglu(linear(rows, weights.of("expert.gate", layer, expert)), linear(rows, weights.of("expert.up", layer, expert)));
-    return linear(inner, weights.of("expert.down", layer, expert));
+    return multiply(linear(inner, weights.of("expert.down", layer, expert)), gates[expert] as Tensor);
   });
-  const gates = sortRows(reshape(routed.gates, [Number(routing.slot.shape[0]), 1]), routing);
-  return { added: combine(multiply(concatRows(results, routing), gates), routing), routed };
+  return { added: combine(results, routing), routed };
 }
 
 /** Scaling the chosen softmax weights to sum to one is the same as a softmax over the chosen logits alone. */

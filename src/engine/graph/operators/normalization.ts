@@ -29,7 +29,7 @@ const operator: Operator<Epsilon> = {
 
 /**
  * With r the inverse root mean square of a row x of n elements and w the weight, y = x r w, and
- * dx = r (dy w) - x r^3 / n sum(dy x w); dw sums dy x r over the rows. Both sums are products of dy x with a vector.
+ * dx = r (dy w - x r^2 sum(dy x w) / n); dw sums dy x r over the rows. Both sums are products of dy x with a vector.
  */
 const gradientOperator: Operator<undefined> = {
   name: "rmsNormGradient",
@@ -42,11 +42,11 @@ const gradientOperator: Operator<undefined> = {
     const columns = lastLength("rmsNorm", (inputs[1] as Tensor).shape);
     const product = emit.node("Mul", [dy, x]);
     if (dx !== undefined) {
-      const sums = emit.node("MatMul", [product, emit.node("Reshape", [weight, emit.integers([columns, 1])])]);
-      const cube = emit.node("Mul", [emit.node("Mul", [inverse, inverse]), inverse]);
-      const factor = emit.node("Mul", [emit.node("Mul", [cube, emit.float(1 / columns)]), sums]);
-      const direct = emit.node("Mul", [emit.node("Mul", [dy, weight]), inverse]);
-      emit.node("Sub", [direct, emit.node("Mul", [x, factor])], { output: dx });
+      const column = emit.node("Reshape", [weight, emit.integers([columns, 1])]);
+      const means = emit.node("Gemm", [product, column], { attributes: { alpha: { float: 1 / columns } } });
+      const factor = emit.node("Mul", [emit.node("Mul", [inverse, inverse]), means]);
+      const difference = emit.node("Sub", [emit.node("Mul", [dy, weight]), emit.node("Mul", [x, factor])]);
+      emit.node("Mul", [difference, inverse], { output: dx });
     }
     if (dw !== undefined) {
       const summed = emit.node("Gemm", [inverse, product], { attributes: { transA: { int: 1 } } });

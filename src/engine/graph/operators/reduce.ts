@@ -66,3 +66,18 @@ const squares: Operator<undefined> = {
 
 /** The sum of the squares of all elements, as a scalar. */
 export const sumOfSquares = (x: Tensor): Tensor => applyOne(squares, [x], undefined);
+
+const stacking: Operator<undefined> = {
+  name: "stack",
+  outputs: (inputs) => {
+    for (const { shape } of inputs) if (shape.length !== 0) throw new Error(`stack: [${shape}] is no scalar`);
+    return [{ type: "float32", shape: [inputs.length] }];
+  },
+  lower: (emit, inputs, [output]) => {
+    const single = inputs.map((one) => emit.node("Reshape", [one, emit.integers([1])]));
+    emit.node("Concat", single, { output, attributes: { axis: { int: 0 } } });
+  },
+};
+
+/** Scalars as one vector. Without a gradient: it serves to read many numbers at once. */
+export const stack = (scalars: readonly Tensor[]): Tensor => applyOne(stacking, scalars, undefined);

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { Tensor } from "../../../../src/engine/graph/graph.ts";
 import { multiply } from "../../../../src/engine/graph/operators/elementwise.ts";
 import { matrixProduct } from "../../../../src/engine/graph/operators/matrix.ts";
-import { combine, concatRows, dispatch, sortByExpert, sortRows, splitRows } from "../../../../src/engine/graph/operators/routing.ts";
+import { combine, dispatch, dispatchSlots, sortByExpert } from "../../../../src/engine/graph/operators/routing.ts";
 import { checkGradients, evaluate } from "../finite-differences.ts";
 
 /** Four tokens, two choices each of five experts; experts 2 and 4 get none. */
@@ -31,7 +31,7 @@ describe("routing", () => {
         const x = Array.from({ length: 12 }, (_, index) => index + 1);
         const { y } = await evaluate({ indices: { shape: [6, 2], data }, x: { shape: [6, 2], data: x } }, ({ indices, x }) => {
           const routing = sortByExpert(indices!, 6);
-          return { y: combine(concatRows(splitRows(dispatch(x!, routing), routing), routing), routing) };
+          return { y: combine(dispatch(x!, routing), routing) };
         });
         assert.deepEqual(
           y,
@@ -42,33 +42,39 @@ describe("routing", () => {
     );
   });
 
-  it("has the gradients of dispatch, combine and sortRows", async () => {
-    await checkGradients({ indices, x: { shape: [4, 3] } }, ({ indices, x }) => dispatch(x!, sortByExpert(indices!, 5)));
-    await checkGradients({ indices, x: { shape: [8, 3] } }, ({ indices, x }) => combine(x!, sortByExpert(indices!, 5)));
-    await checkGradients({ indices, x: { shape: [8, 1] } }, ({ indices, x }) => sortRows(x!, sortByExpert(indices!, 5)));
+  /** An expert that multiplies by a matrix of its own, and weighs each slot. */
+  const build = ({ indices, x, gates, ...weights }: Record<string, Tensor>) => {
+    const routing = sortByExpert(indices!, 5);
+    const columns = dispatchSlots(gates!, routing);
+    const results = dispatch(x!, routing).map((rows, expert) =>
+      multiply(matrixProduct(rows, weights[`w${expert}`] ?? weights["w"]!), columns[expert]!),
+    );
+    return combine(results, routing);
+  };
+  const fed = { indices, x: { shape: [4, 3] }, gates: { shape: [4, 2] } };
+
+  it("gives each slot its own number and each token its experts' results", async () => {
+    const gates = [1, 2, 3, 4, 5, 6, 7, 8];
+    const matrices = Object.fromEntries([1, 10, 100, 1000, 10000].map((data, expert) => [`w${expert}`, { shape: [1, 1], data: [data] }]));
+    const { y } = await evaluate(
+      { indices, x: { shape: [4, 1], data: [1, 2, 3, 4] }, gates: { shape: [4, 2], data: gates }, ...matrices },
+      (all) => ({
+        y: build(all),
+      }),
+    );
+    assert.deepEqual(y, [1 * (1000 * 1 + 1 * 2), 2 * (1 * 3 + 10 * 4), 3 * (1000 * 5 + 10 * 6), 4 * (1 * 7 + 1000 * 8)]);
   });
 
-  it("has the gradients through experts of their own, also those that get no token", async () => {
+  it("has the gradients of rows and gates, through experts that get no token too", async () => {
+    await checkGradients({ ...fed, w: { shape: [3, 2] } }, build);
+    await checkGradients({ ...fed, w: { shape: [3, 2] } }, build, { variables: ["x"] });
+    await checkGradients({ ...fed, w: { shape: [3, 2] } }, build, { variables: ["gates"] });
+  });
+
+  it("has the gradients of an expert's own weights, zero where it gets no token", async () => {
     const weights = Object.fromEntries(Array.from({ length: 5 }, (_, expert) => [`w${expert}`, { shape: [3, 2] }]));
-    const build = ({ indices, x, gates, ...weights }: Record<string, Tensor>) => {
-      const routing = sortByExpert(indices!, 5);
-      const parts = splitRows(dispatch(x!, routing), routing);
-      const results = parts.map((part, expert) => matrixProduct(part, weights[`w${expert}`]!));
-      return combine(multiply(concatRows(results, routing), sortRows(gates!, routing)), routing);
-    };
-    const fed = { indices, x: { shape: [4, 3] }, gates: { shape: [8, 1] }, ...weights };
-    await checkGradients(fed, build, { variables: ["x", "gates", "w0", "w1", "w3"] });
-    await checkGradients(fed, build, { variables: ["w3"] });
-  });
-
-  it("gives a zero gradient to an expert that gets no token", async () => {
-    const fed = { indices, x: { shape: [4, 3] }, w: { shape: [3, 2] } };
-    const build = ({ indices, x, w }: Record<string, Tensor>) => {
-      const routing = sortByExpert(indices!, 5);
-      const parts = splitRows(dispatch(x!, routing), routing);
-      const results = parts.map((part) => matrixProduct(part, w!));
-      return combine(concatRows(results, routing), routing);
-    };
-    await checkGradients(fed, build);
+    await checkGradients({ ...fed, ...weights }, build, { variables: ["x", "gates", "w0", "w1", "w3"] });
+    await checkGradients({ ...fed, ...weights }, build, { variables: ["w3"] });
+    await checkGradients({ ...fed, ...weights }, build, { variables: ["w2", "w4"], unused: ["w2", "w4"] });
   });
 });
