@@ -29,8 +29,7 @@ const forbidden: readonly (readonly [rule: string, file: string, text: string])[
   ["cycle-imports", "src/cycle/a.ts", 'import "../commands/leaf.ts";'],
   ["cli-imports", "src/cli/a.ts", 'import "../commands/leaf.ts";'],
   ["errors-import-nothing", "src/errors.ts", 'import "./ui/leaf.ts";'],
-  ["no-cycles", "src/steps/b.ts", 'import "./c.ts";'],
-  ["no-cycles", "src/steps/c.ts", 'import "./b.ts";'],
+  ["no-cycles", "src/steps/b.ts", 'import "./leaf.ts";'],
   ["no-missing", "src/steps/d.ts", 'import "./nowhere.ts";'],
 ];
 
@@ -49,6 +48,7 @@ describe("architecture", () => {
         await mkdir(dirname(join(directory, file)), { recursive: true });
         await writeFile(join(directory, file), text);
       }
+      await writeFile(join(directory, "src/steps/leaf.ts"), 'import "./b.ts";');
       await writeFile(join(directory, "tsconfig.json"), "{}");
       const found = violations(directory);
       for (const [rule, file] of forbidden) {

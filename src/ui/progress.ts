@@ -136,7 +136,7 @@ type Spinner = import("ora").Ora;
 function terminalProgress(stream: NodeJS.WritableStream, now: () => number): Progress {
   let activity: (Activity & { text: string }) | undefined;
   let spinner: Spinner | undefined;
-  let loading: Promise<void> | undefined;
+  let loading = false;
 
   const show = () => {
     if (activity === undefined) return;
@@ -145,7 +145,9 @@ function terminalProgress(stream: NodeJS.WritableStream, now: () => number): Pro
       if (!spinner.isSpinning) spinner.start();
       return;
     }
-    loading ??= import("ora").then(({ default: ora }) => {
+    if (loading) return;
+    loading = true;
+    void import("ora").then(({ default: ora }) => {
       // The spinner must not swallow Ctrl-C, nor keep the process alive by holding stdin.
       spinner = ora({ stream, discardStdin: false });
       show();

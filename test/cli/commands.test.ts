@@ -1,6 +1,7 @@
 /** The whole surface of commands: what is generated from it is fresh, and every command keeps the promises made for all. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "@oclif/core";
@@ -8,7 +9,7 @@ import { toJsonSchema } from "@valibot/to-json-schema";
 import { freshReadme, loadCommands, manifestText, root } from "../../scripts/command-surface.ts";
 import type { BaseCommand } from "../../src/cli/base-command.ts";
 
-const manifest: { commands: Record<string, Command.Cached> } = JSON.parse(await readFile(join(root, "oclif.manifest.json"), "utf8"));
+const manifest: { commands: Record<string, Command.Cached> } = JSON.parse(readFileSync(join(root, "oclif.manifest.json"), "utf8"));
 
 describe("commands", () => {
   it("stand in oclif.manifest.json as the sources have them: `npm run manifest`", async () => {
