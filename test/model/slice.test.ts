@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describeModel } from "../../src/model/describe.ts";
+import { createManifest, diffManifests, manifestRoot, totalBytes } from "../../src/model/manifest.ts";
+import { type Piece, pieceKey, pieceName, type ReadPiece, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";
+import { locateSlice, planSlice, type SlicePlan, writeSliceFile } from "../../src/model/slice.ts";
+import { newVersion } from "../../src/model/weights.ts";
+import { artifactRoot } from "../../src/protocol/artifact.ts";
+import { type Example, makeExample } from "./example.ts";
+import { failure, inDirectory, independentRead, someFloats, tiny } from "./support.ts";
+
+const withExample = (use: (example: Example, directory: string) => Promise<void>) => () =>
+  inDirectory(async (directory) => use(await makeExample(directory), directory));
+
+/** The version after one expert tensor of group 1 changed. */
+function nextVersion({ manifest, objects }: Example) {
+  const name = "model.layers.1.mlp.experts.3.up_proj.weight";
+  const next = newVersion({ manifest, updates: new Map([[name, { weights: someFloats(1, 120), momentum: someFloats(2, 120) }]]) });
+  for (const [hash, bytes] of next.objects) objects.set(hash, bytes);
+  return next.manifest;
+}
+
+describe("slice", () => {
+  it(
+    "is the backbone, the group's experts and stand-ins of all others, by the law of bytes",
+    withExample(async ({ manifest, standIns, manager }) => {
+      const { slice } = describeModel(tiny, 2, "F32");
+      for (const group of [0, 1]) {
+        const plan = planSlice({ manifest, standIns, manager, group });
+        assert.deepEqual(plan.bytes, { backbone: slice.backbone, experts: slice.experts, standIns: slice.standIns, momentum: 0 });
+        assert.equal(totalBytes(plan.pieces), slice.total);
+        const of = (role: Piece["role"]) => plan.pieces.filter((piece) => piece.role === role);
+        assert.deepEqual(
+          of("backbone"),
+          manifest.pieces.filter((piece) => piece.role === "backbone"),
+        );
+        for (const piece of of("expert")) assert.equal(manager.groupOf(piece.layer as number, piece.expert as number), group);
+        for (const piece of of("stand-in")) assert.notEqual(manager.groupOf(piece.layer as number, piece.expert as number), group);
+        const names = [...of("expert"), ...of("stand-in")].map(pieceName).sort();
+        assert.deepEqual(
+          names,
+          manifest.pieces
+            .filter((piece) => piece.role === "expert")
+            .map(pieceName)
+            .sort(),
+        );
+        assert.equal(plan.version, manifestRoot(manifest));
+        assert.equal(plan.standIns, manifestRoot(standIns));
+      }
+    }),
+  );
+
+  it(
+    "of a whole has all but stand-ins, and momentum once there is some, which a group's slice has not",
+    withExample(async (example) => {
+      const { manifest, standIns, manager } = example;
+      const before = planSlice({ manifest, manager, group: "whole" });
+      assert.deepEqual(before.pieces, manifest.pieces);
+      const next = nextVersion(example);
+      const after = planSlice({ manifest: next, manager, group: "whole" });
+      assert.equal(after.bytes.momentum, 480);
+      assert.equal(after.bytes.standIns, 0);
+      assert.equal(planSlice({ manifest: next, standIns, manager, group: 1 }).bytes.momentum, 0);
+    }),
+  );
+
+  it(
+    "of the next version costs a miner only what changed in its group",
+    withExample(async (example) => {
+      const { manifest, standIns, manager } = example;
+      const next = nextVersion(example);
+      const missing = [0, 1].map((group) => {
+        const had = new Set(planSlice({ manifest, standIns, manager, group }).pieces.map((piece) => piece.hash));
+        return totalBytes(planSlice({ manifest: next, standIns, manager, group }).pieces.filter((piece) => !had.has(piece.hash)));
+      });
+      assert.deepEqual(missing, [0, 480]);
+      assert.equal(diffManifests(manifest, next).changedBytes, 960, "a validator fetches the momentum too");
+    }),
+  );
+
+  it(
+    "as a file is read by others, piece by piece the same bytes",
+    withExample(async (example, directory) => {
+      const { standIns, manager, readPiece } = example;
+      const manifest = nextVersion(example);
+      for (const group of [0, 1, "whole"] as const) {
+        const plan = planSlice({ manifest, standIns, manager, group });
+        const path = join(directory, `${group}.safetensors`);
+        let last: number[] = [];
+        const written = await writeSliceFile(plan, readPiece, path, { onProgress: (...step) => (last = step) });
+        const file = readFileSync(path);
+        assert.equal(written.bytes, file.length);
+        assert.equal(written.root, artifactRoot(file));
+        assert.deepEqual(last, [totalBytes(plan.pieces), totalBytes(plan.pieces)]);
+        const { metadata, tensors } = independentRead(path);
+        assert.equal(metadata["version"], manifestRoot(manifest));
+        assert.equal(metadata["group"], `${group}`);
+        assert.equal(Object.keys(tensors).length, plan.pieces.length);
+        for (const piece of plan.pieces) {
+          const wanted = await readWholePiece(piece, readPiece);
+          const suffix = piece.role === "stand-in" ? ".q4_32" : piece.role === "momentum" ? ".momentum" : "";
+          const tensor = tensors[piece.name + suffix];
+          assert.deepEqual(tensor?.data, wanted, pieceKey(piece));
+          if (piece.role === "stand-in") {
+            assert.deepEqual([tensor?.dtype, tensor?.shape], ["U8", [piece.bytes]]);
+            assert.deepEqual(JSON.parse(metadata[`${piece.name}.q4_32`] as string), piece.shape);
+          } else assert.deepEqual([tensor?.dtype, tensor?.shape], [piece.dtype, piece.shape]);
+        }
+        const located = await locateSlice(plan, path);
+        assert.deepEqual(located, written.locations);
+        const fromFile = readPieceFrom((hash) => located.get(hash));
+        for (const piece of plan.pieces) assert.deepEqual(await readWholePiece(piece, fromFile), await readWholePiece(piece, readPiece));
+      }
+    }),
+  );
+
+  it(
+    "as a file appears only when every piece was right",
+    withExample(async ({ manifest, standIns, manager, readPiece }, directory) => {
+      const plan = planSlice({ manifest, standIns, manager, group: 0 });
+      const path = join(directory, "out", "slice.safetensors");
+      await assert.rejects(writeSliceFile(plan, readPiece, path), failure("file-missing"));
+      const last = plan.pieces.at(-1) as Piece;
+      const lies: ReadPiece = (piece) => (piece === last ? Promise.resolve(new Uint8Array(piece.bytes)) : readPiece(piece));
+      const before = readdirSync(directory);
+      await assert.rejects(writeSliceFile(plan, lies, join(directory, "slice")), failure("piece-mismatch"));
+      const lacks: ReadPiece = (piece) => (piece === last ? readPieceFrom(() => undefined)(piece) : readPiece(piece));
+      await assert.rejects(writeSliceFile(plan, lacks, join(directory, "slice")), failure("piece-missing"));
+      const stopped = writeSliceFile(plan, readPiece, join(directory, "slice"), { signal: AbortSignal.abort() });
+      await assert.rejects(stopped, { name: "AbortError" });
+      assert.deepEqual(readdirSync(directory), before);
+    }),
+  );
+
+  it(
+    "found in a file is checked against the plan",
+    withExample(async ({ manifest, standIns, manager, readPiece }, directory) => {
+      const plans = [0, 1].map((group) => planSlice({ manifest, standIns, manager, group })) as [SlicePlan, SlicePlan];
+      const path = join(directory, "slice.safetensors");
+      await writeSliceFile(plans[0], readPiece, path);
+      await assert.rejects(locateSlice(plans[1], path), failure("piece-missing"));
+      const wider = { ...plans[0], pieces: plans[0].pieces.map((piece) => ({ ...piece, bytes: piece.bytes + 1 })) };
+      await assert.rejects(locateSlice(wider, path), failure("slice-mismatch"));
+      writeFileSync(path, "nonsense");
+      await assert.rejects(locateSlice(plans[0], path), failure("safetensors-invalid"));
+      // A piece whose bytes were changed in the file has its place, and is refused when it is read.
+      await writeSliceFile(plans[0], readPiece, path);
+      const file = readFileSync(path);
+      file[file.length - 1] = (file.at(-1) as number) ^ 1;
+      writeFileSync(path, file);
+      const located = await locateSlice(plans[0], path);
+      const reads = plans[0].pieces.map((piece) =>
+        readWholePiece(
+          piece,
+          readPieceFrom((hash) => located.get(hash)),
+        ),
+      );
+      const results = await Promise.allSettled(reads);
+      assert.equal(results.filter((result) => result.status === "rejected").length, 1);
+    }),
+  );
+
+  it(
+    "is not planned from manifests and groups that do not belong together",
+    withExample(async ({ manifest, standIns, manager }) => {
+      const plan = (changes: object) => () => planSlice({ manifest, standIns, manager, group: 0, ...changes });
+      const otherConfig = { ...standIns, config: manifest.tokenizer };
+      assert.throws(plan({ standIns: undefined }), failure("slice-mismatch"));
+      assert.throws(plan({ standIns: otherConfig }), failure("slice-mismatch"));
+      assert.throws(plan({ standIns: manifest }), failure("piece-missing"));
+      assert.throws(
+        plan({ standIns: createManifest(standIns.config, standIns.tokenizer, standIns.pieces.slice(0, -1)) }),
+        failure("piece-missing"),
+      );
+      const reshaped = standIns.pieces.map((piece) => ({ ...piece, shape: piece.shape.toReversed() }));
+      assert.throws(plan({ standIns: { ...standIns, pieces: reshaped } }), failure("slice-mismatch"));
+      assert.throws(plan({ manager: { expertsOf: () => [{ layer: 0, experts: [0, 99] }] } }), failure("slice-mismatch"));
+      assert.throws(plan({ group: 2 }), failure("no-such-group"));
+    }),
+  );
+});
