@@ -179,7 +179,9 @@ describe("chain/wallet", () => {
       await newHotkey({ path, wallet: "made", hotkey: "uri", from: { uri: "//Alice" } });
       for (const hotkey of ["plain", "uri"]) {
         const [ours, theirs] = await Promise.all(
-          [path.concat("/made"), join(fixtures, "golden")].map(async (wallet) => JSON.parse(await readFile(join(wallet, "hotkeys", hotkey), "utf8"))),
+          [path.concat("/made"), join(fixtures, "golden")].map(async (wallet) =>
+            JSON.parse(await readFile(join(wallet, "hotkeys", hotkey), "utf8")),
+          ),
         );
         assert.deepEqual(ours, theirs);
       }

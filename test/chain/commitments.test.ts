@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import type { Chain, ChainCommitment } from "../../src/chain/client.ts";
+import { ExtrinsicRejected } from "../../src/chain/refusals.ts";
+import type { Localnet } from "../../src/chain/localnet/index.ts";
+import { createOpened, finalizedWhere, netuid, type People, people } from "./support.ts";
+
+const bytes = (length: number, fill: number): Uint8Array => new Uint8Array(length).fill(fill);
+
+describe("chain/commitments", () => {
+  const opened = createOpened();
+  let net: Localnet;
+  let chain: Chain;
+  let who: People;
+
+  before(async () => {
+    who = await people();
+    net = await opened.localnet();
+    chain = await opened.chain(net.endpoint);
+  });
+  after(() => opened.close());
+
+  async function fieldsOf(hotkey: string, at: string): Promise<ChainCommitment | undefined> {
+    return (await chain.commitments(netuid, at)).find((commitment) => commitment.hotkey === hotkey);
+  }
+
+  it("keeps each record readable at the blocks in which it stood", async () => {
+    const [miner] = who.miners;
+    const before = await chain.finalizedHead();
+    const first = await chain.setCommitment(miner, netuid, bytes(40, 1));
+    const second = await chain.setCommitment(miner, netuid, bytes(128, 2));
+    assert.equal(first.already, false);
+    assert.ok(second.block > first.block);
+    assert.equal(await fieldsOf(miner.address, before.hash), undefined);
+    assert.deepEqual(await fieldsOf(miner.address, first.hash), { hotkey: miner.address, block: first.block, fields: [bytes(40, 1)] });
+    assert.deepEqual(await fieldsOf(miner.address, await chain.blockHash(second.block - 1)), {
+      hotkey: miner.address,
+      block: first.block,
+      fields: [bytes(40, 1)],
+    });
+    assert.deepEqual(await fieldsOf(miner.address, second.hash), { hotkey: miner.address, block: second.block, fields: [bytes(128, 2)] });
+    assert.equal(await chain.extrinsicIndex({ block: first.block, hotkey: miner.address, netuid }), first.extrinsicIndex);
+    assert.equal(await chain.extrinsicIndex({ block: first.block, hotkey: who.validator.address, netuid }), undefined);
+    assert.equal(await chain.extrinsicIndex({ block: first.block, hotkey: miner.address, netuid: 2 }), undefined);
+  });
+
+  it("does nothing where the record stands already", async () => {
+    const [, miner] = who.miners;
+    const first = await chain.setCommitment(miner, netuid, bytes(10, 3));
+    assert.deepEqual(await chain.setCommitment(miner, netuid, bytes(10, 3)), { ...first, already: true });
+    const late = chain.setCommitment(miner, netuid, bytes(10, 3), { until: first.block - 1 });
+    await assert.rejects(late, { code: "deadline-missed" }, "a record that stands since after its window is not a success");
+  });
+
+  it("lets two hotkeys commit at once, and one hotkey send twice at once", async () => {
+    const results = await Promise.all([
+      chain.setCommitment(who.validator, netuid, bytes(33, 4)),
+      chain.setCommitment(who.miners[0], netuid, bytes(33, 5)),
+      chain.setCommitment(who.miners[1], netuid, bytes(33, 6)),
+      chain.setCommitment(who.miners[1], netuid, bytes(33, 7)),
+    ]);
+    const { hash } = await finalizedWhere(chain, (number) => number >= Math.max(...results.map(({ block }) => block)));
+    const standing = await chain.commitments(netuid, hash);
+    const of = (address: string): Uint8Array | undefined => standing.find(({ hotkey }) => hotkey === address)?.fields[0];
+    assert.deepEqual(of(who.validator.address), bytes(33, 4));
+    assert.deepEqual(of(who.miners[0].address), bytes(33, 5));
+    assert.deepEqual(of(who.miners[1].address), bytes(33, 7), "the second in the queue is the one that stands");
+    const places = results.map(({ block, extrinsicIndex }) => `${block}/${extrinsicIndex}`);
+    assert.equal(new Set(places).size, 4);
+    assert.deepEqual([...standing].map(({ hotkey }) => hotkey), [...standing].map(({ hotkey }) => hotkey).sort());
+  });
+
+  it("takes records of every length that fits, and refuses longer ones before the runtime can trap", async () => {
+    for (const length of [0, 1, 127]) {
+      const { hash } = await chain.setCommitment(who.validator, netuid, bytes(length, 9));
+      assert.deepEqual((await fieldsOf(who.validator.address, hash))?.fields, [bytes(length, 9)]);
+    }
+    await assert.rejects(chain.setCommitment(who.validator, netuid, bytes(129, 9)), { code: "record-oversize", exit: 13 });
+  });
+
+  it("refuses a hotkey that is not registered, before it sends", async () => {
+    await assert.rejects(chain.setCommitment(who.stranger, netuid, bytes(4, 1)), { code: "not-registered", exit: 31 });
+  });
+
+  it("leaves out fields that are no raw bytes", async () => {
+    const hash32 = `0x${"ab".repeat(32)}`;
+    const fields = [{ Sha256: hash32 }, { Raw3: "0x010203" }, { BlakeTwo256: hash32 }];
+    const { hash } = await chain.send({
+      what: "the record",
+      signer: who.validator,
+      call: (api) => api.tx.commitments?.setCommitment?.(netuid, { fields }) as never,
+    });
+    assert.deepEqual((await fieldsOf(who.validator.address, hash))?.fields, [Uint8Array.of(1, 2, 3)]);
+  });
+
+  it("names the space limit when the runtime does", async () => {
+    let failure: unknown;
+    for (let round = 0; failure === undefined && round < 4; round += 1) {
+      // 3,100 bytes an epoch; a burst that an epoch's end divides may pass
+      const burst = Array.from({ length: 30 }, (_, index) => chain.setCommitment(who.miners[0], netuid, bytes(128, round * 30 + index)));
+      failure = (await Promise.allSettled(burst)).find((result) => result.status === "rejected")?.reason;
+    }
+    assert.ok(failure instanceof ExtrinsicRejected);
+    assert.equal(failure.reason, "commitments.SpaceLimitExceeded");
+    assert.equal(failure.retryable, true);
+    assert.match(failure.hint, /next/);
+  });
+
+  describe("with a last useful block", () => {
+    it("is done when that block is still to come", async () => {
+      const { number } = await chain.bestHead();
+      const inclusion = await chain.setCommitment(who.validator, netuid, bytes(5, 50), { until: number + 20 });
+      assert.ok(inclusion.block <= number + 20);
+    });
+
+    it("sends nothing when it has passed", async () => {
+      const { number } = await chain.bestHead();
+      await assert.rejects(chain.setCommitment(who.validator, netuid, bytes(5, 51), { until: number }), { code: "deadline-missed", exit: 21 });
+      const { hash } = await finalizedWhere(chain, (later) => later > number + 3);
+      assert.notDeepEqual((await fieldsOf(who.validator.address, hash))?.fields, [bytes(5, 51)]);
+    });
+
+    it("gives up when it passes while nothing reaches the chain", async () => {
+      const proxy = await opened.proxy(net.endpoint);
+      const muted = await opened.chain(proxy.endpoint);
+      proxy.onRequest = ({ method }) => method !== "author_submitAndWatchExtrinsic" || proxy.cut() !== undefined;
+      const { number } = await muted.bestHead();
+      await assert.rejects(muted.setCommitment(who.validator, netuid, bytes(5, 52), { until: number + 5 }), { code: "deadline-missed" });
+    });
+  });
+});
