@@ -3,7 +3,7 @@
  * decay, bias correction, and the clip of the global norm as one factor on every gradient. Every update reads an old value
  * before it writes the new one, so weights and moments can be updated where they lie.
  */
-import { createGraph, type Graph, input, scalar, type Tensor } from "./graph/graph.ts";
+import { createGraph, input, scalar, type Tensor } from "./graph/graph.ts";
 import { lowerGraph } from "./graph/lower.ts";
 import { add, divide, multiply, squareRoot, subtract } from "./graph/operators/elementwise.ts";
 import { stack, sumOfSquares } from "./graph/operators/reduce.ts";
@@ -22,8 +22,9 @@ export interface AdamWOptions {
 
 /** The numbers of one step, fed as scalars under these names. */
 export interface StepScalars {
-  /** The factor that clips the gradient, and divides a sum over micro-batches by their number. */
-  readonly gradientFactor: number;
+  /** What the gradient is multiplied by on its way into m, and before it is squared on its way into v. */
+  readonly factorM: number;
+  readonly factorV: number;
   readonly stepSize: number;
   readonly stepEpsilon: number;
   readonly decay: number;
@@ -44,8 +45,10 @@ export const squaresOutput = "squares";
  */
 export function stepScalars(options: AdamWOptions, { step, norm, scale }: { step: number; norm: number; scale: number }): StepScalars {
   const root = Math.sqrt(1 - options.beta2 ** step);
+  const factor = scale * Math.min(1, options.clipNorm / (norm + 1e-6));
   return {
-    gradientFactor: scale * Math.min(1, options.clipNorm / (norm + 1e-6)),
+    factorM: factor * (1 - options.beta1),
+    factorV: factor * Math.sqrt(1 - options.beta2),
     stepSize: (options.learningRate * root) / (1 - options.beta1 ** step),
     stepEpsilon: options.epsilon * root,
     decay: 1 - options.learningRate * options.weightDecay,
@@ -55,26 +58,22 @@ export function stepScalars(options: AdamWOptions, { step, norm, scale }: { step
 /** One step: from gradient, weight, m and v of every chunk, and the scalars, the new weight, m and v. */
 export function updateModel(chunks: readonly number[], options: AdamWOptions): OnnxModel {
   const graph = createGraph();
-  const [factor, stepSize, stepEpsilon, decay] = ["gradientFactor", "stepSize", "stepEpsilon", "decay"].map((name) =>
+  const [factorM, factorV, stepSize, stepEpsilon, decay] = ["factorM", "factorV", "stepSize", "stepEpsilon", "decay"].map((name) =>
     input(graph, name, "float32", []),
-  ) as [Tensor, Tensor, Tensor, Tensor];
+  ) as [Tensor, Tensor, Tensor, Tensor, Tensor];
   const outputs: Record<string, Tensor> = {};
   for (const [index, length] of chunks.entries()) {
     const chunk = (quantity: Quantity) => input(graph, chunkName(quantity, index), "float32", [length]);
-    const gradient = multiply(chunk("gradient"), factor);
-    const m = average(graph, chunk("m"), options.beta1, gradient);
-    const v = average(graph, chunk("v"), options.beta2, multiply(gradient, gradient));
+    const gradient = chunk("gradient");
+    const m = add(multiply(chunk("m"), scalar(graph, options.beta1)), multiply(gradient, factorM));
+    const scaled = multiply(gradient, factorV);
+    const v = add(multiply(chunk("v"), scalar(graph, options.beta2)), multiply(scaled, scaled));
     const change = multiply(divide(m, add(squareRoot(v), stepEpsilon)), stepSize);
     outputs[updatedName("m", index)] = m;
     outputs[updatedName("v", index)] = v;
     outputs[updatedName("weight", index)] = subtract(multiply(chunk("weight"), decay), change);
   }
   return lowerGraph(graph, outputs);
-}
-
-/** beta * average + (1 - beta) * value. */
-function average(graph: Graph, previous: Tensor, beta: number, value: Tensor): Tensor {
-  return add(multiply(previous, scalar(graph, beta)), multiply(value, scalar(graph, 1 - beta)));
 }
 
 /** The sum of squares of each chunk of the gradient. */
