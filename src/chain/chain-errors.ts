@@ -25,7 +25,9 @@ export class RpcFailure extends Error {
 
 /** A node or a proxy before it that asks for patience: 429, or the codes that providers use for it. */
 function isThrottled(error: unknown): boolean {
-  return error instanceof RpcFailure && (error.code === 429 || error.code === -32005 || /too many requests|rate limit/i.test(error.message));
+  return (
+    error instanceof RpcFailure && (error.code === 429 || error.code === -32005 || /too many requests|rate limit/i.test(error.message))
+  );
 }
 
 /** Whether the same request may succeed a little later, or at another endpoint. */

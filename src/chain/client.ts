@@ -24,7 +24,15 @@ import { setCommitment, type TransactionOptions } from "./set-commitment.ts";
 import { setWeights } from "./set-weights.ts";
 import type { Signer } from "./signer.ts";
 import { createStates, type StateAt } from "./state.ts";
-import { type Hyperparameters, type Neuron, readHyperparameters, readNeurons, readSubnetOwnerHotkey, readWeights, type Weight } from "./subnet.ts";
+import {
+  type Hyperparameters,
+  type Neuron,
+  readHyperparameters,
+  readNeurons,
+  readSubnetOwnerHotkey,
+  readWeights,
+  type Weight,
+} from "./subnet.ts";
 import { createSender, type Inclusion, type Transaction } from "./transactions.ts";
 import { orAborted } from "./waiting.ts";
 
@@ -63,7 +71,13 @@ export interface Chain {
   /** Rows of weights by the uid that set them. */
   weights(netuid: number, at: string): Promise<Map<number, Weight[]>>;
   setCommitment(signer: Signer, netuid: number, record: Uint8Array, options?: TransactionOptions): Promise<Inclusion>;
-  setWeights(signer: Signer, netuid: number, weights: readonly Weight[], versionKey: number | bigint, options?: TransactionOptions): Promise<Inclusion>;
+  setWeights(
+    signer: Signer,
+    netuid: number,
+    weights: readonly Weight[],
+    versionKey: number | bigint,
+    options?: TransactionOptions,
+  ): Promise<Inclusion>;
   /** Any other transaction, with the same care (development.ts). */
   send(transaction: Transaction): Promise<Inclusion>;
   /** The free balance of an account in rao. */
@@ -75,7 +89,9 @@ export interface Chain {
 async function openApi(link: Link, signal: AbortSignal): Promise<ApiPromise> {
   const [{ ApiPromise }] = await Promise.all([import("@polkadot/api"), orAborted(link.connected(), signal)]);
   const api = new ApiPromise({ provider: providerOf(link), noInitWarn: true });
-  const failed = new Promise<never>((_, reject) => api.once("error", (error: Error) => reject(chainUnsupported(`what a Subtensor node has: ${error.message}`))));
+  const failed = new Promise<never>((_, reject) =>
+    api.once("error", (error: Error) => reject(chainUnsupported(`what a Subtensor node has: ${error.message}`))),
+  );
   await orAborted(Promise.race([api.isReady, failed]), signal);
   for (const pallet of ["subtensorModule", "commitments"]) {
     if (api.query[pallet] === undefined) throw chainUnsupported(`the pallet ${pallet}`);
@@ -97,7 +113,8 @@ export async function connectChain(options: ConnectOptions): Promise<Chain> {
     return chainOver(link, api);
   } catch (error) {
     link.close();
-    if (expired.aborted && signal?.aborted !== true) throw chainUnreachable(options.endpoints, new Error(`not ready in ${timeout / 1000} s`));
+    if (expired.aborted && signal?.aborted !== true)
+      throw chainUnreachable(options.endpoints, new Error(`not ready in ${timeout / 1000} s`));
     throw error;
   }
 }

@@ -5,8 +5,8 @@
 import type { ApiPromise } from "@polkadot/api";
 import type { SubmittableExtrinsic } from "@polkadot/api/types";
 import type { Codec } from "@polkadot/types/types";
-import type { Chain } from "./client.ts";
 import { chainUnsupported } from "./chain-errors.ts";
+import type { Chain } from "./client.ts";
 import { ExtrinsicRejected, rejectedByRuntime } from "./refusals.ts";
 import { developmentSigner, type Signer } from "./signer.ts";
 import type { Inclusion } from "./transactions.ts";

@@ -35,7 +35,10 @@ export async function commitmentIndex(state: State, netuid: number, hotkey: stri
   const events = await readEvents(state);
   const found = events.findLast(
     ({ section, method, data }) =>
-      section === "commitments" && method === "Commitment" && Number(data[0]) === netuid && account.equals(data[1]?.toU8a() ?? account.subarray(1)),
+      section === "commitments" &&
+      method === "Commitment" &&
+      Number(data[0]) === netuid &&
+      account.equals(data[1]?.toU8a() ?? account.subarray(1)),
   );
   return found?.extrinsicIndex;
 }

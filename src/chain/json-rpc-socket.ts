@@ -57,7 +57,11 @@ interface Message {
 export async function openSocket(endpoint: string, options: SocketOptions, signal: AbortSignal): Promise<RpcSocket> {
   const { WebSocket } = await import("ws");
   signal.throwIfAborted();
-  const socket = new WebSocket(endpoint, { perMessageDeflate: false, maxPayload: largestMessage, handshakeTimeout: options.connectTimeout });
+  const socket = new WebSocket(endpoint, {
+    perMessageDeflate: false,
+    maxPayload: largestMessage,
+    handshakeTimeout: options.connectTimeout,
+  });
   const abort = (): void => socket.terminate();
   signal.addEventListener("abort", abort, { once: true });
   try {
@@ -129,7 +133,8 @@ function speak(endpoint: string, socket: Socket, { requestTimeout, heartbeat }: 
     clearTimeout(request.timer);
     if (message.error !== undefined) {
       const { code = 0, message: text = "error without a message", data } = message.error;
-      return request.reject(new RpcFailure(code, text, data));
+      request.reject(new RpcFailure(code, text, data));
+      return;
     }
     if (request.listener !== undefined) listeners.set(message.result as string | number, request.listener);
     request.resolve(message.result as never);

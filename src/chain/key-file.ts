@@ -199,7 +199,8 @@ export async function readKey(plain: Uint8Array, path: string): Promise<SecretKe
   if (pair === undefined) throw corrupt(path, "it holds no phrase, no seed, and no private key with its public key");
 
   const actual = hotkeyOf(pair.publicKey);
-  if (address !== undefined && address !== actual) throw corrupt(path, `it states the address ${address}, but its secret is that of ${actual}`);
+  if (address !== undefined && address !== actual)
+    throw corrupt(path, `it states the address ${address}, but its secret is that of ${actual}`);
   if (publicKey !== undefined && !Buffer.from(publicKey).equals(pair.publicKey)) {
     throw corrupt(path, "the public key it states is not that of its secret");
   }

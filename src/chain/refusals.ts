@@ -57,11 +57,18 @@ const advice: Readonly<Record<string, Advice>> = {
   "subtensorModule.StakingOperationRateLimitExceeded": later,
   "subtensorModule.TooManyRegistrationsThisBlock": later,
   "subtensorModule.TooManyRegistrationsThisInterval": later,
-  "subtensorModule.IncorrectWeightVersionKey": { hint: "The subnet asks for a newer weights version: update this tool, or the task's settings." },
+  "subtensorModule.IncorrectWeightVersionKey": {
+    hint: "The subnet asks for a newer weights version: update this tool, or the task's settings.",
+  },
   "subtensorModule.CommitRevealEnabled": { hint: "The subnet wants weights committed and revealed; its owner can switch that off." },
   "subtensorModule.CommitRevealDisabled": { hint: "The subnet takes plain weights: set them without commit and reveal." },
-  "subtensorModule.WeightVecLengthIsLow": { hint: "The subnet wants weights for more miners at once (`MinAllowedWeights`); its owner can lower that." },
-  "subtensorModule.UidVecContainInvalidOne": { hint: "A miner left the subnet meanwhile: read the neurons again and set the weights anew.", retryable: true },
+  "subtensorModule.WeightVecLengthIsLow": {
+    hint: "The subnet wants weights for more miners at once (`MinAllowedWeights`); its owner can lower that.",
+  },
+  "subtensorModule.UidVecContainInvalidOne": {
+    hint: "A miner left the subnet meanwhile: read the neurons again and set the weights anew.",
+    retryable: true,
+  },
   "subtensorModule.SubnetNotExists": { hint: "Check --netuid and --network." },
   "subtensorModule.SubNetRegistrationDisabled": { hint: "The subnet takes no registrations now; ask its owner." },
   "subtensorModule.NotEnoughBalanceToStake": { hint: "Put more TAO on the coldkey; on a local chain use the faucet." },
@@ -89,7 +96,11 @@ export function rejectedByRuntime(state: State, error: Codec | undefined, what: 
   const { section, name, docs } = state.registry.findMetaError(dispatch.asModule);
   const words = docs.join(" ").trim();
   const reason = `${section}.${name}`;
-  return new ExtrinsicRejected(`${what} failed in block ${state.number}: ${reason}${words === "" ? "" : ` (${words})`}`, reason, advice[reason] ?? generic);
+  return new ExtrinsicRejected(
+    `${what} failed in block ${state.number}: ${reason}${words === "" ? "" : ` (${words})`}`,
+    reason,
+    advice[reason] ?? generic,
+  );
 }
 
 /** Subtensor's own codes for transactions that its pool refuses (CustomTransactionError). */
@@ -106,7 +117,10 @@ const customErrors: Readonly<Record<number, readonly [name: string, advice: Advi
   12: ["ServingRateLimitExceeded", later],
   13: ["InvalidPort", { hint: "Announce a port other than 0." }],
   16: ["CommitNotFound", { hint: "There is no weights commit to reveal: it was revealed already, or has expired." }],
-  17: ["CommitBlockNotInRevealRange", { hint: "The epoch in which this weights commit may be revealed has not come, or is over.", retryable: true }],
+  17: [
+    "CommitBlockNotInRevealRange",
+    { hint: "The epoch in which this weights commit may be revealed has not come, or is over.", retryable: true },
+  ],
   19: ["UidNotFound", notRegistered],
   21: ["ColdkeySwapDisputed", { hint: "A swap of the coldkey is disputed: nothing can be sent until that is settled." }],
   255: ["BadRequest", generic],
@@ -149,5 +163,10 @@ export function rejectedByPool(failure: RpcFailure, what: string): ExtrinsicReje
     const poor: Advice = { hint: "Put some TAO on the account for fees; on a local chain use the faucet." };
     return new ExtrinsicRejected(`${what} was refused: the account cannot pay the fees`, "pool.Payment", poor, failure);
   }
-  return new ExtrinsicRejected(`${what} was refused: ${failure.message}`, `pool.${failure.code}`, poolCodes[failure.code] ?? generic, failure);
+  return new ExtrinsicRejected(
+    `${what} was refused: ${failure.message}`,
+    `pool.${failure.code}`,
+    poolCodes[failure.code] ?? generic,
+    failure,
+  );
 }

@@ -51,9 +51,13 @@ function checkWeights(weights: readonly Weight[], { minimumAllowedWeights }: Hyp
   if (stranger !== undefined) throw invalid(`the subnet has no uid ${stranger.uid}`, "Read the neurons again: one left meanwhile.");
   const wrong = weights.find(({ weight }) => !Number.isInteger(weight) || weight < 0 || weight > largestWeight);
   if (wrong !== undefined) throw invalid(`${wrong.weight} is no weight`, `A weight is a whole number from 0 to ${largestWeight}.`);
-  if (!weights.some(({ weight }) => weight > 0)) throw invalid("all weights are zero", "Keep the weights that stand until somebody has a score.");
+  if (!weights.some(({ weight }) => weight > 0))
+    throw invalid("all weights are zero", "Keep the weights that stand until somebody has a score.");
   if (!isSelfWeight && weights.length < minimum) {
-    throw invalid(`${weights.length} weights are fewer than the ${minimum} that the subnet wants`, "Ask the subnet's owner to lower MinAllowedWeights.");
+    throw invalid(
+      `${weights.length} weights are fewer than the ${minimum} that the subnet wants`,
+      "Ask the subnet's owner to lower MinAllowedWeights.",
+    );
   }
 }
 
@@ -65,7 +69,9 @@ function allowedFrom({ lastUpdate }: Standing, { weightsRateLimit }: Hyperparame
 /** As the chain keeps them: the largest scaled to 65,535. */
 function asKept(weights: readonly Weight[]): string {
   const largest = Math.max(...weights.map(({ weight }) => weight));
-  const kept = weights.map(({ uid, weight }) => [uid, Math.round((weight * largestWeight) / largest)] as const).filter(([, weight]) => weight > 0);
+  const kept = weights
+    .map(({ uid, weight }) => [uid, Math.round((weight * largestWeight) / largest)] as const)
+    .filter(([, weight]) => weight > 0);
   return JSON.stringify(kept.sort(([one], [other]) => one - other));
 }
 
@@ -106,7 +112,10 @@ export async function setWeights(
   async function done(): Promise<Inclusion | undefined> {
     const head = await bestHead(link);
     const state = await stateAt(head.hash);
-    const [hyperparameters, standing] = await Promise.all([readHyperparameters(state, netuid), readStanding(state, netuid, signer.address)]);
+    const [hyperparameters, standing] = await Promise.all([
+      readHyperparameters(state, netuid),
+      readStanding(state, netuid, signer.address),
+    ]);
     checkWeights(weights, hyperparameters, standing);
     const allowed = allowedFrom(standing, hyperparameters);
     const mayBeSet = head.number + 1 >= allowed;
@@ -115,8 +124,9 @@ export async function setWeights(
       while (heads.finalized < standing.lastUpdate) heads = await tracker.changed(heads, signal);
       return finalizedAlready(parts, standing.lastUpdate, async (at) => {
         const events = await readEvents(at);
-        return events.findLast(({ method, data }) => method === "WeightsSet" && Number(data[0]) === netuid && Number(data[1]) === standing.uid)
-          ?.extrinsicIndex;
+        return events.findLast(
+          ({ method, data }) => method === "WeightsSet" && Number(data[0]) === netuid && Number(data[1]) === standing.uid,
+        )?.extrinsicIndex;
       });
     }
     if (hyperparameters.commitRevealEnabled) throw commitRevealEnabled(netuid);

@@ -87,7 +87,10 @@ export function createStates(link: Link, api: ApiPromise): StateAt {
     async function raw(keys: readonly string[]): Promise<(string | null)[]> {
       const values = new Map<string, string | null>();
       for (let start = 0; start < keys.length; start += pageSize) {
-        const sets = await asked<{ changes: [string, string | null][] }[]>("state_queryStorageAt", [keys.slice(start, start + pageSize), hash]);
+        const sets = await asked<{ changes: [string, string | null][] }[]>("state_queryStorageAt", [
+          keys.slice(start, start + pageSize),
+          hash,
+        ]);
         for (const [key, value] of sets[0]?.changes ?? []) values.set(key, value);
       }
       return keys.map((key) => values.get(key) ?? null);

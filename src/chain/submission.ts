@@ -2,8 +2,9 @@
  * One signed transaction's way into the pool, and the pool's word on it while the connection lasts. That word is a hint only: whether it happened is
  * read from finalised blocks (transactions.ts).
  */
-import { isNetworkTrouble, RpcFailure } from "./chain-errors.ts";
+
 import { ConnitoError } from "../errors.ts";
+import { isNetworkTrouble, RpcFailure } from "./chain-errors.ts";
 import type { Link } from "./link.ts";
 import { type PoolVerdict, poolVerdict } from "./refusals.ts";
 

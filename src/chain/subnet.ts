@@ -98,7 +98,15 @@ export async function readSubnetOwnerHotkey(state: State, netuid: number): Promi
 
 /** In one round trip. Throws `subnet-not-found`. */
 export async function readHyperparameters(state: State, netuid: number): Promise<Hyperparameters> {
-  const items = ["networksAdded", "tempo", "weightsSetRateLimit", "minAllowedWeights", "weightsVersionKey", "commitRevealWeightsEnabled", "revealPeriodEpochs"];
+  const items = [
+    "networksAdded",
+    "tempo",
+    "weightsSetRateLimit",
+    "minAllowedWeights",
+    "weightsVersionKey",
+    "commitRevealWeightsEnabled",
+    "revealPeriodEpochs",
+  ];
   const values = await state.values(...items.map((item) => ["subtensorModule", item, netuid] as const));
   const [exists, tempo, rateLimit, minimum, versionKey, commitReveal, revealPeriod] = values;
   if (exists === undefined || exists.isEmpty) throw subnetMissing(netuid);

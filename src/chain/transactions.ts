@@ -21,8 +21,8 @@ import { rejectedByPool, rejectedByRuntime } from "./refusals.ts";
 import type { Signer } from "./signer.ts";
 import { findPending, type SignedTransaction, signTransaction } from "./signing.ts";
 import type { State, StateAt } from "./state.ts";
-import { numberOf } from "./subnet.ts";
 import { type Submission, submit } from "./submission.ts";
+import { numberOf } from "./subnet.ts";
 
 /** Where something happened on the chain; the block is finalised. */
 export interface Inclusion {
@@ -156,7 +156,9 @@ export function createSender(link: Link, api: ApiPromise, stateAt: StateAt, trac
   async function readOutcome({ what, until, inspect }: Transaction, block: number, hash: string, extrinsicIndex: number): Promise<Outcome> {
     const state = await stateAt(hash);
     const events = (await readEvents(state)).filter((event) => event.extrinsicIndex === extrinsicIndex);
-    const outcome = events.find(({ section, method }) => section === "system" && (method === "ExtrinsicFailed" || method === "ExtrinsicSuccess"));
+    const outcome = events.find(
+      ({ section, method }) => section === "system" && (method === "ExtrinsicFailed" || method === "ExtrinsicSuccess"),
+    );
     if (outcome === undefined) throw new Error(`block ${block} does not say what became of its extrinsic ${extrinsicIndex}`);
     if (outcome.method === "ExtrinsicFailed") throw rejectedByRuntime(state, outcome.data[0], what);
     inspect?.(state, events);
@@ -185,7 +187,8 @@ export function createSender(link: Link, api: ApiPromise, stateAt: StateAt, trac
             submission?.stop();
             submission = result.submission;
           } else if (result.kind === "outdated" || result.kind === "again") {
-            if (await nonceUsed(transaction, signed, heads.finalized)) return { kind: "gone", reason: "another transaction of the same hotkey took its nonce" };
+            if (await nonceUsed(transaction, signed, heads.finalized))
+              return { kind: "gone", reason: "another transaction of the same hotkey took its nonce" };
           } else if (result.kind === "refused") {
             throw rejectedByPool(result.failure, what);
           }

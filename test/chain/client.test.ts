@@ -128,7 +128,11 @@ describe("chain/client", () => {
     });
 
     it("gives up in time when none does, with a hint", async () => {
-      await assert.rejects(opened.chain("ws://127.0.0.1:1", { timeout: 500, patience: 300 }), { code: "chain-unreachable", exit: 30, retryable: true });
+      await assert.rejects(opened.chain("ws://127.0.0.1:1", { timeout: 500, patience: 300 }), {
+        code: "chain-unreachable",
+        exit: 30,
+        retryable: true,
+      });
     });
 
     it("gives up on a host that accepts and says nothing", async () => {

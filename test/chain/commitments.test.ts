@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Chain, ChainCommitment } from "../../src/chain/client.ts";
-import { ExtrinsicRejected } from "../../src/chain/refusals.ts";
 import type { Localnet } from "../../src/chain/localnet/index.ts";
+import { ExtrinsicRejected } from "../../src/chain/refusals.ts";
 import { createOpened, finalizedWhere, netuid, type People, people } from "./support.ts";
 
 const bytes = (length: number, fill: number): Uint8Array => new Uint8Array(length).fill(fill);
@@ -66,7 +66,10 @@ describe("chain/commitments", () => {
     assert.deepEqual(of(who.miners[1].address), bytes(33, 7), "the second in the queue is the one that stands");
     const places = results.map(({ block, extrinsicIndex }) => `${block}/${extrinsicIndex}`);
     assert.equal(new Set(places).size, 4);
-    assert.deepEqual([...standing].map(({ hotkey }) => hotkey), [...standing].map(({ hotkey }) => hotkey).sort());
+    assert.deepEqual(
+      [...standing].map(({ hotkey }) => hotkey),
+      [...standing].map(({ hotkey }) => hotkey).sort(),
+    );
   });
 
   it("takes records of every length that fits, and refuses longer ones before the runtime can trap", async () => {
@@ -114,7 +117,10 @@ describe("chain/commitments", () => {
 
     it("sends nothing when it has passed", async () => {
       const { number } = await chain.bestHead();
-      await assert.rejects(chain.setCommitment(who.validator, netuid, bytes(5, 51), { until: number }), { code: "deadline-missed", exit: 21 });
+      await assert.rejects(chain.setCommitment(who.validator, netuid, bytes(5, 51), { until: number }), {
+        code: "deadline-missed",
+        exit: 21,
+      });
       const { hash } = await finalizedWhere(chain, (later) => later > number + 3);
       assert.notDeepEqual((await fieldsOf(who.validator.address, hash))?.fields, [bytes(5, 51)]);
     });

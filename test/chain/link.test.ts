@@ -14,7 +14,8 @@ async function startNode(behaviour: Behaviour, genesis = "0xaa"): Promise<{ endp
   const connections: WebSocket[] = [];
   server.on("connection", (socket) => {
     connections.push(socket);
-    const send: Send = (message) => socket.send(typeof message === "string" ? message : JSON.stringify({ jsonrpc: "2.0", ...(message as object) }));
+    const send: Send = (message) =>
+      socket.send(typeof message === "string" ? message : JSON.stringify({ jsonrpc: "2.0", ...(message as object) }));
     socket.on("message", (data) => {
       const request = JSON.parse(String(data));
       if (request.method === "chain_getBlockHash") send({ id: request.id, result: genesis });
@@ -75,7 +76,11 @@ describe("chain/link", () => {
     const made = link([throttling.endpoint]);
     assert.equal(await made.call("anything", []), 3);
     const refusing = await node(({ id }, send) => send({ id, error: { code: -32601, message: "Method not found", data: { detail: 1 } } }));
-    await assert.rejects(link([refusing.endpoint]).call("nothing", []), { name: "RpcFailure", code: -32601, message: /Method not found: {"detail":1}/ });
+    await assert.rejects(link([refusing.endpoint]).call("nothing", []), {
+      name: "RpcFailure",
+      code: -32601,
+      message: /Method not found: {"detail":1}/,
+    });
   });
 
   it("makes subscriptions again, takes notifications that come early, and forgets ended ones", async () => {
@@ -154,7 +159,9 @@ describe("chain/link", () => {
     const made = link([ours.endpoint, theirs.endpoint], { patience: 1200 });
     assert.equal(await made.call("anything", []), "ours");
     ours.close();
-    await assert.rejects(made.call("anything", []), (error: { code?: string }) => ["chain-changed", "chain-unreachable"].includes(error.code ?? ""));
+    await assert.rejects(made.call("anything", []), (error: { code?: string }) =>
+      ["chain-changed", "chain-unreachable"].includes(error.code ?? ""),
+    );
   });
 
   it("fails what waits when it is closed", async () => {

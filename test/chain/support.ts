@@ -22,16 +22,21 @@ export async function people(): Promise<People> {
   const [owner, validator, first, second, stranger] = await Promise.all(
     ["//Alice", "//Bob", "//Miner//1", "//Miner//2", "//Stranger"].map((uri) => developmentSigner(uri)),
   );
-  return { owner: owner as Signer, validator: validator as Signer, miners: [first as Signer, second as Signer], stranger: stranger as Signer };
+  return {
+    owner: owner as Signer,
+    validator: validator as Signer,
+    miners: [first as Signer, second as Signer],
+    stranger: stranger as Signer,
+  };
 }
 
-export function genesisOf({ owner, validator, miners }: People, hyperparameters: NonNullable<Genesis["subnets"]>[number]["hyperparameters"] = {}): Genesis {
+export function genesisOf(
+  { owner, validator, miners }: People,
+  hyperparameters: NonNullable<Genesis["subnets"]>[number]["hyperparameters"] = {},
+): Genesis {
   return {
     subnets: [{ netuid, ownerHotkey: owner.address, hyperparameters }],
-    neurons: [
-      { netuid, hotkey: validator.address, stake: 1000n * tao },
-      ...miners.map(({ address }) => ({ netuid, hotkey: address })),
-    ],
+    neurons: [{ netuid, hotkey: validator.address, stake: 1000n * tao }, ...miners.map(({ address }) => ({ netuid, hotkey: address }))],
   };
 }
 
@@ -39,7 +44,7 @@ export function genesisOf({ owner, validator, miners }: People, hyperparameters:
 export function createOpened(): {
   localnet(options?: Partial<LocalnetOptions>): Promise<Localnet>;
   chain(endpoints: string | readonly string[], options?: Partial<ConnectOptions>): Promise<Chain>;
-  proxy(target: string): Promise<Proxy>;
+  proxy(target: string): Promise<LossyProxy>;
   close(): Promise<void>;
 } {
   const closers: (() => unknown)[] = [];
@@ -71,7 +76,7 @@ interface Message {
   readonly params?: readonly unknown[];
 }
 
-export interface Proxy {
+export interface LossyProxy {
   readonly endpoint: string;
   /** Methods asked of the node so far. */
   readonly asked: string[];
@@ -84,11 +89,11 @@ export interface Proxy {
   close(): Promise<void>;
 }
 
-export async function startProxy(target: string): Promise<Proxy> {
+export async function startProxy(target: string): Promise<LossyProxy> {
   const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
   await once(server, "listening");
   const open = new Set<WebSocket>();
-  const proxy: Proxy = {
+  const proxy: LossyProxy = {
     endpoint: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
     asked: [],
     onRequest: () => true,

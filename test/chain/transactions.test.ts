@@ -6,7 +6,7 @@ import type { Chain, Signer } from "../../src/chain/client.ts";
 import { callOf, sudo } from "../../src/chain/development.ts";
 import type { Localnet } from "../../src/chain/localnet/index.ts";
 import { eraPeriod } from "../../src/chain/signing.ts";
-import { createOpened, finalizedWhere, genesisOf, netuid, type People, type Proxy, people } from "./support.ts";
+import { createOpened, finalizedWhere, genesisOf, type LossyProxy, netuid, type People, people } from "./support.ts";
 
 const record = (fill: number): Uint8Array => new Uint8Array(39).fill(fill);
 
@@ -37,7 +37,7 @@ describe("chain/transactions", () => {
 
   describe("over a connection that breaks", () => {
     const submission = "author_submitAndWatchExtrinsic";
-    const faults: [string, (proxy: Proxy) => void][] = [
+    const faults: [string, (proxy: LossyProxy) => void][] = [
       [
         "before the node has it",
         (proxy) => {
@@ -189,7 +189,10 @@ describe("chain/transactions", () => {
       assert.deepEqual((await client.commitments(netuid, hash))[0]?.fields, [record(71)]);
       stop.abort();
       await following;
-      assert.ok(seen.every((value, index) => index === 0 || value > (seen[index - 1] as number)), "a head was told twice, or went back");
+      assert.ok(
+        seen.every((value, index) => index === 0 || value > (seen[index - 1] as number)),
+        "a head was told twice, or went back",
+      );
       assert.ok((seen.at(-1) as number) >= number - 1);
     });
 

@@ -10,7 +10,9 @@ describe("chain/weights", () => {
 
   before(async () => {
     who = await people();
-    const net = await opened.localnet({ genesis: genesisOf(who, { weightsRateLimit: 12, minimumAllowedWeights: 2, weightsVersionKey: 3 }) });
+    const net = await opened.localnet({
+      genesis: genesisOf(who, { weightsRateLimit: 12, minimumAllowedWeights: 2, weightsVersionKey: 3 }),
+    });
     chain = await opened.chain(net.endpoint);
   });
   after(() => opened.close());
