@@ -5,12 +5,14 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { headerNames, type RequestSigner, signRequest } from "../../src/exchange/authentication.ts";
 import { collectBytes, openSource } from "../../src/exchange/exchange.ts";
-import { startServer } from "../../src/exchange/server.ts";
+import { type ServerOptions, startServer } from "../../src/exchange/server.ts";
 import { fromHex, toHex } from "../../src/protocol/hash.ts";
 import { requestMessage } from "../../src/protocol/request.ts";
 import { failsWith, inTemporaryDirectory } from "../workspace/support.ts";
 import { hashOf, host, miner, participant, rawRequest, server, sourceAt, stranger, validator, verify, withServer } from "./support.ts";
 
+/** As they were before any server started. */
+const platform = { Request: globalThis.Request, Response: globalThis.Response };
 const bytes = randomBytes(3_000_000);
 const path = `/objects/${hashOf(bytes)}`;
 
@@ -116,14 +118,31 @@ describe("server", () => {
     );
   });
 
-  it("refuses a request that was seen, also when two come at once", () =>
-    withServer({ [path]: Buffer.from("once") }, async ({ url }) => {
-      const headers = signRequest(miner, { method: "GET", path, receiver: server.address, block: 1000 });
-      const first = await Promise.all([1, 2, 3, 4].map(() => fetch(url + path, { headers })));
-      assert.deepEqual(first.map(({ status }) => status).sort(), [200, 401, 401, 401]);
-      for (const response of first) await response.arrayBuffer();
-      assert.equal(await codeOf(await fetch(url + path, { headers })), "401 nonce-seen");
-    }));
+  it("refuses a request that was seen, also when all copies are checked at the same time", () => {
+    let checking = 0;
+    const together: ServerOptions["verify"] = async (...question) => {
+      checking++;
+      while (checking < 4) await new Promise((resolve) => setImmediate(resolve));
+      return verify(...question);
+    };
+    return withServer(
+      { [path]: Buffer.from("once") },
+      async ({ url }) => {
+        const headers = signRequest(miner, { method: "GET", path, receiver: server.address, block: 1000 });
+        const copies = await Promise.all([1, 2, 3, 4].map(() => fetch(url + path, { headers })));
+        assert.deepEqual(copies.map(({ status }) => status).sort(), [200, 401, 401, 401]);
+        for (const response of copies) await response.arrayBuffer();
+        assert.equal(await codeOf(await fetch(url + path, { headers })), "401 nonce-seen");
+      },
+      { verify: together },
+    );
+  });
+
+  it("leaves the platform's own fetch objects as they are", async () => {
+    await withServer({}, async () => undefined);
+    assert.equal(globalThis.Request, platform.Request);
+    assert.equal(globalThis.Response, platform.Response);
+  });
 
   it("refuses a request that was signed for anything else, or by anybody else", () =>
     withServer({ [path]: Buffer.from("x"), "/task.json": Buffer.from("y") }, async ({ url }) => {

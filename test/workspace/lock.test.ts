@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { acquireLock, type Lock } from "../../src/workspace/lock.ts";
-import { failsWith, inTemporaryDirectory, runScript } from "./support.ts";
+import { beforeLink, failsWith, inTemporaryDirectory, runScript } from "./support.ts";
 
 const linux = process.platform === "linux";
 
@@ -108,6 +108,24 @@ describe("lock", () => {
       const lock = await acquireLock(path);
       assert.deepEqual(await readdir(directory), ["lock"]);
       await lock.release();
+    });
+  });
+
+  it("gives way when another took the dead lock over between the look and the claim", async function () {
+    if (!linux) this.skip();
+    await inTemporaryDirectory(async (directory) => {
+      const path = join(directory, "lock");
+      await writeFile(path, JSON.stringify({ ...(await ownContent(directory)), started: "1" }));
+      let faster: Lock | undefined;
+      const takeOver = async (): Promise<void> => {
+        faster = await acquireLock(path);
+      };
+      await failsWith(
+        "state-locked",
+        beforeLink(".after.", takeOver, () => acquireLock(path)),
+      );
+      assert.deepEqual(await readdir(directory), ["lock"]);
+      await faster?.release();
     });
   });
 

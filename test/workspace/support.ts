@@ -144,3 +144,23 @@ export async function traceDisk(work: () => Promise<unknown>): Promise<string[]>
   }
   return trace;
 }
+
+/** While `work` runs, `meanwhile` is called once, just before the first link to a path that holds `part`: another process's turn. */
+export async function beforeLink<T>(part: string, meanwhile: () => Promise<unknown>, work: () => Promise<T>): Promise<T> {
+  const { link } = fs;
+  let due = true;
+  (fs as unknown as Record<string, unknown>).link = async (from: string, to: string) => {
+    if (due && to.includes(part)) {
+      due = false;
+      await meanwhile();
+    }
+    return link(from, to);
+  };
+  syncBuiltinESMExports();
+  try {
+    return await work();
+  } finally {
+    Object.assign(fs, { link });
+    syncBuiltinESMExports();
+  }
+}
