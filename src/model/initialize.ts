@@ -68,16 +68,19 @@ const deviation = 0.02;
 /** A tensor's first values, in chunks of bytes. */
 function* initialValues(seed: string, part: Part, elements: number): Generator<Uint8Array> {
   const isNorm = /norm$/i.test(part);
-  const next = generator(seed);
+  const fill = generator(seed);
   // The sum of four uniform integers below 2^16 has the deviation 2^16 / sqrt(3).
   const unit = (deviation * Math.sqrt(3)) / 65_536;
+  const words = new Uint32Array(2 * Math.min(transferBytes / 4, elements));
   for (let done = 0; done < elements; ) {
     const values = new Float32Array(Math.min(transferBytes / 4, elements - done));
     if (isNorm) values.fill(1);
     else {
+      fill(words);
       for (let index = 0; index < values.length; index++) {
-        const [a, b] = [next(), next()];
-        values[index] = ((a & 0xffff) + (a >>> 16) + (b & 0xffff) + (b >>> 16) - 131_070) * unit;
+        const first = words[2 * index] as number;
+        const second = words[2 * index + 1] as number;
+        values[index] = ((first & 0xffff) + (first >>> 16) + (second & 0xffff) + (second >>> 16) - 131_070) * unit;
       }
     }
     done += values.length;
@@ -85,20 +88,23 @@ function* initialValues(seed: string, part: Part, elements: number): Generator<U
   }
 }
 
-/** xoshiro128** (Blackman and Vigna), its state the first 16 bytes of the seed's hash: uniform u32. */
-function generator(seed: string): () => number {
-  const state = new DataView(sha256(utf8(`connito/initialize/1 ${seed}`)).buffer);
-  let [a, b, c, d] = [0, 4, 8, 12].map((offset) => state.getUint32(offset, true)) as [number, number, number, number];
-  const rotate = (value: number, bits: number) => (value << bits) | (value >>> (32 - bits));
-  return () => {
-    const result = Math.imul(rotate(Math.imul(b, 5), 7), 9) >>> 0;
-    const shifted = b << 9;
-    c ^= a;
-    d ^= b;
-    b ^= c;
-    a ^= d;
-    c ^= shifted;
-    d = rotate(d, 11);
-    return result;
+/** xoshiro128** (Blackman and Vigna), its state the first 16 bytes of the seed's hash: fills an array with uniform u32. */
+function generator(seed: string): (words: Uint32Array) => void {
+  const start = new DataView(sha256(utf8(`connito/initialize/1 ${seed}`)).buffer);
+  const state = [0, 4, 8, 12].map((offset) => start.getInt32(offset, true)) as [number, number, number, number];
+  return (words) => {
+    let [a, b, c, d] = state;
+    for (let index = 0; index < words.length; index++) {
+      const product = Math.imul(b, 5);
+      words[index] = Math.imul((product << 7) | (product >>> 25), 9);
+      const shifted = b << 9;
+      c ^= a;
+      d ^= b;
+      b ^= c;
+      a ^= d;
+      c ^= shifted;
+      d = (d << 11) | (d >>> 21);
+    }
+    state.splice(0, 4, a, b, c, d);
   };
 }

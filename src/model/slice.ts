@@ -3,7 +3,6 @@
  * safetensors file that any other tool opens. A slice as a view is the same list of pieces, read where they lie.
  */
 import { ConnitoError } from "../errors.ts";
-import { createArtifactHasher } from "../protocol/artifact.ts";
 import type { ExpertLayout, ExpertManager } from "../protocol/experts/expert-manager.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Architecture } from "./families/index.ts";
@@ -80,14 +79,12 @@ function countBytes(pieces: readonly Piece[]): SlicePlan["bytes"] {
 
 export interface SliceFile {
   readonly bytes: number;
-  /** Artifact root of the file, computed while it was written. */
-  readonly root: Hash;
   /** Where each piece lies in it. */
   readonly locations: Map<Hash, Location>;
 }
 
 /**
- * Writes a slice in one pass: every piece is checked, written and hashed as it comes, and the file gets its name when all were right.
+ * Writes a slice in one pass: every piece is hashed and written as it comes, and the file gets its name when all were right.
  * Backbone and expert tensors keep their names (a fused expert `NAME#EXPERT`); momentum is `NAME.momentum`, a stand-in the U8 tensor
  * `NAME.q4_32` whose tensor shape stands in the metadata under the same name.
  */
@@ -106,17 +103,15 @@ export async function writeSliceFile(
     metadata[name] = JSON.stringify(piece.shape);
     return { name, dtype: "U8", shape: [piece.bytes], data };
   });
-  const hasher = createArtifactHasher();
   const total = totalBytes(plan.pieces);
   let done = 0;
   const written = await writeSafetensors(path, tensors, metadata, (bytes) => {
     signal?.throwIfAborted();
-    hasher.update(bytes);
     done += bytes.length;
     onProgress?.(Math.min(done, total), total);
   });
   const locations = plan.pieces.map((piece): [Hash, Location] => [piece.hash, written.tensors.get(tensorName(piece)) as Location]);
-  return { bytes: written.bytes, root: hasher.digest().root, locations: new Map(locations) };
+  return { bytes: written.bytes, locations: new Map(locations) };
 }
 
 /**
