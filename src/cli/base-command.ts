@@ -68,6 +68,8 @@ export abstract class BaseCommand<T extends typeof Command, R extends object = o
     const flags = parsed.flags as CommandFlags<T>;
     const json = this.jsonEnabled();
 
+    // stdout belongs to the result; libraries that log there would break the one document.
+    for (const method of ["log", "info", "debug"] as const) console[method] = console.error;
     this.watch = watchSignals({ onInterrupt: ({ message }) => process.stderr.write(`${message} Once more to force.\n`) });
     const { signal, onFinish } = this.watch;
     const chosen = flags.progress;

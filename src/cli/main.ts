@@ -54,8 +54,6 @@ function wantsJson(argv: readonly string[]): boolean {
 function prepareProcess(argv: readonly string[]): void {
   // chalk, under ora, does not know NO_COLOR. Node says so aloud where both are set, except for "0".
   if (process.env["NO_COLOR"] || process.env["TERM"] === "dumb") process.env["FORCE_COLOR"] = "0";
-  // stdout belongs to the result; libraries that log there would break the one document.
-  for (const method of ["log", "info", "debug"] as const) console[method] = console.error;
   const die = (error: unknown) => {
     void reportFailure(error, { commandLine: "connito", json: wantsJson(argv) }).finally(() => process.exit());
   };

@@ -101,12 +101,12 @@ export default class Localnet extends BaseCommand<typeof Localnet, EndedLocalnet
     onFinish(() => localnet.stop());
     const { endpoint, port, genesisHash } = localnet;
     const ready = { endpoint, port, genesisHash };
-    progress.note(`Localnet at ${endpoint}`, { event: "ready", ...ready });
     const readyFile = flags["ready-file"];
     if (readyFile !== undefined) {
       await writeAtomic(readyFile, `${JSON.stringify({ ...ready, pid: process.pid })}\n`);
       onFinish(() => rm(readyFile, { force: true }));
     }
+    progress.note(`Localnet at ${endpoint}`, { event: "ready", ...ready });
     // Being stopped is how it ends in order; anything else that ends it is a failure.
     const stopped = new Promise<undefined>((resolve) => {
       if (signal.aborted) resolve(undefined);
