@@ -18,7 +18,7 @@ export function participant(name: string): RequestSigner {
   return { address, sign: (message) => signatureOf(message, address) };
 }
 
-export function signatureOf(message: Uint8Array, hotkey: string): Uint8Array {
+function signatureOf(message: Uint8Array, hotkey: string): Uint8Array {
   return new Uint8Array(createHash("sha512").update(message).update(publicKeyOf(hotkey)).digest());
 }
 
