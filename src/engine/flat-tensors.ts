@@ -16,7 +16,7 @@ export interface FlatTensors {
 export const chunkElements = 32_768;
 /** Tensors begin at multiples of 64 bytes. */
 const alignment = 16;
-/** Arrays are about this large: 256 MiB. */
+/** Arrays grow to about this length: 256 MiB. */
 const arrayElements = 2 ** 26;
 
 interface Place {
@@ -33,13 +33,13 @@ export interface FlatLayout {
   readonly chunks: readonly number[];
 }
 
-export function flatLayout(shapes: ReadonlyMap<string, readonly number[]>): FlatLayout {
+export function flatLayout(shapes: ReadonlyMap<string, readonly number[]>, longestArray = arrayElements): FlatLayout {
   const places = new Map<string, Place>();
   const arrays: number[] = [];
   let used = Number.POSITIVE_INFINITY;
   for (const [name, shape] of shapes) {
     const elements = elementCount(shape);
-    if (used + elements > arrayElements) {
+    if (used + elements > longestArray) {
       arrays.push(0);
       used = 0;
     }

@@ -6,6 +6,8 @@ import type { Architecture } from "../../src/model/families/index.ts";
 
 type Vector = Float64Array;
 type Weight = (name: string) => Float64Array;
+/** Is told each token's chosen experts and their weights. */
+export type Observer = (layer: number, chosen: readonly number[], gates: readonly number[]) => void;
 
 const matrixVector = (matrix: Vector, x: Vector): Vector => {
   const rows = matrix.length / x.length;
@@ -80,20 +82,27 @@ function network(x: Vector, prefix: string, weight: Weight): Vector {
   );
 }
 
-function feedForward(x: Vector, layer: number, weight: Weight, architecture: Architecture): Vector {
+function feedForward(x: Vector, layer: number, weight: Weight, architecture: Architecture, observe?: Observer): Vector {
   const prefix = `model.layers.${layer}.mlp`;
   if (!architecture.expertLayers.includes(layer)) return network(x, prefix, weight);
   const probabilities = softmax([...matrixVector(weight(`${prefix}.gate.weight`), x)]);
   const chosen = [...probabilities.keys()].sort((a, b) => probabilities[b]! - probabilities[a]!).slice(0, architecture.expertsPerToken);
   const sum = architecture.normalizeTopK ? chosen.reduce((total, expert) => total + probabilities[expert]!, 0) : 1;
-  return chosen.reduce((total, expert) => {
+  const gates = chosen.map((expert) => probabilities[expert]! / sum);
+  observe?.(layer, chosen, gates);
+  return chosen.reduce((total, expert, choice) => {
     const result = network(x, `${prefix}.experts.${expert}`, weight);
-    return total.map((value, index) => value + (probabilities[expert]! / sum) * result[index]!);
+    return total.map((value, index) => value + gates[choice]! * result[index]!);
   }, new Float64Array(x.length));
 }
 
 /** Cross-entropy of each token of one sequence given those before it, in nats. */
-export function referenceLosses(architecture: Architecture, weights: ReadonlyMap<string, Float64Array>, sequence: Int32Array): number[] {
+export function referenceLosses(
+  architecture: Architecture,
+  weights: ReadonlyMap<string, Float64Array>,
+  sequence: Int32Array,
+  observe?: Observer,
+): number[] {
   const weight: Weight = (name) => weights.get(name)!;
   const { hiddenSize, rmsNormEpsilon } = architecture;
   const embedding = weight("model.embed_tokens.weight");
@@ -107,7 +116,9 @@ export function referenceLosses(architecture: Architecture, weights: ReadonlyMap
       architecture,
     );
     rows = rows.map((x, index) => added(x, attended[index]!));
-    rows = rows.map((x) => added(x, feedForward(norm(x, of("post_attention_layernorm"), rmsNormEpsilon), layer, weight, architecture)));
+    rows = rows.map((x) =>
+      added(x, feedForward(norm(x, of("post_attention_layernorm"), rmsNormEpsilon), layer, weight, architecture, observe)),
+    );
   }
   const head = architecture.tieEmbeddings ? embedding : weight("lm_head.weight");
   return rows.map((x, position) => {

@@ -65,7 +65,9 @@ export function smallWeights(architecture: Architecture, seed = 1): Map<string, 
           shape.reduce((product, length) => product * length, 1),
           seed * 1000 + index + 1,
         );
-        return [name, part.toLowerCase().includes("norm") ? values.map((value) => 1 + 0.3 * value) : values];
+        if (part.toLowerCase().includes("norm")) return [name, values.map((value) => 1 + 0.3 * value)];
+        // A gentle router, so that every expert gets tokens.
+        return [name, part === "router" ? values.map((value) => 0.3 * value) : values];
       }),
   );
 }

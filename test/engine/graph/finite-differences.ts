@@ -19,12 +19,14 @@ export interface Fed {
   readonly data?: readonly number[] | readonly bigint[];
 }
 
-/** Numbers in (-1, 1) that are the same in every run. */
+/** Numbers in (-1, 1) that are the same in every run: the generator known as mulberry32. */
 export function random(count: number, seed = 1): Float32Array {
-  let state = seed * 2654435761;
+  let state = Math.imul(seed, 2654435761);
   return Float32Array.from({ length: count }, () => {
-    state = (Math.imul(state ^ (state >>> 15), 2246822519) + 0x9e3779b9) | 0;
-    return ((state >>> 8) / 2 ** 24) * 2 - 1;
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 31 - 1;
   });
 }
 

@@ -47,7 +47,7 @@ function fedOf(heads: Heads) {
   return { query: one(heads.heads * heads.headDimension, 1), key: one(keyWidth, 2), value: one(keyWidth, 3) };
 }
 
-describe("causalAttention", () => {
+describe("engine/graph/operators/attention", () => {
   for (const heads of shapes) {
     const title = JSON.stringify(heads);
     it(`equals its definition: ${title}`, async () => {

@@ -4,7 +4,7 @@ import { checkGradients, evaluate, random } from "../finite-differences.ts";
 
 const targets = { shape: [3], data: [4n, 0n, 1n] };
 
-describe("crossEntropy", () => {
+describe("engine/graph/operators/cross-entropy", () => {
   it("is the negative logarithm of the right class's probability, for large logits too", async () => {
     const logits = [...random(10, 5), 1000, 0, 0, 0, -1000];
     const { y } = await evaluate({ logits: { shape: [3, 5], data: logits }, targets }, ({ logits, targets }) => ({

@@ -2,7 +2,7 @@ import { scalar } from "../../../../src/engine/graph/graph.ts";
 import { add, divide, multiply, squareRoot, subtract, sum } from "../../../../src/engine/graph/operators/elementwise.ts";
 import { checkGradients } from "../finite-differences.ts";
 
-describe("elementwise operators", () => {
+describe("engine/graph/operators/elementwise", () => {
   const shapes: [string, number[], number[]][] = [
     ["of one shape", [3, 4], [3, 4]],
     ["a row over a matrix", [3, 4], [4]],

@@ -4,7 +4,7 @@ import { checkGradients, evaluate } from "../finite-differences.ts";
 
 const indices = { shape: [5], data: [2n, 0n, 2n, 2n, 3n] };
 
-describe("embed", () => {
+describe("engine/graph/operators/embedding", () => {
   it("takes rows", async () => {
     const fed = { table: { shape: [4, 2], data: [0, 1, 10, 11, 20, 21, 30, 31] }, indices };
     assert.deepEqual(

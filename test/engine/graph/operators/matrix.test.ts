@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { linear, matrixProduct } from "../../../../src/engine/graph/operators/matrix.ts";
 import { checkGradients, evaluate } from "../finite-differences.ts";
 
-describe("matrix products", () => {
+describe("engine/graph/operators/matrix", () => {
   for (const transposeA of [false, true]) {
     for (const transposeB of [false, true]) {
       it(`has the gradients with transposeA ${transposeA}, transposeB ${transposeB}`, async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { rmsNorm } from "../../../../src/engine/graph/operators/normalization.ts";
 import { checkGradients, evaluate } from "../finite-differences.ts";
 
-describe("rmsNorm", () => {
+describe("engine/graph/operators/normalization", () => {
   it("divides each row by its root mean square and weighs it", async () => {
     const fed = { x: { shape: [2, 2], data: [3, 4, 0, 2] }, weight: { shape: [2], data: [1, 2] } };
     const { y } = await evaluate(fed, ({ x, weight }) => ({ y: rmsNorm(x!, weight!, 0.5) }));

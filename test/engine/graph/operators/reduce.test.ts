@@ -3,7 +3,7 @@ import { mean, reduceSum, sumOfSquares } from "../../../../src/engine/graph/oper
 import { reshape } from "../../../../src/engine/graph/operators/reshape.ts";
 import { checkGradients, evaluate } from "../finite-differences.ts";
 
-describe("reductions and reshapes", () => {
+describe("engine/graph/operators/reduce", () => {
   it("has the gradient of sums over any axes", async () => {
     for (const axes of [[0], [1], [0, 2], [0, 1, 2]]) {
       await checkGradients({ a: { shape: [2, 3, 2] } }, ({ a }) => reduceSum(a!, axes));

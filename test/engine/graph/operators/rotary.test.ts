@@ -5,7 +5,7 @@ import { checkGradients, evaluate, random } from "../finite-differences.ts";
 const positions = [0, 0, 1, 1, 2, 2];
 const theta = 100;
 
-describe("rotate", () => {
+describe("engine/graph/operators/rotary", () => {
   it("turns the halves of each head by the angles of the row's position", async () => {
     const x = random(6 * 12, 3);
     const { y } = await evaluate({ x: { shape: [6, 12], data: [...x] } }, ({ x }, graph) => ({

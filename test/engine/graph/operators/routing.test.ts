@@ -9,7 +9,7 @@ import { checkGradients, evaluate } from "../finite-differences.ts";
 /** Four tokens, two choices each of five experts; experts 2 and 4 get none. */
 const indices = { shape: [4, 2], data: [3n, 0n, 0n, 1n, 3n, 1n, 0n, 3n] };
 
-describe("routing", () => {
+describe("engine/graph/operators/routing", () => {
   it("sorts slots by expert and then by slot, with counts and the inverse", async () => {
     const results = await evaluate({ indices }, ({ indices }) => {
       const { token, slot, row, counts } = sortByExpert(indices!, 5);

@@ -6,7 +6,7 @@ import { checkGradients, evaluate } from "../finite-differences.ts";
 /** Far enough apart that finite differences change no choice. */
 const apart = [0.1, 0.9, -0.4, 0.5, 0.7, -0.2, 0.3, -0.9, 0.2, 0.6, -0.6, -0.1];
 
-describe("softmax and largest", () => {
+describe("engine/graph/operators/softmax", () => {
   it("has the gradient of softmax", async () => {
     await checkGradients({ x: { shape: [3, 4] } }, ({ x }) => softmax(x!));
   });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { swiglu } from "../../../../src/engine/graph/operators/swiglu.ts";
 import { checkGradients, evaluate } from "../finite-differences.ts";
 
-describe("swiglu", () => {
+describe("engine/graph/operators/swiglu", () => {
   it("is silu(gate) * up, also where nothing is kept for a gradient", async () => {
     const gate = [-2, 0, 0.5, 3];
     const up = [1, 2, -1, 0.5];
