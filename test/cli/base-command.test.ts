@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buildFixture } from "./build-fixture.ts";
 import { type Ended, type StartOptions, start } from "./process.ts";
 
-const fixture = (args: readonly string[], options?: StartOptions) =>
-  start(["--import", "tsx", "test/cli/fixture/run.ts", ...args], options);
+let program: string;
+const fixture = (args: readonly string[], options?: StartOptions) => start([program, ...args], options);
 const run = (args: readonly string[], options?: StartOptions): Promise<Ended> => fixture(args, options).ended;
 const behave = (mode: string, ...rest: string[]) => run(["behave", mode, ...rest]);
 const document = ({ stdout }: Ended) => JSON.parse(stdout);
@@ -31,6 +32,10 @@ async function assertFailsAlike(args: readonly string[], exit: number, code: str
 }
 
 describe("base command", () => {
+  before(async () => {
+    program = await buildFixture();
+  });
+
   describe("results", () => {
     it("are text for people and one document for scripts", async () => {
       const [text, json] = await Promise.all([behave("plain"), behave("plain", "--json")]);
