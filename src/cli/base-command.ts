@@ -76,11 +76,7 @@ export abstract class BaseCommand<T extends typeof Command, R extends object = o
     this.progress = createProgress({
       kind: chosen === "auto" ? chooseProgress(process.stderr, json ? "json" : command.progressElsewhere) : chosen,
     });
-    const prompts = createPrompts({
-      interactive: canAsk({ noInput: flags["no-input"], json }),
-      signal,
-      onInterrupt: () => void process.kill(process.pid, "SIGINT"),
-    });
+    const prompts = createPrompts({ interactive: canAsk({ noInput: flags["no-input"], json }), signal });
     const invocation: Invocation<T> = {
       flags,
       args: parsed.args as CommandArgs<T>,
@@ -128,7 +124,7 @@ export abstract class BaseCommand<T extends typeof Command, R extends object = o
 }
 
 function isAbort(error: unknown): boolean {
-  return error instanceof Interruption || (error instanceof Error && (error.name === "AbortError" || error.name === "ExitPromptError"));
+  return error instanceof Interruption || (error instanceof Error && error.name === "AbortError");
 }
 
 /** Prints a failure where it belongs and sets the process's exit code. */

@@ -30,7 +30,7 @@ export async function main({ root, fromSources = false, argv = process.argv.slic
     await run([...argv], config);
   } catch (error) {
     if (isExit(error)) process.exitCode = error.oclif.exit;
-    else await reportFailure(error, { commandLine: config.bin, json: wantsJson(argv) });
+    else await reportFailure(isNotFound(error) ? unknownCommand(config, argv) : error, { commandLine: config.bin, json: wantsJson(argv) });
   }
   // A socket that nobody closed must not keep a script waiting for ever once the result is out.
   await Promise.all([writeAll(process.stdout, ""), writeAll(process.stderr, "")]);
@@ -65,6 +65,11 @@ function isExit(error: unknown): error is { oclif: { exit: number } } {
   return error instanceof Error && "code" in error && error.code === "EEXIT";
 }
 
+/** What oclif's plugin throws when the answer to "did you mean ...?" was no; nothing else ends with this code. */
+function isNotFound(error: unknown): boolean {
+  return error instanceof Error && "oclif" in error && (error.oclif as { exit?: number }).exit === 127;
+}
+
 /**
  * Where nobody can be asked "did you mean ...?", an unknown command is a usage error like any other; oclif's plugin would exit with 127
  * and print no document.
@@ -73,9 +78,13 @@ function refuseUnknownCommand(config: Config, argv: readonly string[]): void {
   if (versionAddition([...argv], config) || helpAddition([...argv], config)) return;
   const [id = ""] = normalizeArgv(config, [...argv]);
   if (config.findCommand(id) !== undefined || config.findTopic(id) !== undefined) return;
-  if (canAsk({ noInput: argv.includes("--no-input"), json: wantsJson(argv) })) return;
+  if (!canAsk({ noInput: argv.includes("--no-input"), json: wantsJson(argv) })) throw unknownCommand(config, argv);
+}
+
+function unknownCommand(config: Config, argv: readonly string[]): ConnitoError {
+  const [id = ""] = normalizeArgv(config, [...argv]);
   const typed = id.replaceAll(":", " ");
-  throw new ConnitoError(`${typed} is not a ${config.bin} command.`, {
+  return new ConnitoError(`${typed} is not a ${config.bin} command.`, {
     code: "unknown-command",
     exit: "usage",
     hint: `${suggestion(config, typed)}\`${config.bin} help\` lists them.`,

@@ -4,6 +4,7 @@
  */
 
 import { ConnitoError } from "../errors.ts";
+import { Interruption } from "./signals.ts";
 
 interface QuestionBase {
   /** The flag that answers the question without asking, with its dashes: `--name`. */
@@ -40,8 +41,6 @@ export interface PromptsOptions {
   readonly interactive: boolean;
   /** A question that waits is given up when this aborts. */
   readonly signal: AbortSignal;
-  /** Called when the user leaves a question with Ctrl-C, which the terminal's raw mode keeps from becoming a signal. */
-  readonly onInterrupt: () => void;
 }
 
 /** People can be asked where stdin and stderr are terminals and nobody said otherwise. */
@@ -49,7 +48,7 @@ export function canAsk(flags: { readonly noInput: boolean; readonly json: boolea
   return !flags.noInput && !flags.json && Boolean(process.stdin.isTTY) && Boolean(process.stderr.isTTY) && process.env["TERM"] !== "dumb";
 }
 
-export function createPrompts({ interactive, signal, onInterrupt }: PromptsOptions): Prompts {
+export function createPrompts({ interactive, signal }: PromptsOptions): Prompts {
   const ask = async (flag: string, question: object): Promise<unknown> => {
     if (!interactive) throw missing(flag);
     const { default: inquirer } = await import("inquirer");
@@ -59,8 +58,10 @@ export function createPrompts({ interactive, signal, onInterrupt }: PromptsOptio
       const answers = await (prompt as unknown as (questions: object[]) => Promise<{ answer: unknown }>)([{ name: "answer", ...question }]);
       return answers.answer;
     } catch (error) {
-      if (!signal.aborted && error instanceof Error && error.name === "ExitPromptError") onInterrupt();
-      throw signal.aborted ? signal.reason : error;
+      if (signal.aborted) throw signal.reason;
+      // A terminal in raw mode makes no signal of Ctrl-C.
+      if (error instanceof Error && error.name === "ExitPromptError") throw new Interruption("SIGINT");
+      throw error;
     }
   };
 

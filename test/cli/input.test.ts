@@ -11,7 +11,7 @@ async function* stdin(...chunks: string[]): AsyncGenerator<Uint8Array> {
 }
 
 const { signal } = new AbortController();
-const prompts = createPrompts({ interactive: false, signal, onInterrupt: () => {} });
+const prompts = createPrompts({ interactive: false, signal });
 
 describe("input", () => {
   let directory: string;
