@@ -78,8 +78,8 @@ interface Message {
 
 export interface LossyProxy {
   readonly endpoint: string;
-  /** Methods asked of the node so far. */
-  readonly asked: string[];
+  /** Requests so far. */
+  readonly asked: Message[];
   /** Asked for each request: false swallows it. May cut. */
   onRequest: (message: Message) => boolean;
   /** Asked for each answer, with the method it answers: false swallows it. May cut. */
@@ -117,7 +117,7 @@ export async function startProxy(target: string): Promise<LossyProxy> {
       const message = JSON.parse(text) as Message;
       if (message.id !== undefined && message.method !== undefined) {
         methods.set(message.id, message.method);
-        proxy.asked.push(message.method);
+        proxy.asked.push(message);
       }
       if (!proxy.onRequest(message)) return;
       if (far.readyState === WebSocket.OPEN) far.send(text);

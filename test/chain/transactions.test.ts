@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Chain, Signer } from "../../src/chain/client.ts";
-import { callOf, sudo } from "../../src/chain/development.ts";
+import { callOf } from "../../src/chain/development.ts";
 import type { Localnet } from "../../src/chain/localnet/index.ts";
 import { eraPeriod } from "../../src/chain/signing.ts";
 import { createOpened, finalizedWhere, genesisOf, type LossyProxy, netuid, type People, people } from "./support.ts";
@@ -93,7 +93,8 @@ describe("chain/transactions", () => {
         assert.equal(await chain.blockHash(block), hash);
         assert.deepEqual(await standing(miner), record(10 + index));
         assert.equal(await sentBy(miner), before + 1);
-        assert.ok(proxy.asked.filter((method) => method === "chain_getBlockHash").length > 1);
+        const submissions = proxy.asked.filter(({ method }) => method === submission).map(({ params }) => params?.[0]);
+        assert.equal(new Set(submissions).size, 1, "what was sent again was not the same transaction");
       });
     }
   });
@@ -141,13 +142,21 @@ describe("chain/transactions", () => {
 
   describe("what the pool refuses", () => {
     it("names the runtime's own codes", async () => {
-      await sudo(chain, (api) => callOf(api, "adminUtils", "sudoSetStakeThreshold", 10n ** 15n));
-      await assert.rejects(chain.setWeights(who.validator, netuid, [{ uid: 1, weight: 65_535 }], 0), {
-        code: "extrinsic-rejected",
-        reason: "pool.StakeAmountTooLow",
-        hint: /[Ss]take/,
+      const reveal = chain.send({
+        what: "the reveal",
+        signer: who.validator,
+        call: (api) => callOf(api, "subtensorModule", "revealWeights", netuid, [1], [1], [1], 0),
       });
-      await sudo(chain, (api) => callOf(api, "adminUtils", "sudoSetStakeThreshold", 0));
+      await assert.rejects(reveal, { code: "extrinsic-rejected", reason: "pool.CommitNotFound", message: /the reveal was refused/ });
+    });
+
+    it("says when an account cannot pay", async () => {
+      const transfer = chain.send({
+        what: "the transfer",
+        signer: who.stranger,
+        call: (api) => callOf(api, "balances", "transferKeepAlive", who.owner.address, 1n),
+      });
+      await assert.rejects(transfer, { code: "extrinsic-rejected" });
     });
   });
 
