@@ -44,23 +44,32 @@ as validator localnet register --stake 100
 as owner model init "$work/base" --hidden-size 64 --layers 2 --experts 4 --intermediate-size 64
 as owner model pretrain "$work/base" --text "$work/train.txt" --steps "${PRETRAIN_STEPS:-100}" --sequence-length 64
 as owner esft select --model "$work/base" --text "$work/train.txt" --groups 2 --threshold 0.9 --sample-tokens 4096 --sequence-length 64 --save "$work/scores.json"
-echo '{"data":{"sequenceLength":64},"experts":{"selection":{"threshold":0.9}},"inner":{"learningRate":0.001},"evaluation":{"sequencesPerDomain":16}}' |
-  as owner task create --name example --model "$work/base" --groups 2 --domain "text=$work/train.txt,$work/held-out.txt" \
-    --scores "$work/scores.json" --from - --publish-held-out "$work/held-out"
+as owner task create --name example --model "$work/base" --groups 2 --domain "text=$work/train.txt,$work/held-out.txt" \
+  --scores "$work/scores.json" --publish-held-out "$work/held-out" --lead 4 --from - <<'TASK'
+{
+  "data": { "sequenceLength": 64 },
+  "experts": { "selection": { "threshold": 0.9 } },
+  "inner": { "learningRate": 0.001 },
+  "cycle": { "phases": { "distribute": 20, "train": 20, "commit": 10, "reveal": 10, "score": 20, "merge": 20 } },
+  "evaluation": { "sequencesPerDomain": 16 }
+}
+TASK
+
+# Everything below is of cycle 0.
 
 # Distribute: the validator brings the whole model here, the miner its slice.
-as validator slice --whole --wait
-as miner assign --wait
-as miner slice --wait
+as validator slice --whole --cycle 0 --wait
+as miner assign --cycle 0 --wait
+as miner slice --cycle 0 --wait
 
 # Train, commit, reveal.
-as miner train --wait
-as miner commit --wait
-as miner reveal --wait
+as miner train --cycle 0 --wait
+as miner commit --cycle 0 --wait
+as miner reveal --cycle 0 --wait
 
 # Evaluate: score by Proof-of-Loss, merge, set weights.
-CONNITO_PEER=file:$work/held-out as validator score --wait
-CONNITO_PEER=file:$work/held-out as validator merge --wait --json | tee "$work/merge.json"
+CONNITO_PEER=file:$work/held-out as validator score --cycle 0 --wait
+CONNITO_PEER=file:$work/held-out as validator merge --cycle 0 --wait --json | tee "$work/merge.json"
 
 as miner cycle status
 as miner status

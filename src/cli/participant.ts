@@ -34,11 +34,11 @@ export const participantFlags = {
   }),
   peer: Flags.string({
     helpValue: "LOCATOR",
-    summary: "Ask this peer before those found on the chain. May be given several times.",
+    summary: "Ask this peer before those found on the chain. May be given several times; in the environment separated by commas.",
     env: "CONNITO_PEER",
     multiple: true,
     parse: async (text) => {
-      parseLocator(text);
+      for (const locator of text.split(",")) parseLocator(locator);
       return text;
     },
   }),
@@ -93,7 +93,7 @@ export async function openParticipant(
     netuid,
     signer,
     ...(flags.publish === undefined ? {} : { locator: flags.publish }),
-    peers: flags.peer ?? [],
+    peers: peersOf(flags.peer),
     threads: flags.threads ?? availableParallelism(),
     progress,
     signal,
@@ -105,7 +105,9 @@ export interface CycleInvocation extends ParticipantInvocation {
 }
 
 /** A participant that has joined the subnet's task, and the cycle that the flags mean. */
-export async function openCycle(invocation: CycleInvocation): Promise<{ context: Context; membership: Membership; input: { cycle: number; wait: boolean } }> {
+export async function openCycle(
+  invocation: CycleInvocation,
+): Promise<{ context: Context; membership: Membership; input: { cycle: number; wait: boolean } }> {
   const context = await openParticipant(invocation);
   const membership = await joinTask(context);
   const { cycle: wanted, wait } = invocation.flags;
@@ -114,6 +116,11 @@ export async function openCycle(invocation: CycleInvocation): Promise<{ context:
   // Every step of a cycle reads the chain at the block before it.
   if (wait) await context.clock.until(({ finalized }) => finalized.number >= viewBlock(membership, cycle), context.signal);
   return { context, membership, input: { cycle, wait } };
+}
+
+/** From the environment a flag that may be given several times comes as one text: peers are separated by commas there. */
+function peersOf(given: string | readonly string[] | undefined): string[] {
+  return [given ?? []].flat().flatMap((text) => text.split(","));
 }
 
 export function requireNetuid(netuid: number | undefined): number {

@@ -80,7 +80,8 @@ export async function slice(context: Context, membership: Membership, input: Sli
     await provideObject(context, sources, { hash: manifest.tokenizer, what: "the model's tokenizer.json" });
     await inParallel(missing, parallelFetches, async (piece) => {
       context.signal.throwIfAborted();
-      fetchedBytes += await provideObject(context, sources, { hash: piece.hash, bytes: piece.bytes, what: `piece ${piece.name}` });
+      const bytes = await provideObject(context, sources, { hash: piece.hash, bytes: piece.bytes, what: `piece ${piece.name}` });
+      fetchedBytes += bytes;
       fetchedPieces += 1;
       progress.update(fetchedPieces);
     });

@@ -47,7 +47,7 @@ export interface OpenModel {
   readonly slice: Slice;
   readonly weights: ReadonlyMap<string, Float32Array>;
   readonly evaluator: Evaluator;
-  close(): Promise<void>;
+  close(): void;
 }
 
 /** Fetches what is missing of the version, and opens an evaluator on it. */

@@ -41,7 +41,8 @@ export async function measure(context: Context, membership: Membership, input: {
     const sequences = domains.flatMap((held, domain) => held.map((tokens, index) => ({ domain, index, tokens })));
     const losses = await opened.evaluator.losses(
       sequences.map((sequence) => sequence.tokens),
-      { signal: context.signal },
+      undefined,
+      context.signal,
     );
     const means = domainLosses(losses, sequences, domains.length);
     const loss = Object.fromEntries(membership.task.data.domains.map(({ name }, domain) => [name, (means[domain] ?? Number.NaN) / 1e6]));
@@ -56,6 +57,6 @@ export async function measure(context: Context, membership: Membership, input: {
     await writeJson(file, measurement);
     return measurement;
   } finally {
-    await opened.close();
+    opened.close();
   }
 }

@@ -103,7 +103,7 @@ async function compute(context: Context, membership: Membership, input: { cycle:
     await publishFile(context, `/manifests/${root}.json`, context.workspace.layout.manifest(root));
     return { ...result, root };
   } finally {
-    await opened.close();
+    opened.close();
   }
 }
 

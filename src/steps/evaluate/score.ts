@@ -57,7 +57,7 @@ export async function score(context: Context, membership: Membership, input: { c
     const report = createReport({ task: membership.taskHash, cycle: input.cycle, base: view.base, validator: signer.address, entries });
     return describe(await publishReport(context, report), false);
   } finally {
-    await opened.close();
+    opened.close();
   }
 }
 
@@ -94,7 +94,8 @@ export async function measureBase(
   const sequences = drawn.map(({ domain, index }) => ({ domain, index, tokens: domains[domain]?.[index] as Int32Array }));
   const losses = await opened.evaluator.losses(
     sequences.map((sequence) => sequence.tokens),
-    { signal: context.signal },
+    undefined,
+      context.signal,
   );
   await writeJson(context.workspace.layout.cycle(view.cycle, "evaluation.json"), { base: view.base, sequences: drawn, baseLosses: [...losses] });
   return { sequences, losses };
@@ -127,7 +128,8 @@ export async function lossesWith(
   try {
     return await evaluator.losses(
       sequences.map((sequence) => sequence.tokens),
-      { signal },
+      undefined,
+      signal,
     );
   } finally {
     evaluator.replace(new Map([...weights.keys()].map((name) => [name, base.get(name) as Float32Array])));
