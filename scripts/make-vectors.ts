@@ -21,7 +21,7 @@ import { hotkeyOf } from "../src/protocol/hotkey.ts";
 import { merkleRoot } from "../src/protocol/merkle.ts";
 import { averageDeltas, outerStep } from "../src/protocol/outer-step.ts";
 import { seed, stream } from "../src/protocol/random.ts";
-import { type ChainRecord, encodeRecord } from "../src/protocol/records.ts";
+import { type ChainRecord, encodeRecord, noGroup } from "../src/protocol/records.ts";
 import { createReport, type ReportEntry, reportMessage } from "../src/protocol/report.ts";
 import { requestMessage } from "../src/protocol/request.ts";
 import { parseTask, taskHash } from "../src/protocol/task.ts";
@@ -132,6 +132,7 @@ function commitVectors() {
     },
     { kind: "version", cycle: 1, previousRoot: name("old"), root: name("new"), locator: "https://validator.example" },
     { kind: "task", taskHash: taskHash(task), locator: "file:/srv/connito/été" },
+    { kind: "ready", cycle: 77, group: noGroup },
   ];
   const requests = ["", "bytes=1048576-"].map((range) => ({
     method: "GET",

@@ -95,11 +95,13 @@ export interface CanonicalVersion {
 }
 
 /**
- * The version that a cycle trains, from the version records of validators, one each: the root with more than half of the reporting
- * stake, else the previous root with more than half, else `undefined` and participants wait. Cycle 0 has the task's base instead.
+ * The version that a cycle trains, from the version records of validators, one each. Those that name the newest cycle up to this one
+ * count: the root with more than half of their stake, else the previous root with more than half, else `undefined`. Where there are
+ * none the task's base stands, which is the caller's to say.
  */
 export function canonicalRoot(records: readonly WeighedVersion[], cycle: number): CanonicalVersion | undefined {
-  const counted = records.filter(({ record }) => record.cycle === cycle);
+  const newest = records.reduce((most, { record }) => (record.cycle <= cycle ? Math.max(most, record.cycle) : most), 0);
+  const counted = records.filter(({ record }) => record.cycle === newest);
   const root = majority(counted.map(({ stake, record }) => [record.root, stake]));
   if (root !== undefined) return { root, majority: "root" };
   const previous = majority(counted.map(({ stake, record }) => [record.previousRoot, stake]));

@@ -193,12 +193,16 @@ describe("canonical version", () => {
     assert.equal(canonicalRoot([{ stake: 0n, record: record("new") }], 5), undefined);
   });
 
-  it("counts only the stake that reported on this cycle", () => {
+  it("counts only the stake that reported on the newest cycle up to this one", () => {
     const records = [
       { stake: 100n, record: record("late", "old", 4) },
       { stake: 1n, record: record("new") },
+      { stake: 100n, record: record("ahead", "new", 6) },
     ];
-    assert.deepEqual(canonicalRoot(records, 5), { root: hash("new"), majority: "root" });
+    assert.equal(canonicalRoot(records, 5)?.root, hash("new"));
+    assert.equal(canonicalRoot(records, 4)?.root, hash("late"));
+    assert.equal(canonicalRoot(records, 9)?.root, hash("ahead"));
+    assert.equal(canonicalRoot(records, 3), undefined);
   });
 
   it("adds the stake of all who name a root", () => {

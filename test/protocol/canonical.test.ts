@@ -37,6 +37,7 @@ describe("canonical JSON", () => {
     circle.self = circle;
     const cases: [unknown, RegExp][] = [
       [{ a: { b: [1, Number.NaN] } }, /^a\.b\[1\] is NaN/],
+      [{ a: -Infinity }, /^a is -Infinity/],
       [{ a: undefined }, /^a is undefined/],
       [[1n], /^\[0\] is bigint/],
       [{ a: new Uint8Array(2) }, /^a is a Uint8Array/],

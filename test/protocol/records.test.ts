@@ -21,6 +21,7 @@ const records: fc.Arbitrary<ChainRecord> = fc.oneof(
   fc.record({ kind: fc.constant("commit" as const), cycle, group, commitment: hashes }),
   fc.record({ kind: fc.constant("reveal" as const), cycle, group, artifactRoot: hashes, salt: hashes, locator: locator(56) }),
   fc.record({ kind: fc.constant("version" as const), cycle, previousRoot: hashes, root: hashes, locator: locator(58) }),
+  fc.record({ kind: fc.constant("ready" as const), cycle, group }),
   fc.record({ kind: fc.constant("task" as const), taskHash: hashes, locator: locator(94) }),
 );
 
@@ -87,8 +88,11 @@ describe("records", () => {
       Uint8Array.of(...commit, 0),
       Uint8Array.of(2, ...commit.subarray(1)),
       Uint8Array.of(1, 5, ...commit.subarray(2)),
+      Uint8Array.of(1, 6, ...commit.subarray(2)),
       task.subarray(0, 34),
       Uint8Array.of(...task.subarray(0, 34), 0xff, 0xfe),
+      // Text that is no UTF-8 must not turn into a locator with replacement characters.
+      Uint8Array.of(...task.subarray(0, 34), ...Buffer.from("file:/x"), 0xff),
       Uint8Array.of(...task, ...new Uint8Array(200)),
     ];
     for (const bytes of foreign) assert.equal(decodeRecord(bytes), undefined);

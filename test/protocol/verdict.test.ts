@@ -7,7 +7,7 @@ import { taskHash } from "../../src/protocol/task.ts";
 import { type ChainCommit, type ChainReveal, type ChainVerdict, chainVerdicts, statuses } from "../../src/protocol/verdict.ts";
 import { exampleTask, hash, hotkeys } from "./support.ts";
 
-const task = exampleTask();
+const task = exampleTask({ netuid: 11 });
 const cycle = 4;
 const baseRoot = hash("base of cycle 4");
 const commitWindow = windowOf(task, cycle, "commit");

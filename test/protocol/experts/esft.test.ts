@@ -48,6 +48,9 @@ describe("ESFT selection", () => {
 
   it("never takes an expert without a share, and treats all alike where none has", () => {
     assert.deepEqual(selectExperts({ scores: sharesOf([0, 3, 0, 1]), candidates: [0, 1, 2, 3], threshold: 1 }), [1, 3]);
+    // Ten tenths add up to a little less than one.
+    const scores = sharesOf([...new Array<number>(10).fill(1), 0]);
+    assert.equal(selectExperts({ scores, candidates: all(scores), threshold: 1 }).length, 10);
     assert.deepEqual(sharesOf([0, 0, 0, 0]), [0.25, 0.25, 0.25, 0.25]);
   });
 

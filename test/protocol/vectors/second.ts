@@ -150,6 +150,7 @@ export function secondRecord(r: Record<string, string | number>): string {
     reveal: () => [Buffer.of(2), cycle(), group(), part("artifactRoot"), part("salt"), rest()],
     version: () => [Buffer.of(3), cycle(), part("previousRoot"), part("root"), rest()],
     task: () => [Buffer.of(4), part("taskHash"), rest()],
+    ready: () => [Buffer.of(5), cycle(), group()],
   };
   return Buffer.concat([Buffer.of(1), ...(layouts[r["kind"] as string] as () => Buffer[])()]).toString("hex");
 }
