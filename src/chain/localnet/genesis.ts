@@ -1,6 +1,6 @@
 /** What the chain begins with: balances, the sudo key, subnets and neurons, written as block 0's state. */
 
-import { createTestPairs } from "@polkadot/keyring";
+import { Keyring } from "@polkadot/keyring";
 import { u8aToHex } from "@polkadot/util";
 import { decodeAddress } from "@polkadot/util-crypto";
 import { ConnitoError } from "../../errors.ts";
@@ -73,7 +73,7 @@ export interface Genesis {
 
 const raoPerTao = 1_000_000_000n;
 const developmentBalance = 1_000_000n * raoPerTao;
-const developmentAccounts = ["alice", "bob", "charlie", "dave", "eve", "ferdie"];
+const developmentUris = ["//Alice", "//Bob", "//Charlie", "//Dave", "//Eve", "//Ferdie"];
 
 /** Small limits, so that a development subnet does not make anybody wait; mainnet's are in the storage's fallbacks. */
 export const developmentHyperparameters: Required<GenesisHyperparameters> = {
@@ -162,15 +162,26 @@ function addGenesisNeuron(ledger: WritableLedger, neuron: GenesisNeuron, alice: 
   return uid;
 }
 
+let knownAccounts: readonly [Hex, ...Hex[]] | undefined;
+
+/** Public keys of the accounts that every Substrate development chain has, //Alice first. */
+function developmentAccounts(): readonly [Hex, ...Hex[]] {
+  if (knownAccounts === undefined) {
+    const keyring = new Keyring({ type: "sr25519" });
+    knownAccounts = developmentUris.map((uri) => u8aToHex(keyring.addFromUri(uri).publicKey)) as [Hex, ...Hex[]];
+  }
+  return knownAccounts;
+}
+
 /** @returns every key and value of block 0. The same genesis gives the same bytes, and so the same genesis hash. */
 export function genesisState(runtime: Runtime, genesis: Genesis): Changes {
   const empty = { read: () => undefined, keys: () => [] };
   const { codec } = runtime.metadata;
   const ledger = createLedger(codec, 0, empty);
-  const pairs = createTestPairs({ type: "sr25519" });
-  const alice = u8aToHex(pairs.alice?.publicKey as Uint8Array);
-  for (const name of developmentAccounts) {
-    issue(ledger, u8aToHex(pairs[name]?.publicKey as Uint8Array), developmentBalance);
+  const accounts = developmentAccounts();
+  const [alice] = accounts;
+  for (const account of accounts) {
+    issue(ledger, account, developmentBalance);
   }
   for (const { address, free } of genesis.balances ?? []) {
     issue(ledger, accountOf(address), free);

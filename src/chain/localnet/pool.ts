@@ -138,7 +138,7 @@ export function createPool(now: () => number = Date.now): Pool {
         );
       }
       const isReady = run(queue, validity.nextNonce).length >= validity.nonce - validity.nextNonce;
-      if (hashes.size - announced.size >= maximumFuture && !isReady ? true : announced.size >= maximumReady) {
+      if (isReady ? announced.size >= maximumReady : hashes.size - announced.size >= maximumFuture) {
         throw new RpcError(
           poolErrorCodes.immediatelyDropped,
           "Immediately Dropped",
@@ -184,10 +184,7 @@ export function createPool(now: () => number = Date.now): Pool {
     prune(nextBlock, nonceOf) {
       for (const pooled of [...hashes.values()]) {
         const { account, nonce, death } = pooled.validity;
-        if (nonce < nonceOf(account)) {
-          forget(pooled);
-          tell(pooled.extrinsic.hash, "invalid");
-        } else if (nextBlock >= death) {
+        if (nonce < nonceOf(account) || nextBlock >= death) {
           forget(pooled);
           tell(pooled.extrinsic.hash, "invalid");
         }

@@ -237,7 +237,7 @@ describe("the localnet's metadata", () => {
             const human = (registry: ReadMetadata["registry"]) => registry.createType("Call", new Uint8Array(bytes)).toHuman();
             assert.deepEqual(human(own.registry), human(reference.registry));
           }),
-          { numRuns: 20 },
+          { numRuns: 8 },
         );
         assert.deepEqual(ours[section]?.[method]?.callIndex, theirs[section]?.[method]?.callIndex);
         compared++;

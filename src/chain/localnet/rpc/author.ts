@@ -19,10 +19,15 @@ function extrinsicParameter(chain: Localchain, value: unknown): Extrinsic {
 /** Sends `ready` or `future`, then `inBlock`, then `finalized`; or what ended it before. */
 function watch(chain: Localchain, extrinsic: Extrinsic, connection: Connection): string {
   const status = chain.submit(extrinsic);
-  return connection.subscribe("author_extrinsicUpdate", (send) => {
+  return connection.subscribe("author_extrinsicUpdate", (send, end) => {
     let includedIn: { hash: Hex; number: number } | undefined;
     send(status);
-    const stopPool = chain.pool.watch(extrinsic.hash, (update) => send(update));
+    const stopPool = chain.pool.watch(extrinsic.hash, (update) => {
+      send(update);
+      if (update !== "ready" && update !== "future") {
+        end();
+      }
+    });
     const stopChain = chain.listen({
       best(block) {
         if (includedIn === undefined && block.extrinsics.includes(extrinsic.bytes)) {
@@ -33,15 +38,14 @@ function watch(chain: Localchain, extrinsic: Extrinsic, connection: Connection):
       finalized(block) {
         if (includedIn !== undefined && block.header.number === includedIn.number) {
           send({ finalized: includedIn.hash });
-          stop();
+          end();
         }
       },
     });
-    const stop = (): void => {
+    return () => {
       stopPool();
       stopChain();
     };
-    return stop;
   });
 }
 

@@ -86,7 +86,13 @@ const withoutSubscriptions: Connection = {
   unsubscribe: () => false,
 };
 
-function connectionOf(socket: WebSocket, nextId: () => string): { connection: Connection; close: () => void } {
+interface OpenConnection {
+  readonly connection: Connection;
+  sendText(text: string): void;
+  close(): void;
+}
+
+function connectionOf(socket: WebSocket, nextId: () => string): OpenConnection {
   const stops = new Map<string, () => void>();
   const sendText = (text: string): void => {
     if (socket.bufferedAmount > maximumUnsentBytes) {
@@ -102,19 +108,22 @@ function connectionOf(socket: WebSocket, nextId: () => string): { connection: Co
       }
       const id = nextId();
       let held: string[] | undefined = [];
-      const stop = start((result) => {
-        const text = JSON.stringify({ jsonrpc: "2.0", method: notification, params: { subscription: id, result } });
-        if (held === undefined) {
-          sendText(text);
-        } else {
-          held.push(text);
-        }
-      });
+      const stop = start(
+        (result) => {
+          const text = JSON.stringify({ jsonrpc: "2.0", method: notification, params: { subscription: id, result } });
+          if (held === undefined) {
+            sendText(text);
+          } else {
+            held.push(text);
+          }
+        },
+        () => connection.unsubscribe(id),
+      );
       stops.set(id, stop);
       setImmediate(() => {
         const waiting = held ?? [];
         held = undefined;
-        for (const text of stops.has(id) ? waiting : []) {
+        for (const text of waiting) {
           sendText(text);
         }
       });
@@ -129,6 +138,7 @@ function connectionOf(socket: WebSocket, nextId: () => string): { connection: Co
   };
   return {
     connection,
+    sendText,
     close() {
       for (const stop of stops.values()) {
         stop();
@@ -170,8 +180,8 @@ export async function startRpcServer(methods: Methods, host: string, port: numbe
       socket.close(1013);
       return;
     }
-    const { connection, close } = connectionOf(socket, () => `connito-${++subscriptions}`);
-    socket.on("message", (data) => socket.send(answer(all, String(data), connection)));
+    const { connection, sendText, close } = connectionOf(socket, () => `connito-${++subscriptions}`);
+    socket.on("message", (data) => sendText(answer(all, String(data), connection)));
     socket.on("close", close);
     socket.on("error", () => socket.terminate());
   });

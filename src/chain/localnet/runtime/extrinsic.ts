@@ -3,8 +3,8 @@
 import type { GenericExtrinsic, TypeRegistry } from "@polkadot/types";
 import { hexToU8a, u8aConcat, u8aToHex } from "@polkadot/util";
 import { blake2AsU8a, ed25519Verify, sr25519Verify } from "@polkadot/util-crypto";
-import type { Hex, NestedCall } from "../metadata/scale.ts";
-import { nestedCall } from "./codec.ts";
+import type { Hex, NestedCall, Tagged } from "../metadata/scale.ts";
+import { nestedCall, plain } from "./codec.ts";
 import { blake2Hex } from "./hashing.ts";
 import { version } from "./version.ts";
 
@@ -45,18 +45,24 @@ function verify(kind: string, signature: Uint8Array, message: Uint8Array, public
   }
 }
 
-function signedPart(registry: TypeRegistry, extrinsic: GenericExtrinsic): Signed {
-  const account = u8aToHex(
-    hexToU8a(
-      extrinsic.signer.toRawType() === "[u8;32]"
-        ? extrinsic.signer.toHex()
-        : (extrinsic.signer as unknown as { value: { toHex(): string } }).value.toHex(),
-    ),
-  );
-  const era = extrinsic.era;
-  const mode = (extrinsic as unknown as { mode?: { toU8a(): Uint8Array } }).mode?.toU8a() ?? new Uint8Array([0]);
-  const multiSignature = (extrinsic.inner as unknown as { signature: { multiSignature: { type: string; value: { toU8a(): Uint8Array } } } })
-    .signature.multiSignature;
+/** What polkadot.js' types do not say of a signed extrinsic. */
+interface SignedExtrinsic extends GenericExtrinsic {
+  readonly inner: GenericExtrinsic["inner"] & {
+    readonly signature: { readonly multiSignature: { readonly type: string; readonly value: { toU8a(): Uint8Array } } };
+  };
+}
+
+function signedPart(registry: TypeRegistry, extrinsic: SignedExtrinsic): Signed {
+  const signer = plain(extrinsic.signer) as Tagged;
+  if (signer.type !== "Id") {
+    throw new Error("the signer is not given by its account");
+  }
+  const account = signer.value as Hex;
+  const { era } = extrinsic;
+  const mode = extrinsic.mode.toU8a();
+  const { multiSignature } = extrinsic.inner.signature;
+  // Judged when it comes to the pool and again in the block: the second time it is known.
+  const judged = new Map<Hex, boolean>();
   const period = era.isMortalEra ? Number(era.asMortalEra.period.toBigInt()) : 0;
   return {
     account,
@@ -64,8 +70,9 @@ function signedPart(registry: TypeRegistry, extrinsic: GenericExtrinsic): Signed
     tip: extrinsic.tip.toBigInt(),
     era: era.isMortalEra ? { period, phase: Number(era.asMortalEra.phase.toBigInt()) } : undefined,
     isSignatureValid(genesisHash, birthHash) {
-      if (mode[0] !== 0) {
-        return false;
+      const known = judged.get(birthHash);
+      if (known !== undefined) {
+        return known;
       }
       const payload = u8aConcat(
         extrinsic.method.toU8a(),
@@ -80,7 +87,10 @@ function signedPart(registry: TypeRegistry, extrinsic: GenericExtrinsic): Signed
         new Uint8Array([0]),
       );
       const message = payload.length > longestUnhashedPayload ? blake2AsU8a(payload, 256) : payload;
-      return verify(multiSignature.type, multiSignature.value.toU8a(), message, hexToU8a(account));
+      // With the mode set, a hash of the metadata would have been signed that nobody has computed here.
+      const valid = mode[0] === 0 && verify(multiSignature.type, multiSignature.value.toU8a(), message, hexToU8a(account));
+      judged.set(birthHash, valid);
+      return valid;
     },
   };
 }
@@ -96,7 +106,7 @@ export function decodeExtrinsic(registry: TypeRegistry, bytes: Hex): Extrinsic {
     hash: blake2Hex(bytes),
     length: (bytes.length - 2) / 2,
     call: nestedCall(decoded.method as never),
-    signed: decoded.isSigned ? signedPart(registry, decoded) : undefined,
+    signed: decoded.isSigned ? signedPart(registry, decoded as SignedExtrinsic) : undefined,
   };
 }
 

@@ -177,7 +177,8 @@ export function createRuntime(blockTime: number): Runtime {
       ledger.set(systemStorage.Number, [], block);
       ledger.set(systemStorage.ParentHash, [], parentHash);
       ledger.set(systemStorage.BlockHash, [block - 1], parentHash);
-      if (block > blockHashCount) {
+      // The genesis hash stays: immortal transactions are signed over it.
+      if (block > blockHashCount + 1) {
         ledger.remove(systemStorage.BlockHash, block - blockHashCount - 1);
       }
       onInitialize(ledger);

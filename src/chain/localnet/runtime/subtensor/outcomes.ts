@@ -94,7 +94,7 @@ export const customErrors = {
   invalidIpAddress: 11,
   servingRateLimitExceeded: 12,
   invalidPort: 13,
-  commitNotFound: 17,
-  commitBlockNotInRevealRange: 18,
+  commitNotFound: 16,
+  commitBlockNotInRevealRange: 17,
   badRequest: 255,
 } as const;

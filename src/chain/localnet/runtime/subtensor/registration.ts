@@ -27,6 +27,16 @@ function replaced<T>(list: readonly T[], index: number, value: T): T[] {
   return copy;
 }
 
+/** What others say of a uid is about the neuron that had it. */
+function clearWeightsFor(ledger: Ledger, subnet: number, uid: number): void {
+  for (const [[setter], weights] of ledger.entries(items.Weights, subnet)) {
+    if (weights.some(([target, value]) => target === uid && value !== 0)) {
+      const cleared = weights.map(([target, value]) => [target, target === uid ? 0 : value] as const);
+      ledger.set(items.Weights, [subnet, setter as number], cleared);
+    }
+  }
+}
+
 /** Sets everything that is kept by uid to what a new neuron starts with; its last update is the registration itself. */
 function resetNeuron(ledger: Ledger, subnet: number, uid: number, hotkey: Hex): void {
   for (const name of perNeuronNumbers) {
@@ -73,6 +83,7 @@ export function addNeuron(ledger: Ledger, subnet: number, hotkey: Hex): number {
     ledger.remove(items.IsNetworkMember, leaving, subnet);
     ledger.remove(items.Axons, subnet, leaving);
     ledger.remove(items.Prometheus, subnet, leaving);
+    clearWeightsFor(ledger, subnet, uid);
   }
   resetNeuron(ledger, subnet, uid, hotkey);
   return uid;

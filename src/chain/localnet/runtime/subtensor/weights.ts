@@ -14,8 +14,10 @@ import { subtensorStorage as items } from "./storage.ts";
 const largestWeight = 65_535;
 const maximumUnrevealedCommits = 10;
 
-const hasStake = (ledger: Ledger, subnet: number, hotkey: Hex): boolean =>
-  stakeOf(ledger, hotkey, subnet) >= ledger.get(items.StakeThreshold);
+/** The subnet's owner may set weights without. */
+function hasStake(ledger: Ledger, subnet: number, hotkey: Hex): boolean {
+  return hotkey === ledger.get(items.SubnetOwnerHotkey, subnet) || stakeOf(ledger, hotkey, subnet) >= ledger.get(items.StakeThreshold);
+}
 
 function setLastUpdate(ledger: Ledger, subnet: number, uid: number): void {
   const updates = [...ledger.get(items.LastUpdate, subnet)];
@@ -28,12 +30,16 @@ function withinRateLimit(ledger: Ledger, subnet: number, uid: number): boolean {
   return last === 0n || BigInt(ledger.block) - last >= ledger.get(items.WeightsSetRateLimit, subnet);
 }
 
-/** Scales so that the largest is 65,535, halves rounded up. */
+/** Scales so that the largest is 65,535, in the chain's own arithmetic: 32 fractional bits, each step cut off, the last rounded. */
 export function upscale(values: readonly number[]): number[] {
-  const largest = Math.max(0, ...values);
-  return largest === 0 || largest === largestWeight
-    ? [...values]
-    : values.map((value) => Math.min(largestWeight, Math.round((value * largestWeight) / largest)));
+  const largest = BigInt(Math.max(0, ...values));
+  if (largest === 0n) {
+    return [...values];
+  }
+  const one = 1n << 32n;
+  const scaled = (value: bigint): bigint =>
+    largest > 32_768n ? value * ((BigInt(largestWeight) * one) / largest) : (value * BigInt(largestWeight) * one) / largest;
+  return values.map((value) => Math.min(largestWeight, Number((scaled(BigInt(value)) + one / 2n) / one)));
 }
 
 interface Weights {

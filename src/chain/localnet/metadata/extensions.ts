@@ -1,0 +1,42 @@
+/** The signed extensions of Subtensor, in order: what an extrinsic carries besides its call, and what is signed besides. */
+
+import { byteArray, compact, option, type Scale, type Shape, u32, u64, unit, variants } from "./scale.ts";
+import { era, hash } from "./types.ts";
+
+export interface SignedExtension {
+  readonly identifier: string;
+  /** Sent with the extrinsic. */
+  readonly extra: Shape;
+  /** Signed with it, known to both sides. */
+  readonly additional: Shape;
+}
+
+interface Content {
+  readonly holds?: Scale<unknown>;
+  /** The field's name, where it has one. */
+  readonly name?: string;
+  readonly signs?: Scale<unknown>;
+}
+
+function extension(path: string, { holds, name, signs = unit }: Content = {}): SignedExtension {
+  const fields = holds === undefined ? [] : [{ ...(name === undefined ? {} : { name }), type: holds.shape }];
+  return { identifier: path.slice(path.lastIndexOf("::") + 2), extra: { kind: "composite", path, fields }, additional: signs.shape };
+}
+
+const metadataHashMode = variants("frame_metadata_hash_extension::Mode", { Disabled: undefined, Enabled: undefined });
+
+export const signedExtensions: readonly SignedExtension[] = [
+  extension("frame_system::extensions::check_non_zero_sender::CheckNonZeroSender"),
+  extension("frame_system::extensions::check_spec_version::CheckSpecVersion", { signs: u32 }),
+  extension("frame_system::extensions::check_tx_version::CheckTxVersion", { signs: u32 }),
+  extension("frame_system::extensions::check_genesis::CheckGenesis", { signs: hash }),
+  extension("node_subtensor_runtime::check_mortality::CheckMortality", { holds: era, signs: hash }),
+  extension("node_subtensor_runtime::check_nonce::CheckNonce", { holds: compact(u32) }),
+  extension("frame_system::extensions::check_weight::CheckWeight"),
+  extension("pallet_transaction_payment::ChargeTransactionPayment", { holds: compact(u64) }),
+  extension("node_subtensor_runtime::sudo_wrapper::SudoTransactionExtension"),
+  extension("pallet_shield::extension::CheckShieldedTxValidity"),
+  extension("pallet_subtensor::extensions::subtensor::SubtensorTransactionExtension"),
+  extension("pallet_drand::drand_priority::DrandPriority"),
+  extension("frame_metadata_hash_extension::CheckMetadataHash", { holds: metadataHashMode, name: "mode", signs: option(byteArray(32)) }),
+];
