@@ -108,8 +108,3 @@ export function fields(domain: string, ...parts: readonly Uint8Array[]): Uint8Ar
 export function hashFields(domain: string, ...parts: readonly Uint8Array[]): Hash {
   return toHex(sha256(fields(domain, ...parts)));
 }
-
-/** Byte-wise order, the shorter first where one begins the other. For sorting; equals the order of UTF-8 text. */
-export function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  return Buffer.compare(a, b);
-}

@@ -10,7 +10,7 @@ import type { Hash } from "./hash.ts";
 import { type PhasePreset, phasePresets, taskDefaults } from "./task-defaults.ts";
 import { taskSchema } from "./task-schema.ts";
 
-export { type PhasePreset, phasePresets, shortestPhases, taskDefaults } from "./task-defaults.ts";
+export { type PhasePreset, phasePresets, taskDefaults } from "./task-defaults.ts";
 
 export type Task = v.InferOutput<typeof taskSchema>;
 export type TaskDomain = Task["data"]["domains"][number];
@@ -22,9 +22,6 @@ export interface TaskProblem {
   readonly path: string;
   readonly message: string;
 }
-
-/** A document larger than this is no task. */
-export const maximumTaskBytes = 1_048_576;
 
 type Node = { readonly type?: string; readonly entries?: Record<string, Node>; readonly item?: Node };
 
