@@ -8,8 +8,8 @@ import { bytesOf, type Dtype, isDtype } from "./dtype.ts";
 
 /** The format's own limit on the header's length. */
 export const maximumHeaderBytes = 100_000_000;
-/** More tensors than this in one file are refused: the largest published checkpoint has about 100,000. */
-export const maximumTensors = 1_000_000;
+/** More tensors, or more metadata strings, than this in one file are refused: the largest published checkpoints have some 140,000. */
+export const maximumTensors = 500_000;
 /** More dimensions than this are refused: no library goes beyond 64. */
 export const maximumRank = 64;
 
@@ -35,7 +35,8 @@ export type SafetensorsRule =
   | "overlap"
   | "hole"
   | "data-uncovered"
-  | "too-many-tensors";
+  | "too-many-tensors"
+  | "too-many-strings";
 
 /** `safetensors-invalid`, with the file and the rule that it breaks. */
 export class SafetensorsError extends ConnitoError {
@@ -143,32 +144,33 @@ export function parseHeader(json: Uint8Array, fileBytes: number, file = "the fil
     if (at === start || ".eE".includes(text.charAt(at) || "-")) return undefined;
     return value;
   };
-  /** The members of an object, each value read by `read`, which knows what must stand there. */
-  const object = (what: string, read: (key: string) => void) => {
+  const duplicate = (key: string, what: string): never => fail("duplicate-key", `${JSON.stringify(shorten(key))} twice in ${what}`);
+  /** The members of an object, each value read by `read`, which knows what must stand there and whether the key was there before. */
+  const object = (read: (key: string) => void) => {
     expect("{");
     if (accept("}")) return;
-    const keys = new Set<string>();
     do {
       skip();
       const key = string();
-      if (keys.has(key)) fail("duplicate-key", `${JSON.stringify(shorten(key))} twice in ${what}`);
-      keys.add(key);
       expect(":");
+      skip();
       read(key);
     } while (accept(","));
     expect("}");
   };
-  const integers = (rule: SafetensorsRule, most: number, name: string): number[] => {
+  const integers = (rule: "shape-integers" | "offsets-integers", most: number, tensor: string): number[] => {
     const values: number[] = [];
-    if (!accept("[")) fail(rule, `${name} is no list`);
+    const name = rule === "shape-integers" ? "shape" : "data_offsets";
+    if (!accept("[")) fail(rule, `${name} of ${shorten(tensor)} is no list`);
     if (accept("]")) return values;
     do {
       const value = integer();
-      if (value === undefined) return fail(rule, `${name} holds something else than a whole number of at most 2^53`);
-      if (values.length === most) fail(rule === "shape-integers" ? "shape-rank" : rule, `${name} has more than ${most} numbers`);
+      if (value === undefined) return fail(rule, `${name} of ${shorten(tensor)} holds something else than a whole number below 2^53`);
+      if (values.length === most)
+        fail(rule === "shape-integers" ? "shape-rank" : rule, `${name} of ${shorten(tensor)} has more than ${most} numbers`);
       values.push(value);
     } while (accept(","));
-    if (!accept("]")) fail(rule, `${name} holds something else than whole numbers`);
+    if (!accept("]")) fail(rule, `${name} of ${shorten(tensor)} holds something else than whole numbers`);
     return values;
   };
 
@@ -178,43 +180,50 @@ export function parseHeader(json: Uint8Array, fileBytes: number, file = "the fil
   const metadata = new Map<string, string>();
 
   const entry = (name: string) => {
-    const called = shorten(name);
     let dtype: Dtype | undefined;
     let shape: number[] | undefined;
     let offsets: number[] | undefined;
-    skip();
-    if (text[at] !== "{") fail("entry-fields", `${called} is no object`);
-    object(called, (key) => {
-      skip();
+    if (tensors.has(name)) duplicate(name, "the header");
+    if (text[at] !== "{") fail("entry-fields", `${shorten(name)} is no object`);
+    object((key) => {
       if (key === "dtype") {
-        const value = text[at] === '"' ? string() : fail("dtype-unknown", `the dtype of ${called} is no string`);
-        dtype = isDtype(value) ? value : fail("dtype-unknown", `${called} has dtype ${JSON.stringify(shorten(value))}`);
-      } else if (key === "shape") shape = integers("shape-integers", maximumRank, `the shape of ${called}`);
-      else if (key === "data_offsets") offsets = integers("offsets-integers", 2, `data_offsets of ${called}`);
-      else fail("entry-fields", `${called} has a field ${JSON.stringify(shorten(key))}`);
+        if (dtype !== undefined) duplicate(key, shorten(name));
+        const value = text[at] === '"' ? string() : fail("dtype-unknown", `the dtype of ${shorten(name)} is no string`);
+        dtype = isDtype(value) ? value : fail("dtype-unknown", `${shorten(name)} has dtype ${JSON.stringify(shorten(value))}`);
+      } else if (key === "shape") {
+        if (shape !== undefined) duplicate(key, shorten(name));
+        shape = integers("shape-integers", maximumRank, name);
+      } else if (key === "data_offsets") {
+        if (offsets !== undefined) duplicate(key, shorten(name));
+        offsets = integers("offsets-integers", 2, name);
+      } else fail("entry-fields", `${shorten(name)} has a field ${JSON.stringify(shorten(key))}`);
     });
     if (dtype === undefined || shape === undefined || offsets === undefined) {
-      return fail("entry-fields", `${called} lacks dtype, shape or data_offsets`);
+      return fail("entry-fields", `${shorten(name)} lacks dtype, shape or data_offsets`);
     }
     const [begin, end] = offsets;
-    if (begin === undefined || end === undefined) return fail("offsets-integers", `data_offsets of ${called} are not two numbers`);
-    if (begin > end) fail("offsets-order", `${called} ends at ${end}, before its begin ${begin}`);
-    if (end > dataBytes) fail("offsets-beyond-data", `${called} ends at ${end}, the data at ${dataBytes}`);
+    if (begin === undefined || end === undefined) return fail("offsets-integers", `data_offsets of ${shorten(name)} are not two numbers`);
+    if (begin > end) fail("offsets-order", `${shorten(name)} ends at ${end}, before its begin ${begin}`);
+    if (end > dataBytes) fail("offsets-beyond-data", `${shorten(name)} ends at ${end}, the data at ${dataBytes}`);
     const bytes = bytesOf(dtype, shape);
-    if (bytes === undefined) return fail("size-overflow", `${called} of ${dtype} [${shape}] has no exact number of bytes`);
-    if (bytes !== end - begin)
-      fail("size-mismatch", `${called} of ${dtype} [${shape}] has ${bytes} bytes, its offsets span ${end - begin}`);
+    if (bytes === undefined) return fail("size-overflow", `${shorten(name)} of ${dtype} [${shape}] has no exact number of bytes`);
+    if (bytes !== end - begin) {
+      fail("size-mismatch", `${shorten(name)} of ${dtype} [${shape}] has ${bytes} bytes, its offsets span ${end - begin}`);
+    }
     if (tensors.size === maximumTensors) fail("too-many-tensors", `more than ${maximumTensors} tensors`);
     tensors.set(name, { dtype, shape, offset: dataStart + begin, bytes });
   };
 
-  object("the header", (key) => {
+  let hasMetadata = false;
+  object((key) => {
     if (key !== "__metadata__") return entry(key);
-    skip();
+    if (hasMetadata) duplicate(key, "the header");
+    hasMetadata = true;
     if (text[at] !== "{") fail("metadata-strings", "__metadata__ is no object");
-    object("__metadata__", (name) => {
-      skip();
+    object((name) => {
+      if (metadata.has(name)) duplicate(name, key);
       if (text[at] !== '"') fail("metadata-strings", `__metadata__ ${JSON.stringify(shorten(name))} is no string`);
+      if (metadata.size === maximumTensors) fail("too-many-strings", `more than ${maximumTensors} strings in __metadata__`);
       metadata.set(name, string());
     });
   });

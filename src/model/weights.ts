@@ -42,7 +42,6 @@ export async function loadWeights(options: LoadWeightsOptions): Promise<Map<stri
   );
   const pieces = options.pieces.filter((piece) => piece.role !== "momentum");
   const sources = new Map(pieces.map((piece) => [pieceName(piece), piece]));
-  if (sources.size !== pieces.length) throw mismatch("a tensor stands in the pieces twice");
   const weights = new Map<string, Float32Array>();
   let used = 0;
   for (const spec of specs.values()) {
@@ -65,7 +64,7 @@ export async function loadWeights(options: LoadWeightsOptions): Promise<Map<stri
     }
     if (tensor !== undefined) weights.set(spec.name, tensor);
   }
-  if (used !== pieces.length) throw mismatch(`${pieces.length - used} pieces belong to no tensor of the model`);
+  if (used !== pieces.length) throw mismatch(`${pieces.length - used} pieces belong to no tensor of the model, or stand there twice`);
   return weights;
 }
 

@@ -73,6 +73,12 @@ describe("codecs", () => {
     assert.deepEqual(parts("x", [257])[1]?.shape, [2]);
   });
 
+  it("block-int8 rounds halves to even", () => {
+    const codec = codecNamed("block-int8");
+    const delta = Float32Array.of(127, 0.5, 1.5, 2.5, -0.5, -1.5, -127);
+    assert.deepEqual([...codec.decode(codec.encode(delta))], [127, 0, 2, 2, 0, -2, -127]);
+  });
+
   it("block-int8 reads every int8, signed", () => {
     const values = Uint8Array.from({ length: 256 }, (_, index) => index);
     const decoded = codecNamed("block-int8").decode([values, new Uint8Array(Float32Array.of(0.5).buffer)]);
