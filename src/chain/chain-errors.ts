@@ -46,6 +46,15 @@ export function chainUnreachable(endpoints: readonly string[], cause: unknown): 
   });
 }
 
+/** Something was asked of a chain after `disconnect`: a fault of this process, not of the network. */
+export function chainDisconnected(): ConnitoError {
+  return new ConnitoError("the connection to the chain was closed by this process", {
+    code: "chain-disconnected",
+    exit: "unexpected",
+    hint: "The process is ending; run the command again.",
+  });
+}
+
 /** The endpoint belongs to another chain than the one this process began with. */
 export function chainChanged(endpoint: string, expected: string, actual: string): ConnitoError {
   return new ConnitoError(`${endpoint} serves another chain than before: its genesis is ${actual}, not ${expected}`, {

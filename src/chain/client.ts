@@ -4,7 +4,7 @@
  */
 import type { ApiPromise } from "@polkadot/api";
 import type { Hotkey } from "../protocol/hotkey.ts";
-import { blockUnknown, chainUnreachable, chainUnsupported } from "./chain-errors.ts";
+import { chainUnreachable, chainUnsupported } from "./chain-errors.ts";
 import { type ChainCommitment, readCommitments } from "./commitments.ts";
 import { commitmentIndex } from "./events.ts";
 import {
@@ -15,7 +15,7 @@ import {
   followFinalized,
   followHeads,
   type Heads,
-  hashOfBlock,
+  hashOfFinalized,
 } from "./heads.ts";
 import { createLink, type Link, type LinkOptions } from "./link.ts";
 import { providerOf } from "./provider.ts";
@@ -132,11 +132,7 @@ function chainOver(link: Link, api: ApiPromise): Chain {
       cached.get(`${name} ${netuid} ${at}`, async () => read(await stateAt(at), netuid)) as Promise<T>;
   }
 
-  async function blockHash(number: number): Promise<string> {
-    const hash = await hashOfBlock(link, number);
-    if (hash === undefined) throw blockUnknown(String(number));
-    return hash;
-  }
+  const blockHash = (number: number): Promise<string> => hashOfFinalized(link, number);
 
   return {
     genesisHash: api.genesisHash.toHex(),

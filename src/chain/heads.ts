@@ -3,9 +3,9 @@
  * newest head only: who was busy for ten blocks is not given ten. The finalised head never goes back, whatever an endpoint that is behind says.
  */
 import { ConnitoError } from "../errors.ts";
-import { chainUnsupported } from "./chain-errors.ts";
+import { blockUnknown, chainUnsupported } from "./chain-errors.ts";
 import type { Link } from "./link.ts";
-import { orAborted } from "./waiting.ts";
+import { backOff, orAborted, pause } from "./waiting.ts";
 
 export interface BlockReference {
   readonly number: number;
@@ -104,6 +104,13 @@ export async function hashOfBlock(link: Link, number: number): Promise<string | 
   return (await link.call<string | null>("chain_getBlockHash", [number])) ?? undefined;
 }
 
+/** The hash of a finalised block. Throws `block-unknown` (retryable) where the endpoint is behind what another one told. */
+export async function hashOfFinalized(link: Link, number: number): Promise<string> {
+  const hash = await hashOfBlock(link, number);
+  if (hash === undefined) throw blockUnknown(String(number));
+  return hash;
+}
+
 async function referenceOf(link: Link, hash: string): Promise<BlockReference> {
   const header = await link.call<{ number: string } | null>("chain_getHeader", [hash]);
   if (header === null) throw chainUnsupported(`a header for its own block ${hash}`);
@@ -127,6 +134,7 @@ const nowhere: HeadNumbers = { best: -1, finalized: -1 };
 export async function* followHeads(link: Link, tracker: HeadTracker, signal: AbortSignal): AsyncGenerator<Heads, void, void> {
   let last = nowhere;
   let finalized: BlockReference = { number: -1, hash: "" };
+  let failures = 0;
   while (!signal.aborted) {
     try {
       last = await tracker.changed(last, signal);
@@ -139,8 +147,11 @@ export async function* followHeads(link: Link, tracker: HeadTracker, signal: Abo
       if (signal.aborted) return;
       if (!(error instanceof ConnitoError && error.retryable)) throw error;
       last = nowhere; // whatever is told next is news
+      failures += 1;
+      await pause(backOff(failures), signal).catch(() => {});
       continue;
     }
+    failures = 0;
     yield { best: last.best, finalized };
   }
 }

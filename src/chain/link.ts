@@ -8,7 +8,7 @@
  */
 import { setMaxListeners } from "node:events";
 import type { ConnitoError } from "../errors.ts";
-import { ConnectionLost, chainChanged, chainUnreachable, chainUnsupported, isNetworkTrouble } from "./chain-errors.ts";
+import { chainChanged, chainDisconnected, chainUnreachable, chainUnsupported, isNetworkTrouble } from "./chain-errors.ts";
 import { type NotificationListener, openSocket, type RpcSocket, type SocketOptions } from "./json-rpc-socket.ts";
 import { backOff, orAborted, pause } from "./waiting.ts";
 
@@ -98,8 +98,7 @@ export function createLink(options: LinkOptions): Link {
       current = socket;
       await Promise.all([...lasting.keys()].map((subscription) => begin(subscription, socket)));
       report(true);
-      const reason = await socket.closed;
-      if (!closing.signal.aborted) trouble = reason;
+      trouble = await socket.closed;
     } finally {
       closing.signal.removeEventListener("abort", stop);
       socket.terminate();
@@ -117,7 +116,7 @@ export function createLink(options: LinkOptions): Link {
       try {
         await stay(endpoints[turn % endpoints.length] as string);
       } catch (error) {
-        if (!closing.signal.aborted) trouble = error;
+        trouble = error;
       }
       attempt = Date.now() - begun > settled ? 1 : attempt + 1;
       // the first round over the list is quick: the next endpoint may well be up
@@ -131,6 +130,7 @@ export function createLink(options: LinkOptions): Link {
   }
 
   function unreachable(): ConnitoError {
+    if (closing.signal.aborted) return chainDisconnected();
     const known = trouble as Partial<ConnitoError> | undefined;
     return known?.code === "chain-changed" ? (trouble as ConnitoError) : chainUnreachable(endpoints, trouble);
   }
@@ -163,7 +163,8 @@ export function createLink(options: LinkOptions): Link {
         return (await socket.call(method, params)) as T;
       } catch (error) {
         if (!isNetworkTrouble(error)) throw error;
-        if (closing.signal.aborted || Date.now() >= deadline) throw chainUnreachable(endpoints, error);
+        if (closing.signal.aborted) throw chainDisconnected();
+        if (Date.now() >= deadline) throw chainUnreachable(endpoints, error);
       }
       await pause(backOff(attempt), closing.signal).catch(() => {});
     }
@@ -208,7 +209,6 @@ export function createLink(options: LinkOptions): Link {
     },
     onChange,
     close: () => {
-      trouble = new ConnectionLost("the connection was closed by this process");
       closing.abort();
       report(false);
     },

@@ -34,7 +34,7 @@ const moreStake: Advice = { hint: "Stake more behind the hotkey on this subnet; 
 const later: Advice = { hint: "Wait for the rate limit to pass, then try again.", retryable: true };
 
 /** Advice by pallet and error, for what operators of this tool meet. */
-const advice: Readonly<Record<string, Advice>> = {
+export const advice: Readonly<Record<string, Advice>> = {
   "commitments.SpaceLimitExceeded": {
     hint: "The hotkey wrote all that it may in this epoch; the space is free again at the next one (tempo blocks). Write less often.",
     retryable: true,

@@ -2,7 +2,7 @@
 import { ConnitoError } from "../errors.ts";
 import { commitmentInfo, isRecord, readCommitment } from "./commitments.ts";
 import { commitmentIndex } from "./events.ts";
-import { bestHead, type HeadTracker, hashOfBlock } from "./heads.ts";
+import { bestHead, type HeadTracker, hashOfFinalized } from "./heads.ts";
 import type { Link } from "./link.ts";
 import type { Signer } from "./signer.ts";
 import type { StateAt } from "./state.ts";
@@ -35,7 +35,7 @@ export async function finalizedAlready(
   block: number,
   indexOf: (state: Awaited<ReturnType<StateAt>>) => Promise<number | undefined>,
 ): Promise<Inclusion> {
-  const hash = (await hashOfBlock(link, block)) ?? "";
+  const hash = await hashOfFinalized(link, block);
   const index = stateAt(hash).then(indexOf);
   const extrinsicIndex = await index.catch((error) => {
     if (error instanceof ConnitoError && error.code === "state-pruned") return undefined;
@@ -70,7 +70,7 @@ export async function setCommitment(
     if (current === undefined || !isRecord(current, record)) return undefined;
     let heads = await tracker.now(signal);
     while (heads.finalized < current.block) heads = await tracker.changed(heads, signal);
-    const finalized = await stateAt((await hashOfBlock(link, heads.finalized)) ?? "");
+    const finalized = await stateAt(await hashOfFinalized(link, heads.finalized));
     const standing = await readCommitment(finalized, netuid, signer.address);
     if (standing === undefined || !isRecord(standing, record)) return undefined; // the block that had it was orphaned
     if (until !== undefined && standing.block > until) throw deadlineMissed(what, until, `it was included in block ${standing.block}`);

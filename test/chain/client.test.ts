@@ -143,6 +143,15 @@ describe("chain/client", () => {
       silent.close();
     });
 
+    it("ends what follows and asks when it is disconnected", async () => {
+      const other = await opened.chain(net.endpoint);
+      const heads = other.followHeads(new AbortController().signal)[Symbol.asyncIterator]();
+      await heads.next();
+      other.disconnect();
+      await assert.rejects(other.bestHead(), { code: "chain-disconnected" });
+      await assert.rejects(other.setCommitment(who.miners[0], netuid, Uint8Array.of(1)), { code: "chain-disconnected" });
+    });
+
     it("stops connecting when told to", async () => {
       const stop = new AbortController();
       const connecting = opened.chain("ws://127.0.0.1:1", { signal: stop.signal });

@@ -58,7 +58,8 @@ describe("chain/wallet", () => {
       });
     }
 
-    it("opens an encrypted hotkey with its password", async () => {
+    it("opens an encrypted hotkey with its password", async function () {
+      this.timeout(180_000); // argon2i over 512 MiB: seconds, and many of them on a busy machine
       const password = () => Promise.resolve("correct horse battery staple");
       assert.equal((await openHotkey({ path: fixtures, wallet: "golden", hotkey: "encrypted", password })).address, phraseAddress);
     });
