@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { openParticipant, participantFlags } from "../cli/participant.ts";
+import { participantsAt } from "../steps/chain-records.ts";
 import { joinTask } from "../steps/membership.ts";
 import { cycleStatus } from "../steps/status.ts";
 import { formatTao, shortAddress } from "../ui/format.ts";
@@ -45,7 +46,9 @@ export default class Status extends BaseCommand<typeof Status, StatusResult> {
   protected async perform(invocation: Invocation<typeof Status>): Promise<StatusResult> {
     const context = await openParticipant(invocation, { lock: false });
     const membership = await joinTask(context);
-    const { participants, task, taskHash } = membership;
+    const { task, taskHash } = membership;
+    const { finalized } = await context.clock.now();
+    const participants = await participantsAt(context.chain, context.netuid, task, finalized.hash);
     const { role, block, cycle, phase, missing } = await cycleStatus(context, membership);
     const uid = participants.uids.get(context.signer.address);
     return {

@@ -35,11 +35,11 @@ export async function servePublication(context: Context, membership: Membership,
   });
 }
 
-function createParticipantsCache(context: Context, { task, participants }: Membership): () => Promise<Participants> {
-  let known: { readonly block: number; readonly participants: Promise<Participants> } = { block: -participantsFreshness, participants: Promise.resolve(participants) };
+function createParticipantsCache(context: Context, { task }: Membership): () => Promise<Participants> {
+  let known: { readonly block: number; readonly participants: Promise<Participants> } | undefined;
   return async () => {
     const { finalized } = await context.clock.now();
-    if (finalized.number - known.block >= participantsFreshness) {
+    if (known === undefined || finalized.number - known.block >= participantsFreshness) {
       const reading = participantsAt(context.chain, context.netuid, task, finalized.hash);
       const before = known;
       known = { block: finalized.number, participants: reading };

@@ -5,7 +5,7 @@
  * make up the wished share of the bytes. So the split is the same on every machine, both sides come from all over the
  * corpus, and a paragraph that occurs twice lies on one side both times.
  */
-import { createWriteStream } from "node:fs";
+import { createWriteStream, type WriteStream } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { finished } from "node:stream/promises";
 import { ConnitoError } from "../errors.ts";
@@ -131,7 +131,7 @@ function createPart(file: string) {
       const text = utf8(`${paragraph}${separator}`);
       bytes += text.length;
       count += 1;
-      if (!stream.write(text)) await new Promise<void>((resolve) => stream.once("drain", resolve).once("close", resolve));
+      if (!stream.write(text)) await drained(stream);
     },
     finish: async (): Promise<TextPart> => {
       stream.end();
@@ -147,6 +147,17 @@ function createPart(file: string) {
       await rm(temporary, { force: true });
     },
   };
+}
+
+/** Resolves when there is room again, or the stream has failed and closed. */
+function drained(stream: WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = () => {
+      stream.off("drain", settle).off("close", settle);
+      resolve();
+    };
+    stream.on("drain", settle).on("close", settle);
+  });
 }
 
 function writeError(cause: NodeJS.ErrnoException, file: string): ConnitoError {

@@ -19,6 +19,7 @@ import type { Membership } from "../steps/membership.ts";
 import { openGroupExperts } from "../steps/train/group-experts.ts";
 import { type StoredSubmission, storeSubmission, submissionOf } from "../steps/train/submissions.ts";
 import { submitDeltas } from "../steps/train/submit.ts";
+import { makeDirectory } from "../workspace/files.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
 
 export const attacks = ["copy", "noise"] as const;
@@ -68,6 +69,7 @@ async function stealSubmission(context: Context, membership: Membership, cycle: 
       const victim = await openWorkspace(directory, { lock: false }).catch(() => undefined);
       const stolen = victim && (await submissionOf(victim, cycle));
       if (victim !== undefined && stolen?.group === group) {
+        await makeDirectory(context.workspace.layout.submissions);
         await copyFile(victim.layout.submission(stolen.root), context.workspace.layout.submission(stolen.root));
         await storeSubmission(context.workspace, stolen);
         await victim.close();

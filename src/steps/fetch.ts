@@ -8,7 +8,8 @@ import type { Source } from "../exchange/exchange.ts";
 import { openSource } from "../exchange/exchange.ts";
 import { ConnitoError } from "../errors.ts";
 import type { Hash } from "../protocol/hash.ts";
-import type { Participants } from "./chain-records.ts";
+import type { Task } from "../protocol/task.ts";
+import { participantsAt } from "./chain-records.ts";
 import type { Context } from "./context.ts";
 
 /** Largest configuration, tokenizer, scores or task document that is accepted. DeepSeek-V3's tokenizer.json is 8 MB. */
@@ -25,8 +26,13 @@ export function sourceAt(context: Context, locator: string, receiver?: string): 
   });
 }
 
-/** Where the model, the task's documents and data are found: the peers named by the operator, then validators by stake, then the owner. */
-export function peerSources(context: Context, participants: Participants): Source[] {
+/**
+ * Where the model, the task's documents and data are found as the chain stands now: the peers named by the operator, then validators by
+ * stake, then the owner. Before the task is known nobody can be told to be a validator by it, and all with a permit are asked.
+ */
+export async function peerSources(context: Context, task?: Pick<Task, "validators">): Promise<Source[]> {
+  const { finalized } = await context.clock.now();
+  const participants = await participantsAt(context.chain, context.netuid, task, finalized.hash);
   const named = context.peers.map((locator) => sourceAt(context, locator));
   const validators = [...participants.validators]
     .filter(({ hotkey, record }) => record !== undefined && record.locator !== "" && hotkey !== context.signer.address)

@@ -7,7 +7,6 @@ import { ConnitoError } from "../errors.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Task } from "../protocol/task.ts";
 import { parseTask, taskHash } from "../protocol/task.ts";
-import type { Participants } from "./chain-records.ts";
 import { participantsAt } from "./chain-records.ts";
 import type { Context } from "./context.ts";
 import { maximumDocumentBytes, peerSources, provideObject } from "./fetch.ts";
@@ -15,8 +14,6 @@ import { maximumDocumentBytes, peerSources, provideObject } from "./fetch.ts";
 export interface Membership {
   readonly task: Task;
   readonly taskHash: Hash;
-  /** The subnet as it was when the task was read: where to fetch from. */
-  readonly participants: Participants;
 }
 
 /**
@@ -35,7 +32,7 @@ export async function joinTask(context: Context): Promise<Membership> {
     });
   }
   const hash = early.ownerRecord.taskHash;
-  await provideObject(context, peerSources(context, early), { hash, maximumBytes: maximumDocumentBytes, what: "the task document" });
+  await provideObject(context, await peerSources(context), { hash, maximumBytes: maximumDocumentBytes, what: "the task document" });
   const task = parseTask(JSON.parse(Buffer.from(await context.workspace.objects.read(hash)).toString("utf8")));
   if (task.netuid !== context.netuid || taskHash(task) !== hash) {
     throw new ConnitoError(`The task ${hash} names subnet ${task.netuid}, not ${context.netuid}, or is not in canonical form.`, {
@@ -44,6 +41,6 @@ export async function joinTask(context: Context): Promise<Membership> {
       hint: "The owner published a document for another subnet; ask the owner, and do not work on it.",
     });
   }
-  return { task, taskHash: hash, participants: await participantsAt(context.chain, context.netuid, task, finalized.hash) };
+  return { task, taskHash: hash };
 }
 

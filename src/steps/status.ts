@@ -3,6 +3,7 @@
 import { phaseAt, windowOf } from "../protocol/clock.ts";
 import { groupOfMiner } from "../protocol/experts/assignment.ts";
 import { readJson } from "../workspace/files.ts";
+import { type Participants, participantsAt } from "./chain-records.ts";
 import type { Context } from "./context.ts";
 import { viewCycle } from "./cycle-view.ts";
 import { findReport } from "./evaluate/reports.ts";
@@ -41,12 +42,13 @@ export async function cycleStatus(context: Context, membership: Membership): Pro
   const { task } = membership;
   const heads = await context.clock.now();
   const hotkey = context.signer.address;
+  const participants = await participantsAt(context.chain, context.netuid, task, heads.finalized.hash);
   const facts = { block: heads.best, finalized: heads.finalized.number };
   const position = phaseAt(task, heads.best);
-  if (position === undefined) return { ...facts, role: roleOf(membership, hotkey), steps: [], missing: [] };
+  if (position === undefined) return { ...facts, role: roleOf(participants, hotkey), steps: [], missing: [] };
   const { cycle, phase, blocksLeft } = position;
   const view = await viewCycle(context, membership, cycle).catch(() => undefined);
-  const role = roleOf(view ?? membership, hotkey);
+  const role = roleOf(view?.participants ?? participants, hotkey);
   const group = view && groupOfMiner(view.assignment, hotkey);
   const steps = await stepStates(context, membership, cycle, role, heads.best);
   return {
@@ -62,7 +64,7 @@ export async function cycleStatus(context: Context, membership: Membership): Pro
   };
 }
 
-function roleOf({ participants }: Pick<Membership, "participants">, hotkey: string): CycleStatus["role"] {
+function roleOf(participants: Participants, hotkey: string): CycleStatus["role"] {
   if (participants.owner === hotkey) return "owner";
   if (participants.validators.some((validator) => validator.hotkey === hotkey)) return "validator";
   return participants.uids.has(hotkey) ? "miner" : "unregistered";

@@ -48,6 +48,12 @@ export async function awaitOpening(clock: ChainClock, opening: Opening, options:
     }
     heads = await clock.until(opening.open, options.signal);
   }
+  assertNotMissed(heads, opening);
+  return heads;
+}
+
+/** @throws deadline-missed when the last useful block has passed */
+export function assertNotMissed(heads: Heads, opening: Opening): void {
   if (opening.last !== undefined && heads.best >= opening.last) {
     throw new ConnitoError(`${opening.step} of cycle ${opening.cycle} had to be on the chain by block ${opening.last}; the chain is at ${heads.best}.`, {
       code: "deadline-missed",
@@ -55,7 +61,6 @@ export async function awaitOpening(clock: ChainClock, opening: Opening, options:
       hint: "Nothing can be made up for in this cycle. `connito cycle status` shows when the next one starts.",
     });
   }
-  return heads;
 }
 
 /** The cycle that the head is in. @throws phase-not-open before the task's first block. */

@@ -51,7 +51,7 @@ export async function measureExperts(input: {
 /** The task's measurement, fetched if need be. */
 export async function taskScores(context: Context, membership: Membership): Promise<ExpertScores> {
   const hash = membership.task.experts.selection.scores;
-  await provideObject(context, peerSources(context, membership.participants), { hash, what: "the task's expert scores" });
+  await provideObject(context, await peerSources(context, membership.task), { hash, what: "the task's expert scores" });
   return parseExpertScores(JSON.parse(Buffer.from(await context.workspace.objects.read(hash)).toString("utf8")));
 }
 

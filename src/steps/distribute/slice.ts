@@ -50,7 +50,7 @@ export interface Slice {
 
 /** Plans the slice from verified manifests, which are fetched when they are missing; its pieces may still be elsewhere. */
 export async function resolveSlice(context: Context, membership: Membership, input: Pick<SliceInput, "root" | "group">): Promise<Slice> {
-  const sources = peerSources(context, membership.participants);
+  const sources = await peerSources(context, membership.task);
   const manifest = await provideManifest(context, sources, input.root);
   const standIns = input.group === "whole" ? undefined : await provideManifest(context, sources, membership.task.model.standIns);
   await provideObject(context, sources, { hash: manifest.config, what: "the model's config.json" });
@@ -69,7 +69,7 @@ export async function slice(context: Context, membership: Membership, input: Sli
   const { workspace, progress } = context;
   const resolved = await resolveSlice(context, membership, input);
   const { manifest, plan } = resolved;
-  const sources = peerSources(context, membership.participants);
+  const sources = await peerSources(context, membership.task);
 
   const missing: Piece[] = [];
   for (const piece of plan.pieces) if (!(await workspace.objects.has(piece.hash))) missing.push(piece);

@@ -21,7 +21,7 @@ export interface HeldOutSequence extends DrawnSequence {
 /** All held-out sequences by domain, in the task's order. @throws held-out-missing */
 export async function heldOutSequences(context: Context, membership: Membership, slice: Slice): Promise<Int32Array[][]> {
   const { task } = membership;
-  const sources = peerSources(context, membership.participants);
+  const sources = await peerSources(context, task);
   const tokenizer = await sliceTokenizer(context, slice);
   const domains: Int32Array[][] = [];
   for (const { name, heldOut } of task.data.domains) {

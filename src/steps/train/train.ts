@@ -15,7 +15,7 @@ import { type CycleView, viewCycle } from "../cycle-view.ts";
 import { maximumDataBytes, peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { sliceTokenizer } from "../model-weights.ts";
-import { awaitOpening, sendingWindow } from "../windows.ts";
+import { assertNotMissed, awaitOpening, sendingWindow } from "../windows.ts";
 import { type GroupExperts, openGroupExperts } from "./group-experts.ts";
 import { type StoredSubmission, submissionOf } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
@@ -49,15 +49,19 @@ export async function train(context: Context, membership: Membership, input: Tra
   const done = await submissionOf(workspace, input.cycle);
   if (done !== undefined) return { ...done, alreadyDone: true, trainingSeconds: 0, windowSeconds: 0 };
 
-  const window = windowOf(task, input.cycle, "train");
-  await awaitOpening(clock, sendingWindow(task, "Training", input.cycle, "train"), { wait: input.wait, signal: context.signal });
-  const opened = performance.now();
+  const opening = sendingWindow(task, "Training", input.cycle, "train");
+  const waiting = { wait: input.wait, signal: context.signal };
+  // Before it is worth fetching anything: too late is too late, and too early only whoever waits may begin to prepare.
+  if (input.wait) assertNotMissed(await clock.now(), opening);
+  else await awaitOpening(clock, opening, waiting);
   const view = await viewCycle(context, membership, input.cycle);
   const run = await openRun(context, membership, view);
   const { trainer, experts } = run;
   try {
     const state = await openTrainingState(workspace, input.cycle, view.base, trainer);
-    const { loss, trainingSeconds } = await trainUntil(context, run, state, task.inner, { lastBlock: window.last, maximumSteps: input.maximumSteps });
+    await awaitOpening(clock, opening, waiting);
+    const opened = performance.now();
+    const { loss, trainingSeconds } = await trainUntil(context, run, state, task.inner, { lastBlock: windowOf(task, input.cycle, "train").last, maximumSteps: input.maximumSteps });
     const windowSeconds = (performance.now() - opened) / 1000;
     const trained = await trainer.weights();
     const submission = await submitDeltas(context, membership, {
@@ -148,11 +152,12 @@ async function openRun(context: Context, membership: Membership, view: CycleView
 }
 
 async function trainingSequences(context: Context, membership: Membership, { slice }: GroupExperts): Promise<Int32Array[]> {
-  const { task, participants } = membership;
+  const { task } = membership;
+  const sources = await peerSources(context, task);
   const tokenizer = await sliceTokenizer(context, slice);
   const sequences: Int32Array[] = [];
   for (const { name, train: hash } of task.data.domains) {
-    await provideObject(context, peerSources(context, participants), { hash, maximumBytes: maximumDataBytes, what: `the training text of ${name}` });
+    await provideObject(context, sources, { hash, maximumBytes: maximumDataBytes, what: `the training text of ${name}` });
     const location = await context.workspace.objects.locate(hash);
     const text = await readSequences({ file: location?.file ?? "", tokenizer, sequenceLength: task.data.sequenceLength, signal: context.signal });
     sequences.push(...text.sequences);
