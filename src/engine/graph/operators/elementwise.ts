@@ -1,16 +1,23 @@
 /** Arithmetic element by element, with broadcasting as in ONNX and numpy. */
-import { applyOne, type GraphNode, type Operator, scalar, type Tensor, type TensorType } from "../graph.ts";
+import { applyOne, type Operator, scalar, type Tensor, type TensorType } from "../graph.ts";
 import { broadcastShape, mismatch, sameShape } from "../shape.ts";
 import { reduceTo } from "./reduce.ts";
 
-type Binary = Operator<undefined>;
-
-function binary(name: string, onnx: string, gradient: Binary["gradient"]): Binary {
+/** An operator of two tensors; `parts` gives each one's gradient in the result's shape, of which the sum over what was broadcast is taken. */
+function binary(
+  name: string,
+  onnx: string,
+  parts: (a: Tensor, b: Tensor, dy: Tensor) => [() => Tensor, () => Tensor],
+): Operator<undefined> {
   return {
     name,
     outputs: ([a, b]) => [{ type: "float32", shape: broadcastShape(name, (a as TensorType).shape, (b as TensorType).shape) }],
     lower: (emit, inputs, [output]) => void emit.node(onnx, inputs, { output }),
-    ...(gradient === undefined ? {} : { gradient }),
+    gradient: ({ inputs }, [dy], wanted) => {
+      const [a, b] = inputs as [Tensor, Tensor];
+      const [da, db] = parts(a, b, dy as Tensor);
+      return [wanted[0] ? reduceTo(da(), a.shape) : undefined, wanted[1] ? reduceTo(db(), b.shape) : undefined];
+    },
   };
 }
 
@@ -23,45 +30,16 @@ function unary(name: string, onnx: string, gradient: (x: Tensor, y: Tensor, dy: 
   };
 }
 
-/** The two inputs of a node, and its output's gradient brought to each one's shape by `parts`, where wanted. */
-function binaryGradient(
-  parts: (a: Tensor, b: Tensor, dy: Tensor) => readonly [() => Tensor, () => Tensor],
-): NonNullable<Binary["gradient"]> {
-  return ({ inputs }: GraphNode<undefined>, [dy], wanted) => {
-    const [a, b] = inputs as [Tensor, Tensor];
-    const [da, db] = parts(a, b, dy as Tensor);
-    return [wanted[0] ? reduceTo(da(), a.shape) : undefined, wanted[1] ? reduceTo(db(), b.shape) : undefined];
-  };
-}
-
-const addition = binary(
-  "add",
-  "Add",
-  binaryGradient((_a, _b, dy) => [() => dy, () => dy]),
-);
-const subtraction = binary(
-  "subtract",
-  "Sub",
-  binaryGradient((_a, _b, dy) => [() => dy, () => multiply(dy, scalar(dy.graph, -1))]),
-);
-const multiplication = binary(
-  "multiply",
-  "Mul",
-  binaryGradient((a, b, dy) => [() => multiply(dy, b), () => multiply(dy, a)]),
-);
-const division = binary(
-  "divide",
-  "Div",
-  binaryGradient((a, b, dy) => [() => divide(dy, b), () => multiply(multiply(dy, divide(a, multiply(b, b))), scalar(dy.graph, -1))]),
-);
-/** Without a gradient: it serves the clip of the optimizer. */
-const smaller = binary("minimum", "Min", undefined);
+const addition = binary("add", "Add", (_a, _b, dy) => [() => dy, () => dy]);
+const subtraction = binary("subtract", "Sub", (_a, _b, dy) => [() => dy, () => negate(dy)]);
+const multiplication = binary("multiply", "Mul", (a, b, dy) => [() => multiply(dy, b), () => multiply(dy, a)]);
+const division = binary("divide", "Div", (a, b, dy) => [() => divide(dy, b), () => negate(multiply(dy, divide(a, multiply(b, b))))]);
 
 export const add = (a: Tensor, b: Tensor): Tensor => applyOne(addition, [a, b], undefined);
 export const subtract = (a: Tensor, b: Tensor): Tensor => applyOne(subtraction, [a, b], undefined);
 export const multiply = (a: Tensor, b: Tensor): Tensor => applyOne(multiplication, [a, b], undefined);
 export const divide = (a: Tensor, b: Tensor): Tensor => applyOne(division, [a, b], undefined);
-export const minimum = (a: Tensor, b: Tensor): Tensor => applyOne(smaller, [a, b], undefined);
+const negate = (a: Tensor): Tensor => multiply(a, scalar(a.graph, -1));
 
 const root = unary("squareRoot", "Sqrt", (_x, y, dy) => multiply(divide(dy, y), scalar(dy.graph, 0.5)));
 export const squareRoot = (x: Tensor): Tensor => applyOne(root, [x], undefined);
