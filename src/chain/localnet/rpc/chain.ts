@@ -29,8 +29,15 @@ export function chainMethods(chain: Localchain): Methods {
       });
   const unsubscribe: Methods[string] = ([id], connection) => connection.unsubscribe(String(id));
 
+  const newHeads = heads("chain_newHead", "best");
+  const finalizedHeads = heads("chain_finalizedHead", "finalized");
+  const getBlockHash: Methods[string] = ([value]) => (Array.isArray(value) ? value.slice(0, 1000).map(hashAt) : hashAt(value));
+  const getFinalizedHead: Methods[string] = () => chain.finalized().hash;
+
+  // Each under all the names that Substrate gives it: clients use different ones.
   return {
-    chain_getBlockHash: ([value]) => (Array.isArray(value) ? value.slice(0, 1000).map(hashAt) : hashAt(value)),
+    chain_getBlockHash: getBlockHash,
+    chain_getHead: getBlockHash,
     chain_getHeader: ([hash]) => {
       const block = blockOf(hash);
       return block === undefined ? null : headerJson(block.header);
@@ -41,12 +48,19 @@ export function chainMethods(chain: Localchain): Methods {
         ? null
         : { block: { header: headerJson(block.header), extrinsics: block.extrinsics }, justifications: null };
     },
-    chain_getFinalizedHead: () => chain.finalized().hash,
-    chain_subscribeNewHeads: heads("chain_newHead", "best"),
-    chain_subscribeAllHeads: heads("chain_allHead", "best"),
-    chain_subscribeFinalizedHeads: heads("chain_finalizedHead", "finalized"),
+    chain_getFinalizedHead: getFinalizedHead,
+    chain_getFinalisedHead: getFinalizedHead,
+    subscribe_newHead: newHeads,
+    unsubscribe_newHead: unsubscribe,
+    chain_subscribeNewHead: newHeads,
+    chain_unsubscribeNewHead: unsubscribe,
+    chain_subscribeNewHeads: newHeads,
     chain_unsubscribeNewHeads: unsubscribe,
+    chain_subscribeAllHeads: heads("chain_allHead", "best"),
     chain_unsubscribeAllHeads: unsubscribe,
+    chain_subscribeFinalizedHeads: finalizedHeads,
     chain_unsubscribeFinalizedHeads: unsubscribe,
+    chain_subscribeFinalisedHeads: finalizedHeads,
+    chain_unsubscribeFinalisedHeads: unsubscribe,
   };
 }

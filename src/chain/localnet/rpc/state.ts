@@ -113,6 +113,11 @@ export function stateMethods(chain: Localchain): Methods {
     blockParameter(chain, at);
     return runtimeVersionJson;
   };
+  const subscribeRuntimeVersion: Methods[string] = (_, connection) =>
+    connection.subscribe("state_runtimeVersion", (send) => {
+      send(runtimeVersionJson);
+      return () => undefined;
+    });
   const call: Methods[string] = ([name, data, at]) => callRuntimeApi(chain, name, hexParameter(data ?? "0x", "data", 5 << 20), at);
   return {
     ...storageMethods(chain),
@@ -124,12 +129,10 @@ export function stateMethods(chain: Localchain): Methods {
     chain_getRuntimeVersion: runtimeVersion,
     state_call: call,
     state_callAt: call,
-    state_subscribeRuntimeVersion: (_, connection) =>
-      connection.subscribe("state_runtimeVersion", (send) => {
-        send(runtimeVersionJson);
-        return () => undefined;
-      }),
+    state_subscribeRuntimeVersion: subscribeRuntimeVersion,
     state_unsubscribeRuntimeVersion: unsubscribe,
+    chain_subscribeRuntimeVersion: subscribeRuntimeVersion,
+    chain_unsubscribeRuntimeVersion: unsubscribe,
     state_subscribeStorage: ([keys], connection) => subscribeStorage(chain, keysParameter(keys ?? []), connection),
     state_unsubscribeStorage: unsubscribe,
   };

@@ -5,7 +5,7 @@ import { call, type PalletDefinition } from "../metadata/pallet.ts";
 import { bool, compact, type Hex, type Tagged, u64 } from "../metadata/scale.ts";
 import { accountId, multiAddress } from "../metadata/types.ts";
 import { DispatchError, ensure, type Ledger } from "./ledger.ts";
-import { ensureRoot, ensureSigned, systemStorage, updateAccount } from "./system.ts";
+import { ensureRoot, ensureSigned, setFree, systemStorage } from "./system.ts";
 
 /** Rao below which an account may not fall by a transfer that keeps it alive. */
 export const existentialDeposit = 500n;
@@ -32,10 +32,6 @@ export function lookup(address: Tagged<string, Hex>): Hex {
 
 export const freeBalance = (ledger: Ledger, account: Hex): bigint => ledger.get(systemStorage.Account, account).data.free;
 
-export function setFree(ledger: Ledger, account: Hex, free: bigint): void {
-  updateAccount(ledger, account, (before) => ({ ...before, providers: 1, data: { ...before.data, free } }));
-}
-
 /** Adds newly issued rao. */
 export function issue(ledger: Ledger, account: Hex, amount: bigint): void {
   setFree(ledger, account, freeBalance(ledger, account) + amount);
@@ -47,6 +43,9 @@ export function burn(ledger: Ledger, account: Hex, amount: bigint): boolean {
   const free = freeBalance(ledger, account);
   if (free < amount) {
     return false;
+  }
+  if (amount === 0n) {
+    return true;
   }
   setFree(ledger, account, free - amount);
   ledger.set(balancesStorage.TotalIssuance, [], ledger.get(balancesStorage.TotalIssuance) - amount);
@@ -64,7 +63,7 @@ function transfer(ledger: Ledger, from: Hex, to: Hex, amount: bigint, keepAlive:
   if (freeBalance(ledger, to) + amount < existentialDeposit) {
     throw new DispatchError({ type: "Token", value: { type: "BelowMinimum" } });
   }
-  const isNew = !ledger.has(systemStorage.Account, to);
+  const isNew = ledger.get(systemStorage.Account, to).providers === 0;
   setFree(ledger, from, free - amount);
   setFree(ledger, to, freeBalance(ledger, to) + amount);
   if (isNew) {

@@ -15,7 +15,7 @@ import { createLedger, DispatchError, type Ledger, type StateReader, storageKey,
 import { onInitialize } from "./subtensor/epoch.ts";
 import { subtensor } from "./subtensor/index.ts";
 import { sudo } from "./sudo.ts";
-import { blockHashCount, system, systemEvents, systemStorage, updateAccount, zeroHash } from "./system.ts";
+import { blockHashCount, incrementNonce, system, systemEvents, systemStorage, zeroHash } from "./system.ts";
 import { aura, auraStorage, timestamp, timestampSet } from "./timestamp.ts";
 
 /** Why an extrinsic does not come into the pool or a block: the words that follow "Invalid Transaction". */
@@ -202,7 +202,7 @@ export function createRuntime(blockTime: number): Runtime {
       const paysFee = signed !== undefined && (found?.definition.paysFee ?? false);
       const fee = feeOf(paysFee, extrinsic.length) + (signed?.tip ?? 0n);
       if (signed !== undefined) {
-        updateAccount(ledger, signed.account, (before) => ({ ...before, nonce: before.nonce + 1 }));
+        incrementNonce(ledger, signed.account);
         burn(ledger, signed.account, fee);
       }
       const origin: Origin = signed === undefined ? { kind: "none" } : { kind: "signed", account: signed.account };

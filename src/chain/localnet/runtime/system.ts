@@ -57,12 +57,17 @@ export function ensureRoot(origin: Origin): void {
   }
 }
 
-/** Changes an account, which exists from then on. */
-export function updateAccount(ledger: Ledger, account: Hex, change: (before: typeof noAccount) => typeof noAccount): void {
-  const existed = ledger.has(systemStorage.Account, account);
-  const before = existed ? ledger.get(systemStorage.Account, account) : noAccount;
-  ledger.set(systemStorage.Account, [account], change(before));
-  if (!existed) {
+/** Counts a transaction of the account, which need not exist: a hotkey without a balance may send free calls. */
+export function incrementNonce(ledger: Ledger, account: Hex): void {
+  const before = ledger.get(systemStorage.Account, account);
+  ledger.set(systemStorage.Account, [account], { ...before, nonce: before.nonce + 1 });
+}
+
+/** Sets a balance, with which the account exists from then on. */
+export function setFree(ledger: Ledger, account: Hex, free: bigint): void {
+  const before = ledger.get(systemStorage.Account, account);
+  ledger.set(systemStorage.Account, [account], { ...before, providers: 1, data: { ...before.data, free } });
+  if (before.providers === 0) {
     ledger.deposit(systemEvents.NewAccount, { account });
   }
 }
