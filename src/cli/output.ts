@@ -9,8 +9,3 @@ export function writeAll(stream: NodeJS.WritableStream, text: string): Promise<v
     });
   });
 }
-
-/** True where colours are wanted on a stream: a terminal, without NO_COLOR and not a dumb one. */
-export function wantsColour(stream: { readonly isTTY?: boolean }, environment: NodeJS.ProcessEnv = process.env): boolean {
-  return stream.isTTY === true && !environment["NO_COLOR"] && environment["TERM"] !== "dumb";
-}

@@ -4,6 +4,7 @@
  */
 
 import { ConnitoError } from "../errors.ts";
+import { isCapable } from "../ui/terminal.ts";
 import { Interruption } from "./signals.ts";
 
 interface QuestionBase {
@@ -45,7 +46,7 @@ export interface PromptsOptions {
 
 /** People can be asked where stdin and stderr are terminals and nobody said otherwise. */
 export function canAsk(flags: { readonly noInput: boolean; readonly json: boolean }): boolean {
-  return !flags.noInput && !flags.json && Boolean(process.stdin.isTTY) && Boolean(process.stderr.isTTY) && process.env["TERM"] !== "dumb";
+  return !flags.noInput && !flags.json && isCapable(process.stdin) && isCapable(process.stderr);
 }
 
 export function createPrompts({ interactive, signal }: PromptsOptions): Prompts {

@@ -1,6 +1,7 @@
 /** Curves as text: several named series over the same steps, with a legend that tells them apart with and without colour. */
 
 import asciichart from "asciichart";
+import { wantsColour } from "./terminal.ts";
 
 export interface Series {
   readonly name: string;
@@ -13,7 +14,7 @@ export interface PlotOptions {
   readonly height?: number;
   /** Columns that the curves are stretched to, so that a few steps make a readable plot. */
   readonly width?: number;
-  /** Colours are escape sequences: give true only on a terminal that wants them. */
+  /** By default where stdout is a terminal that wants them. */
   readonly colour?: boolean;
   /** The axis' numbers. */
   readonly format?: (value: number) => string;
@@ -26,7 +27,7 @@ const palette = [asciichart.cyan, asciichart.yellow, asciichart.magenta, asciich
  * curves apart, so each series then gets a plot of its own, all on the same scale.
  */
 export function plot(series: readonly Series[], options: PlotOptions = {}): string {
-  const { height = 12, width = 60, colour = false, format = (value) => value.toFixed(4) } = options;
+  const { height = 12, width = 60, colour = wantsColour(process.stdout), format = (value) => value.toFixed(4) } = options;
   const drawable = series
     .map(({ name, values }) => ({ name, values: stretch(withoutGaps(values), width) }))
     .filter(({ values }) => values.length > 0);

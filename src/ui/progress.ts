@@ -4,6 +4,7 @@
  */
 
 import { formatDuration } from "./format.ts";
+import { isCapable } from "./terminal.ts";
 
 export interface Progress {
   /** Begins an activity; one that is still open is ended without a word. `total` in whatever unit `done` counts. */
@@ -35,7 +36,7 @@ const updateMilliseconds = { json: 1_000, plain: 5_000 } as const;
 
 /** A terminal gets `terminal`; elsewhere `json` where a program reads along, else `plain`. */
 export function chooseProgress(stream: { readonly isTTY?: boolean }, elsewhere: "json" | "plain"): ProgressKind {
-  return stream.isTTY === true && process.env["TERM"] !== "dumb" ? "terminal" : elsewhere;
+  return isCapable(stream) ? "terminal" : elsewhere;
 }
 
 export const silentProgress: Progress = { start() {}, update() {}, succeed() {}, fail() {}, note() {} };
