@@ -115,7 +115,8 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   /** What a second micro-batch needs, made when there is one. */
   let further: { readonly addition: Session; readonly added: FlatTensors } | undefined;
   let steps = 0;
-  let disposed = false;
+  /** Why nothing can be asked of this trainer any more. */
+  let closed: string | undefined;
   const inTurn = exclusive();
 
   /** Computes the gradient of a micro-batch into `target`, and gives the sum of the tokens' losses. */
@@ -155,14 +156,20 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
       ...chunked("v", v),
     };
     const into = { ...chunked("weight", trained, updatedName), ...chunked("m", m, updatedName), ...chunked("v", v, updatedName) };
-    await update.run(feeds, update.outputs, { into });
+    try {
+      await update.run(feeds, update.outputs, { into });
+    } catch (cause) {
+      // Some chunks may have been updated and others not.
+      closed = "an update failed half-way; restart from the last saved state";
+      throw cause;
+    }
     steps += 1;
     return result;
   };
 
   const whenOpen = <T>(task: () => Promise<T>) =>
     inTurn(async () => {
-      if (disposed) throw new Error("the trainer was disposed of");
+      if (closed !== undefined) throw new Error(closed);
       return task();
     });
   return {
@@ -177,7 +184,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
       }),
     dispose: () =>
       void inTurn(async () => {
-        disposed = true;
+        closed ??= "the trainer was disposed of";
         dispose();
       }),
   };
