@@ -1,6 +1,6 @@
 /**
  * Whatever was thrown, as what people and scripts get to see: a stable code, a message, a hint, whether a retry can help, and the
- * exit code. The same for every command, with and without `--json`. Codes are listed in docs/exit-codes.md.
+ * exit code (docs/exit-codes.md). The same for every command, with and without `--json`.
  */
 
 import { ConnitoError, exitCodes } from "../errors.ts";
