@@ -2,9 +2,8 @@
  * The one door to the chain: a Subtensor node over WebSocket, the embedded one or any other, seen through what participants need. Whatever is read is
  * read at a block that the caller names; whatever is written is reported once it is final.
  */
-import type { ApiPromise } from "@polkadot/api";
 import type { Hotkey } from "../protocol/hotkey.ts";
-import { chainUnreachable, chainUnsupported } from "./chain-errors.ts";
+import { chainUnreachable } from "./chain-errors.ts";
 import { type ChainCommitment, readCommitments } from "./commitments.ts";
 import { commitmentIndex } from "./events.ts";
 import {
@@ -18,8 +17,8 @@ import {
   hashOfFinalized,
 } from "./heads.ts";
 import { createLink, type Link, type LinkOptions } from "./link.ts";
-import { providerOf } from "./provider.ts";
 import { createRecent } from "./recent.ts";
+import { openRuntime, type Runtime } from "./runtime.ts";
 import { setCommitment, type TransactionOptions } from "./set-commitment.ts";
 import { setWeights } from "./set-weights.ts";
 import type { Signer } from "./signer.ts";
@@ -44,7 +43,7 @@ export type { Hyperparameters, Neuron, Weight } from "./subnet.ts";
 export type { Inclusion } from "./transactions.ts";
 
 export interface ConnectOptions extends LinkOptions {
-  /** Milliseconds in which the chain must be ready to be used. Default 20,000. */
+  /** Milliseconds in which an endpoint must have answered. Default 15,000. */
   readonly timeout?: number;
   readonly signal?: AbortSignal;
 }
@@ -86,43 +85,38 @@ export interface Chain {
   disconnect(): void;
 }
 
-async function openApi(link: Link, signal: AbortSignal): Promise<ApiPromise> {
-  const [{ ApiPromise }] = await Promise.all([import("@polkadot/api"), orAborted(link.connected(), signal)]);
-  const api = new ApiPromise({ provider: providerOf(link), noInitWarn: true });
-  const failed = new Promise<never>((_, reject) =>
-    api.once("error", (error: Error) => reject(chainUnsupported(`what a Subtensor node has: ${error.message}`))),
-  );
-  await orAborted(Promise.race([api.isReady, failed]), signal);
-  for (const pallet of ["subtensorModule", "commitments"]) {
-    if (api.query[pallet] === undefined) throw chainUnsupported(`the pallet ${pallet}`);
-  }
-  return api;
-}
+/** Milliseconds for the client's code and the chain's metadata to be loaded; long on a busy machine. */
+const readyLimit = 90_000;
 
 /**
  * Connects to the first endpoint that answers. Throws `chain-unreachable` (retryable), `chain-changed` (endpoints of different chains),
  * `chain-unsupported` (not a Subtensor node), or the signal's reason.
  */
 export async function connectChain(options: ConnectOptions): Promise<Chain> {
-  const { timeout = 20_000, signal } = options;
+  const { timeout = 15_000, signal } = options;
   signal?.throwIfAborted();
-  const link = createLink({ ...options, patience: options.patience ?? 30_000 });
-  const expired = AbortSignal.timeout(timeout);
+  const link = createLink(options);
   try {
-    const api = await openApi(link, signal === undefined ? expired : AbortSignal.any([signal, expired]));
-    return chainOver(link, api);
+    await link.connected(timeout, signal);
+    const expired = AbortSignal.timeout(readyLimit);
+    const runtime = await orAborted(openRuntime(link), signal === undefined ? expired : AbortSignal.any([signal, expired])).catch(
+      (error) => {
+        throw expired.aborted && signal?.aborted !== true
+          ? chainUnreachable(options.endpoints, new Error("its metadata did not come"))
+          : error;
+      },
+    );
+    return chainOver(link, runtime);
   } catch (error) {
     link.close();
-    if (expired.aborted && signal?.aborted !== true)
-      throw chainUnreachable(options.endpoints, new Error(`not ready in ${timeout / 1000} s`));
     throw error;
   }
 }
 
-function chainOver(link: Link, api: ApiPromise): Chain {
-  const stateAt = createStates(link, api);
+function chainOver(link: Link, runtime: Runtime): Chain {
+  const stateAt = createStates(link, runtime);
   const tracker = createHeadTracker(link);
-  const sender = createSender(link, api, stateAt, tracker);
+  const sender = createSender(link, runtime, stateAt, tracker);
   const parts = { link, stateAt, tracker, sender };
   const cached = createRecent<string, Promise<unknown>>(64);
 
@@ -135,7 +129,7 @@ function chainOver(link: Link, api: ApiPromise): Chain {
   const blockHash = (number: number): Promise<string> => hashOfFinalized(link, number);
 
   return {
-    genesisHash: api.genesisHash.toHex(),
+    genesisHash: runtime.api().genesisHash.toHex(),
     endpoint: link.endpoint,
     finalizedHead: () => finalizedHead(link),
     bestHead: () => bestHead(link),
@@ -155,9 +149,6 @@ function chainOver(link: Link, api: ApiPromise): Chain {
       const [account] = await (await stateAt(at)).values(["system", "account", address]);
       return BigInt((account as unknown as { data: { free: { toString(): string } } }).data.free.toString());
     },
-    disconnect: () => {
-      api.disconnect().catch(() => {});
-      link.close();
-    },
+    disconnect: link.close,
   };
 }

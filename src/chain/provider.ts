@@ -1,14 +1,18 @@
-/** A link as polkadot.js wants to see it, so that its ApiPromise runs on the link's one connection. */
+/**
+ * A link as polkadot.js wants to see it, so that its ApiPromise runs on the link's one connection.
+ *
+ * It says that it has no subscriptions: then ApiPromise is what we want of it, a decoder and encoder by metadata, and does not on its own follow the
+ * runtime's version (which it would report on stdout), keep the process alive with timers, or ping. Subscriptions are made on the link itself.
+ */
 import type { ApiOptions } from "@polkadot/api/types";
 import type { Link } from "./link.ts";
 
-type Provider = NonNullable<ApiOptions["provider"]>;
-
-export function providerOf(link: Link): Provider {
-  const ends = new Map<number, () => void>();
-  let nextId = 1;
+export function providerOf(link: Link): NonNullable<ApiOptions["provider"]> {
+  const none = async (): Promise<never> => {
+    throw new Error("subscriptions are made on the link");
+  };
   return {
-    hasSubscriptions: true,
+    hasSubscriptions: false,
     isClonable: false,
     get isConnected() {
       return link.endpoint() !== undefined;
@@ -20,22 +24,10 @@ export function providerOf(link: Link): Provider {
       await link.connected();
     },
     disconnect: async () => link.close(),
-    on(type, listener) {
-      if (type === "error") return () => {};
-      return link.onChange((connected) => connected === (type === "connected") && listener());
-    },
+    on: () => () => {},
     // never cached: a pinned block's values are cached where they are decoded, and a failure must not be kept
     send: (method, params) => link.call(method, params),
-    async subscribe(type, method, params, listener) {
-      const unsubscribe = `${type.split("_")[0]}_un${method.split("_")[1]}`;
-      const end = await link.subscribe({ method, unsubscribe, params, listener: (error, result) => listener(error ?? null, result) });
-      const id = nextId++;
-      ends.set(id, end);
-      return id;
-    },
-    async unsubscribe(_type, _method, id) {
-      ends.get(Number(id))?.();
-      return ends.delete(Number(id));
-    },
+    subscribe: none,
+    unsubscribe: none,
   };
 }

@@ -8,6 +8,7 @@ import type { Codec, Registry } from "@polkadot/types/types";
 import { atBlock, blockUnknown, chainUnsupported } from "./chain-errors.ts";
 import type { Link } from "./link.ts";
 import { createRecent } from "./recent.ts";
+import type { Runtime } from "./runtime.ts";
 
 /** A storage value: pallet and item as polkadot.js writes them (`subtensorModule`, `lastUpdate`), then its keys. */
 export type StorageName = readonly [pallet: string, item: string, ...keys: unknown[]];
@@ -59,13 +60,14 @@ function decode({ registry }: Decoration, { creator: { meta } }: Entry, bytes: s
   return registry.createTypeUnsafe(type, [bytes === null ? meta.fallback.toU8a(true) : Buffer.from(bytes.slice(2), "hex")]);
 }
 
-export function createStates(link: Link, api: ApiPromise): StateAt {
+export function createStates(link: Link, runtime: Runtime): StateAt {
   const recent = createRecent<string, Promise<State>>(64);
 
   /** The decoration for a block: the runtime that executed it is its parent's. */
   async function decorationAt(hash: string, header: Header): Promise<Decoration> {
     const executedBy = Number(header.number) === 0 ? hash : header.parentHash;
     const version = await link.call<{ specVersion: number }>("state_getRuntimeVersion", [executedBy]);
+    const api = runtime.api();
     return version.specVersion === api.runtimeVersion.specVersion.toNumber() ? api : await api.at(hash);
   }
 

@@ -18,6 +18,7 @@ import type { Link } from "./link.ts";
 import { createQueues } from "./queues.ts";
 import { createRecent } from "./recent.ts";
 import { rejectedByPool, rejectedByRuntime } from "./refusals.ts";
+import type { Runtime } from "./runtime.ts";
 import type { Signer } from "./signer.ts";
 import { findPending, type SignedTransaction, signTransaction } from "./signing.ts";
 import type { State, StateAt } from "./state.ts";
@@ -81,7 +82,7 @@ export function deadlineMissed(what: string, until: number, detail: string): Con
   });
 }
 
-export function createSender(link: Link, api: ApiPromise, stateAt: StateAt, tracker: HeadTracker): Sender {
+export function createSender(link: Link, runtime: Runtime, stateAt: StateAt, tracker: HeadTracker): Sender {
   const queues = createQueues();
   const extrinsicsOf = createRecent<number, Promise<{ hash: string; extrinsics: readonly string[] }>>(64);
 
@@ -117,7 +118,8 @@ export function createSender(link: Link, api: ApiPromise, stateAt: StateAt, trac
     return queues.run(signer.address, async () => {
       const { best, finalized } = await tracker.now(signal);
       if (until !== undefined && best >= until) throw deadlineMissed(what, until, `the chain is at block ${best}`);
-      const [hash, nonce] = await Promise.all([
+      const [api, hash, nonce] = await Promise.all([
+        runtime.latest(),
         hashOfBlock(link, finalized),
         link.call<number>("system_accountNextIndex", [signer.address]),
       ]);
@@ -138,6 +140,7 @@ export function createSender(link: Link, api: ApiPromise, stateAt: StateAt, trac
     const { best, finalized } = await tracker.now(signal);
     try {
       const pending = await link.call<string[]>("author_pendingExtrinsics", []);
+      const api = runtime.api();
       const signed = findPending(api, call(api), signer, pending, best);
       return signed === undefined ? undefined : { signed, submission: undefined, from: finalized + 1 };
     } catch (error) {
