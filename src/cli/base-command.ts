@@ -117,9 +117,13 @@ export abstract class BaseCommand<T extends typeof Command, R extends object = o
     });
   }
 
-  /** Releases locks and whatever else was registered, whether the command did its work or not. */
+  /** Releases locks and whatever else was registered, whether the command did its work or not. What cannot be released changes nothing of that. */
   protected override async finally(_error: Error | undefined): Promise<void> {
-    await this.watch?.finish();
+    try {
+      await this.watch?.finish();
+    } catch (error) {
+      await writeAll(process.stderr, `Warning: cleaning up failed: ${error instanceof Error ? error.message : String(error)}\n`);
+    }
   }
 }
 

@@ -73,6 +73,12 @@ describe("base command", () => {
       assert.deepEqual([ended.code, document(ended).error.code], [1, "result-shape"]);
     });
 
+    it("stand even where cleaning up after them fails", async () => {
+      const ended = await behave("messy", "--json");
+      assert.deepEqual([ended.code, document(ended)], [0, { text: "done" }]);
+      assert.match(ended.stderr, /Warning: cleaning up failed: the lock is gone/);
+    });
+
     it("end the process, whatever keeps the event loop busy", async () => {
       const ended = await behave("linger");
       assert.deepEqual([ended.code, ended.stdout], [0, "done\n"]);
