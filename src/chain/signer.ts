@@ -28,11 +28,18 @@ export interface SecretKey {
   readonly secretKey: Uint8Array;
 }
 
+type Cryptography = typeof import("@polkadot/keyring") & typeof import("@polkadot/util-crypto");
+
+let cryptography: Promise<Cryptography> | undefined;
+
 /** Loads the key ring with its cryptography ready. The only place that imports it. */
-export async function loadKeyring(): Promise<typeof import("@polkadot/keyring") & typeof import("@polkadot/util-crypto")> {
-  const [keyring, crypto] = await Promise.all([import("@polkadot/keyring"), import("@polkadot/util-crypto")]);
-  await crypto.cryptoWaitReady();
-  return { ...keyring, ...crypto };
+export function loadKeyring(): Promise<Cryptography> {
+  cryptography ??= (async () => {
+    const [keyring, crypto] = await Promise.all([import("@polkadot/keyring"), import("@polkadot/util-crypto")]);
+    await crypto.cryptoWaitReady();
+    return { ...keyring, ...crypto };
+  })();
+  return cryptography;
 }
 
 /**

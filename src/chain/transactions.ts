@@ -40,7 +40,7 @@ export interface Transaction {
   readonly what: string;
   readonly signer: Signer;
   readonly call: (api: ApiPromise) => SubmittableExtrinsic<"promise">;
-  /** Whether its effect stands already; asked before each signing. */
+  /** Whether its effect stands already; asked before each signing. Without it the transaction is one that may well be made twice. */
   readonly done?: () => Promise<Inclusion | undefined>;
   /** The last block in which it is of use. */
   readonly until?: number | undefined;
@@ -135,18 +135,22 @@ export function createSender(link: Link, runtime: Runtime, stateAt: StateAt, tra
     });
   }
 
-  /** A transaction of an earlier run that waits in the pool. Nodes may keep their pool to themselves: then there is none. */
-  async function pendingFromBefore({ signer, call, signal }: Transaction): Promise<Sent | undefined> {
-    const { best, finalized } = await tracker.now(signal);
+  /** What waits in the node's pool, as bytes. Nodes may keep it to themselves: then it seems empty. */
+  async function readPool(): Promise<string[]> {
     try {
-      const pending = await link.call<string[]>("author_pendingExtrinsics", []);
-      const api = runtime.api();
-      const signed = findPending(api, call(api), signer, pending, best);
-      return signed === undefined ? undefined : { signed, submission: undefined, from: finalized + 1 };
+      return await link.call<string[]>("author_pendingExtrinsics", []);
     } catch (error) {
-      if (error instanceof RpcFailure) return undefined;
+      if (error instanceof RpcFailure) return [];
       throw error;
     }
+  }
+
+  /** The same transaction, sent by an earlier run. */
+  async function sentBefore({ signer, call, signal }: Transaction, pool: readonly string[]): Promise<Sent | undefined> {
+    if (pool.length === 0) return undefined;
+    const { best, finalized } = await tracker.now(signal);
+    const signed = findPending(runtime.api(), call(runtime.api()), signer, pool, best);
+    return signed === undefined ? undefined : { signed, submission: undefined, from: finalized + 1 };
   }
 
   /** Whether a finalised block has used the nonce. */
@@ -210,10 +214,11 @@ export function createSender(link: Link, runtime: Runtime, stateAt: StateAt, tra
       let reason = "";
       for (let attempt = 1; attempt <= attempts; attempt += 1) {
         signal?.throwIfAborted();
+        // the pool is read before the chain: what moves from the one to the other meanwhile is seen
+        const pool = attempt === 1 && transaction.done !== undefined ? await readPool() : [];
         const done = await transaction.done?.();
         if (done !== undefined) return done;
-        const before = attempt === 1 ? await pendingFromBefore(transaction) : undefined;
-        const sent = before ?? (await signAndSubmit(transaction));
+        const sent = (await sentBefore(transaction, pool)) ?? (await signAndSubmit(transaction));
         if ("refusal" in sent) {
           reason = sent.refusal;
         } else {
