@@ -71,7 +71,6 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
   const command = (name: string, args: readonly string[], onEvent?: (event: ProcessEvent) => void) => runCommand(optionsOf(name, args, onEvent), signal);
 
   const texts = await writeTexts(directory);
-  progress.start("Setting up the subnet: wallets, registration, stake");
   const wallets = await createWallets(walletPath, participants);
   const localnet = await startProcess(
     optionsOf("localnet", [
@@ -80,8 +79,10 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
     ]),
   );
   running.push(localnet);
-  await setUpSubnet(network, wallets, signal);
-  progress.succeed(`Subnet ${netuid} on ${network}: ${participants.map(({ name }) => name).join(", ")}`);
+  progress.note(`Subnet ${netuid} on ${network}: ${participants.map(({ name }) => name).join(", ")}`);
+  // Permits come with the chain's next epoch: meanwhile the base is trained.
+  const subnetReady = setUpSubnet(network, wallets, signal);
+  subnetReady.catch(() => undefined);
 
   const seconds = input.pretrainSeconds ?? pretrainSeconds;
   await command("model-init", ["model", "init", base, ...modelFlags]);
@@ -95,6 +96,7 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
   );
   progress.succeed(`Base pre-trained: loss ${Number(pretrained["firstLoss"]).toFixed(3)} -> ${Number(pretrained["lastLoss"]).toFixed(3)} nats per token`);
 
+  await subnetReady;
   const taskFile = join(directory, "task.json");
   await writeFile(taskFile, JSON.stringify(taskOverrides));
   progress.start("Creating the task");

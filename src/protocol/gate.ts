@@ -53,7 +53,7 @@ export interface GateOutcome<Contributor> {
 
 /**
  * The fall-back within one group: tries the step of all contributors, then without the last, and so on to none. `losses` evaluates the
- * group's step at scale 1 for the contributors it is given.
+ * group's step at the smallest of `merge.scales` for the contributors it is given.
  */
 export async function gateGroup<Contributor>(
   base: DomainLosses,

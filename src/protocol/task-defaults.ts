@@ -38,7 +38,7 @@ export const taskDefaults = {
   assignment: { missedCycles: 2 },
   submission: { codec: "dense-bf16", maximumBytes: 256 * 1024 * 1024 },
   evaluation: { sequencesPerDomain: 32, confidence: 2.33, minimumScore: 1 },
-  merge: { contributors: 8, scales: [1, 0.7, 0.5] },
+  merge: { contributors: 8, scales: [1, 0.7, 0.5, 0.25] },
   validators: { minimumStake: "1000000000" },
   weights: { window: 8 },
 } as const;

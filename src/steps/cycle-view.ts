@@ -58,21 +58,18 @@ export async function viewCycle(context: Context, membership: Membership, cycle:
   return { cycle, base, assignment, participants, block };
 }
 
-/** The newest cycle up to this one that validators reported a version for decides; before any report the task's base stands. */
+/** Before any validator reported a version, the task's base stands. */
 function agreedVersion(task: Task, participants: Participants, cycle: number, block: number): Hash {
   const records = participants.validators.flatMap(({ stake, record }) => (record && record.cycle <= cycle ? [{ stake, record }] : []));
   if (records.length === 0) return task.model.root;
-  const newest = Math.max(...records.map(({ record }) => record.cycle));
-  const agreed = canonicalRoot(records, newest);
-  if (agreed === undefined) {
-    throw new ConnitoError(`At block ${block} no model version for cycle ${newest}, nor the one before it, has more than half of the reporting stake.`, {
-      code: "no-canonical-version",
-      exit: "verification",
-      retryable: true,
-      hint: "Nothing can be trained until validators agree again; the cycle runner waits for the next cycle by itself.",
-    });
-  }
-  return agreed.root;
+  const agreed = canonicalRoot(records, cycle);
+  if (agreed !== undefined) return agreed.root;
+  throw new ConnitoError(`At block ${block} no model version for cycle ${cycle}, nor the one before it, has more than half of the reporting stake.`, {
+    code: "no-canonical-version",
+    exit: "verification",
+    retryable: true,
+    hint: "Nothing can be trained until validators agree again; the cycle runner waits for the next cycle by itself.",
+  });
 }
 
 /**

@@ -19,7 +19,7 @@ export interface Measurement {
 }
 
 /** Sequences measured in each domain: enough for a stable mean, few enough for a laptop. */
-const measuredSequences = 64;
+const measuredSequences = 128;
 
 /** Measures the version that a cycle trains, once. @throws phase-not-open while that version is not final on the chain. */
 export async function measure(context: Context, membership: Membership, input: { cycle: number; wait: boolean }): Promise<Measurement> {

@@ -41,9 +41,10 @@ export interface MergeSearch {
 /** Finds and computes what is merged; `updates` is empty when nothing passes. */
 export async function mergeGroups(search: MergeSearch): Promise<MergeOutcome> {
   const { task, before, measure } = search;
+  const smallest = Math.min(...task.merge.scales);
   const passed: { group: number; contributors: readonly Contribution[] }[] = [];
   for (const [group, ranked] of search.contributions.entries()) {
-    const { contributors } = await gateGroup(before, ranked, (tried) => measure(weightsOf(step(search, tried, 1))));
+    const { contributors } = await gateGroup(before, ranked, (tried) => measure(weightsOf(step(search, tried, smallest))));
     if (contributors.length > 0) passed.push({ group, contributors });
   }
   const stepAll = (scale: number): Updates => new Map(passed.flatMap(({ contributors }) => [...step(search, contributors, scale)]));

@@ -63,10 +63,8 @@ export async function merge(context: Context, membership: Membership, input: { c
 async function compute(context: Context, membership: Membership, input: { cycle: number; wait: boolean }): Promise<StoredMerge> {
   const { task } = membership;
   const { last } = windowOf(task, input.cycle, "merge");
-  await awaitOpening(context.clock, afterFinalized("Merge", input.cycle, windowOf(task, input.cycle, "score").last, last), {
-    wait: input.wait,
-    signal: context.signal,
-  });
+  const revealEnd = windowOf(task, input.cycle, "reveal").last;
+  await awaitOpening(context.clock, afterFinalized("Merge", input.cycle, revealEnd, last), { wait: input.wait, signal: context.signal });
   const view = await viewCycle(context, membership, input.cycle);
   requireValidator(view, context.signer.address);
   const reports = await gatherReports(context, membership, view);
@@ -107,7 +105,7 @@ async function compute(context: Context, membership: Membership, input: { cycle:
   }
 }
 
-/** Own report, and the others' as they come in, until all are here or the merge window has begun. @throws scores-missing */
+/** Own report, and the others' as they come in. Merging begins when all are here, at the latest when the merge window does. @throws scores-missing */
 async function gatherReports(context: Context, membership: Membership, view: CycleView): Promise<Map<string, SignedReport>> {
   const mergeFirst = windowOf(membership.task, view.cycle, "merge").first;
   for (;;) {
@@ -120,7 +118,7 @@ async function gatherReports(context: Context, membership: Membership, view: Cyc
       });
     }
     const { best } = await context.clock.now();
-    if (reports.size === view.participants.validators.length || best > mergeFirst) return reports;
+    if (reports.size === view.participants.validators.length || best >= mergeFirst) return reports;
     await context.clock.until((heads) => heads.best > best, context.signal);
   }
 }

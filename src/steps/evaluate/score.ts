@@ -3,12 +3,13 @@
  * assigned miner gets a verdict; the signed report goes to the other validators.
  */
 
+import { isDeepStrictEqual } from "node:util";
 import { seed } from "../../protocol/random.ts";
-import { drawSequences, judgeLosses } from "../../protocol/evaluation.ts";
+import { type DrawnSequence, drawSequences, judgeLosses } from "../../protocol/evaluation.ts";
 import { createReport, type ReportEntry, type SignedReport } from "../../protocol/report.ts";
 import { type ChainCommit, type ChainReveal, chainVerdicts } from "../../protocol/verdict.ts";
 import { windowOf } from "../../protocol/clock.ts";
-import { writeJson } from "../../workspace/files.ts";
+import { readJson, writeJson } from "../../workspace/files.ts";
 import { submissionsAt } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
@@ -77,7 +78,13 @@ export async function readVerdicts(context: Context, { task }: Membership, view:
   return { verdicts: chainVerdicts({ task, assignment: view.assignment, baseRoot: view.base, commits: placed, reveals }), commits: placed };
 }
 
-/** The cycle's held-out sequences and the base's loss on each, kept in the workspace: `merge` judges by the same. */
+interface StoredEvaluation {
+  readonly base: string;
+  readonly sequences: readonly DrawnSequence[];
+  readonly baseLosses: readonly number[];
+}
+
+/** The cycle's held-out sequences and the base's loss on each. Measured once and kept: `merge` judges by the same numbers. */
 export async function measureBase(
   context: Context,
   membership: Membership,
@@ -92,12 +99,12 @@ export async function measureBase(
     available: domains.map((sequences) => sequences.length),
   });
   const sequences = drawn.map(({ domain, index }) => ({ domain, index, tokens: domains[domain]?.[index] as Int32Array }));
-  const losses = await opened.evaluator.losses(
-    sequences.map((sequence) => sequence.tokens),
-    undefined,
-      context.signal,
-  );
-  await writeJson(context.workspace.layout.cycle(view.cycle, "evaluation.json"), { base: view.base, sequences: drawn, baseLosses: [...losses] });
+  const file = context.workspace.layout.cycle(view.cycle, "evaluation.json");
+  const known = await readJson<StoredEvaluation>(file);
+  if (known?.base === view.base && isDeepStrictEqual(known.sequences, drawn)) return { sequences, losses: Float64Array.from(known.baseLosses) };
+  const tokens = sequences.map((sequence) => sequence.tokens);
+  const losses = await opened.evaluator.losses(tokens, undefined, context.signal);
+  await writeJson(file, { base: view.base, sequences: drawn, baseLosses: [...losses] } satisfies StoredEvaluation);
   return { sequences, losses };
 }
 

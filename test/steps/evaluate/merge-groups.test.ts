@@ -56,6 +56,12 @@ describe("merging groups", () => {
     assert.deepEqual([updates.get("a")?.weights[0], updates.get("b")?.weights[0]], [0.5, 0.5]);
   });
 
+  it("lets a good direction through whose full step is too long", async () => {
+    const { result } = search([[contribution("x", "a", 1)], []], (a) => [100 * (1 - 2.5 * a) ** 2, 100]);
+    const { merged, scale } = await result;
+    assert.deepEqual([merged.length, scale], [1, 0.5]);
+  });
+
   it("leaves a group out that fails by itself, and keeps the other", async () => {
     const { result } = search([[contribution("x", "a", -1)], [contribution("y", "b", 1)]], (a, b) => [100 - 10 * a - 10 * b, 100]);
     assert.deepEqual((await result).merged, [{ group: 1, contributors: ["y"] }]);
