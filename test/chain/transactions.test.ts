@@ -115,9 +115,13 @@ describe("chain/transactions", () => {
     await handedOver;
     first.disconnect();
     const second = await opened.chain(slow.endpoint);
-    await second.setCommitment(miner, netuid, record(30));
-    assert.deepEqual(await standing(miner, second), record(30));
-    assert.equal(await sentBy(miner, slow), 1);
+    const [same, another] = await Promise.all([
+      second.setCommitment(miner, netuid, record(30)),
+      second.setCommitment(miner, netuid, record(31)),
+    ]);
+    assert.notEqual(`${same.block} ${same.extrinsicIndex}`, `${another.block} ${another.extrinsicIndex}`);
+    assert.deepEqual((await second.commitments(netuid, another.hash))[0]?.fields, [record(31)]);
+    assert.equal(await sentBy(miner, slow), 2);
     await slow.stop();
   });
 
