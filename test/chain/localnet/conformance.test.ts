@@ -120,6 +120,18 @@ describe("the localnet's metadata", () => {
       for (const pallet of pallets(own)) {
         const theirs = palletIn(reference, pallet.name.toString());
         assert.equal(pallet.index.toNumber(), theirs.index.toNumber());
+        const pathOf = (read: ReadMetadata, option: unknown) => {
+          const { isSome, unwrap } = option as { isSome: boolean; unwrap(): { type: unknown } };
+          const type = isSome ? unwrap.call(option).type : undefined;
+          return type === undefined
+            ? undefined
+            : read.metadata.asLatest.lookup
+                .getSiType(type as never)
+                .path.map(String)
+                .join("::");
+        };
+        const path = pathOf(own, pallet[kind]);
+        assert.equal(path, path === undefined ? undefined : pathOf(reference, theirs[kind]));
         const known = new Map(variantsOf(reference, theirs[kind] as never).map((variant) => [variant.name, variant]));
         for (const variant of variantsOf(own, pallet[kind] as never)) {
           assert.deepEqual(variant, known.get(variant.name), `${pallet.name.toString()}.${variant.name}`);

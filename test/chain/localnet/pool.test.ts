@@ -104,6 +104,16 @@ describe("the transaction pool", () => {
     assert.equal(submit(bench, decodeExtrinsic(registry, swapped)), "1010: Transaction has a bad signature");
   });
 
+  it("reads a signature of zeros, with which clients ask for fees, and refuses it like any other wrong one", async () => {
+    const bench = await createBench();
+    const extrinsic = bench.sign(await pairOf("//Alice"), remark, ["0x1234"]);
+    const zeros = extrinsic.bytes.replace(/(8400.{64}01).{128}/, (_, head: string) => `${head}${"0".repeat(128)}`) as Hex;
+    const decoded = decodeExtrinsic(bench.chain.runtime.metadata.registry, zeros);
+    assert.equal(decoded.bytes, zeros);
+    assert.deepEqual(decoded.call, extrinsic.call);
+    assert.equal(submit(bench, decoded), "1010: Transaction has a bad signature");
+  });
+
   it("takes ed25519 signatures as the chain does", async () => {
     const pair = new Keyring({ type: "ed25519" }).addFromUri("//Edward");
     const bench = await createBench({ balances: [{ address: pair.address, free: tao }] });

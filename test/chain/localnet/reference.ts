@@ -29,10 +29,7 @@ export const readReference = (path: string): ReadMetadata => readMetadata(gunzip
 
 const recursion = 20;
 
-/**
- * A type as text that says everything about its bytes: names and indices of variants, names and order of fields, widths.
- * A struct of one unnamed field is its field, which it is on the wire.
- */
+/** A type as text that says everything about its bytes, and all that clients go by: paths, names, indices, order, widths. */
 export function describeType(lookup: PortableRegistry, id: unknown, depth = 0): string {
   if (depth > recursion) {
     return "...";
@@ -40,9 +37,10 @@ export function describeType(lookup: PortableRegistry, id: unknown, depth = 0): 
   const describe = (inner: unknown): string => describeType(lookup, inner, depth + 1);
   const { def, path } = lookup.getSiType(id as never);
   const leaf = path.at(-1)?.toString() ?? "";
-  if (leaf === "RuntimeCall" || leaf === "RuntimeEvent" || leaf === "Era") {
+  if (leaf === "RuntimeCall" || leaf === "RuntimeEvent") {
     return leaf;
   }
+  const name = path.map(String).join("::");
   if (def.isPrimitive) {
     return def.asPrimitive.type;
   }
@@ -61,12 +59,11 @@ export function describeType(lookup: PortableRegistry, id: unknown, depth = 0): 
   const fieldText = (field: { name: { isSome: boolean; unwrap(): unknown }; type: unknown }): string =>
     `${field.name.isSome ? `${String(field.name.unwrap())}:` : ""}${describe(field.type)}`;
   if (def.isComposite) {
-    const { fields } = def.asComposite;
-    return fields.length === 1 && fields[0]?.name.isNone ? describe(fields[0].type) : `{${fields.map(fieldText).join()}}`;
+    return `${name}{${def.asComposite.fields.map(fieldText).join()}}`;
   }
   if (def.isVariant) {
     const variants = [...def.asVariant.variants].sort((a, b) => a.index.toNumber() - b.index.toNumber());
-    return `enum{${variants.map((variant) => `${variant.index.toNumber()}=${variant.name.toString()}(${variant.fields.map(fieldText).join()})`).join()}}`;
+    return `${name} enum{${variants.map((variant) => `${variant.index.toNumber()}=${variant.name.toString()}(${variant.fields.map(fieldText).join()})`).join()}}`;
   }
   throw new Error(`a type of another kind: ${def.type}`);
 }

@@ -7,10 +7,10 @@ import { Metadata, type PortableRegistry, TypeRegistry } from "@polkadot/types";
 import { u8aToHex } from "@polkadot/util";
 import { type Codec, createCodec } from "../runtime/codec.ts";
 import type { StorageItem } from "./declarations.ts";
-import { signedExtensions } from "./extensions.ts";
+import { signedExtensions, uncheckedExtrinsic } from "./extensions.ts";
 import { callVariants, enumShape, errorVariants, eventVariants, type PalletDefinition, type RuntimeApis } from "./pallet.ts";
 import { createPortableTypes, type PortableTypes } from "./portable.ts";
-import { bytes, type Hex, type Shape, snakeCase, tuple, type Variant } from "./scale.ts";
+import { type Hex, type Shape, snakeCase, tuple, type Variant } from "./scale.ts";
 import { eventRecord, multiAddress, multiSignature } from "./types.ts";
 
 export interface RuntimeDescription {
@@ -25,8 +25,11 @@ export interface BuiltMetadata {
   readonly codec: Codec;
 }
 
-const palletPath = (pallet: PalletDefinition, leaf: string): string =>
-  `pallet_${snakeCase(pallet.name).replace(/^_/, "")}::pallet::${leaf}`;
+/** Crates that are not named after their pallet. */
+const crates: Readonly<Record<string, string>> = { System: "frame_system", SubtensorModule: "pallet_subtensor" };
+
+const palletPath = ({ name }: PalletDefinition, leaf: string): string =>
+  `${crates[name] ?? `pallet_${snakeCase(name).replace(/^_/, "")}`}::pallet::${leaf}`;
 
 /** The enum of a pallet's calls, events or errors; none where it has none. */
 type PalletEnums = ReadonlyMap<PalletDefinition, Shape>;
@@ -85,18 +88,7 @@ function numberTypes({ pallets, apis }: RuntimeDescription): TypedRuntime {
     signature: types.idOf(multiSignature.shape),
     extra: types.idOf(extra),
     runtime: types.idOf({ kind: "composite", path: "node_subtensor_runtime::Runtime", fields: [] }),
-    extrinsic: types.idOf({
-      kind: "composite",
-      path: "sp_runtime::generic::unchecked_extrinsic::UncheckedExtrinsic",
-      fields: [{ type: bytes.shape }],
-      // polkadot.js looks for all four.
-      parameters: [
-        { name: "Address", type: multiAddress.shape },
-        { name: "Call", type: outer.call },
-        { name: "Signature", type: multiSignature.shape },
-        { name: "Extra", type: extra },
-      ],
-    }),
+    extrinsic: types.idOf(uncheckedExtrinsic.shape),
   };
   const others = [
     eventRecord.shape,

@@ -1,7 +1,21 @@
-/** The signed extensions of Subtensor, in order: what an extrinsic carries besides its call, and what is signed besides. */
+/** Extrinsics: Subtensor's signed extensions in order, with what each sends and what is signed besides, and the extrinsic's own type. */
 
-import { byteArray, compact, option, type Scale, type Shape, u32, u64, unit, variants } from "./scale.ts";
-import { era, hash } from "./types.ts";
+import {
+  byteArray,
+  bytes,
+  compact,
+  newtype,
+  option,
+  type Parameter,
+  runtimeCall,
+  type Scale,
+  type Shape,
+  u32,
+  u64,
+  unit,
+  variants,
+} from "./scale.ts";
+import { era, hash, multiAddress, multiSignature } from "./types.ts";
 
 export interface SignedExtension {
   readonly identifier: string;
@@ -40,3 +54,17 @@ export const signedExtensions: readonly SignedExtension[] = [
   extension("pallet_drand::drand_priority::DrandPriority"),
   extension("frame_metadata_hash_extension::CheckMetadataHash", { holds: metadataHashMode, name: "mode", signs: option(byteArray(32)) }),
 ];
+
+const extrinsicParameters: readonly Parameter[] = [
+  { name: "Address", type: multiAddress.shape },
+  { name: "Call", type: runtimeCall.shape },
+  { name: "Signature", type: multiSignature.shape },
+  { name: "Extra", type: { kind: "tuple", of: signedExtensions.map(({ extra }) => extra) } },
+];
+
+/** An extrinsic as the metadata knows it, which is bytes; polkadot.js looks for the four parameters. */
+export const uncheckedExtrinsic = newtype(
+  "fp_self_contained::unchecked_extrinsic::UncheckedExtrinsic",
+  newtype("sp_runtime::generic::unchecked_extrinsic::UncheckedExtrinsic", bytes, extrinsicParameters),
+  extrinsicParameters,
+);

@@ -98,10 +98,19 @@ export function struct<F extends Fields>(path: string, fields: F): Scale<FieldVa
   return { shape: { kind: "composite", path, fields: fieldsOf(fields) } };
 }
 
-/** A struct with one unnamed field, seen as that field. */
-export function newtype<T>(path: string, inner: Scale<T>): Scale<T> {
-  return { shape: { kind: "composite", path, fields: [{ type: inner.shape }] } };
+/** A struct with one unnamed field, seen as that field. One path may be had with several parameters. */
+export function newtype<T>(path: string, inner: Scale<T>, parameters: readonly Parameter[] = []): Scale<T> {
+  return { shape: { kind: "composite", path, fields: [{ type: inner.shape }], parameters } };
 }
+
+/** A list that the chain bounds; the bound is not in the metadata. Some clients write it differently from a plain list. */
+export const boundedVec = <T>(of: Scale<T>): Scale<readonly T[]> => bounded(vec(of), of);
+export const boundedBytes = (): Scale<Hex> => bounded(bytes, u8);
+const bounded = <T>(inner: Scale<T>, of: Scale<unknown>): Scale<T> =>
+  newtype("bounded_collections::bounded_vec::BoundedVec", inner, [{ name: "T", type: of.shape }, { name: "S" }]);
+
+/** Rust's copy-on-write wrapper. */
+export const cow = <T>(inner: Scale<T>): Scale<T> => newtype("Cow", inner, [{ name: "T", type: inner.shape }]);
 
 /** An enum of which each variant holds nothing, one unnamed value, or a struct's fields. Indices are given or counted up. */
 export function variants(

@@ -4,6 +4,7 @@ import {
   byteArray,
   bytes,
   compact,
+  cow,
   type Hex,
   newtype,
   option,
@@ -175,12 +176,12 @@ export const eventRecord: Scale<unknown> = {
 };
 
 export const runtimeVersion = struct("sp_version::RuntimeVersion", {
-  specName: text,
-  implName: text,
+  specName: cow(text),
+  implName: cow(text),
   authoringVersion: u32,
   specVersion: u32,
   implVersion: u32,
-  apis: vec(tuple(byteArray(8), u32)),
+  apis: cow(vec(tuple(byteArray(8), u32))),
   transactionVersion: u32,
   systemVersion: u8,
 });

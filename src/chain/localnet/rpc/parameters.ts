@@ -13,12 +13,13 @@ export function refuse(message: string): never {
   throw new RpcError(invalidParameters, "Invalid params", message);
 }
 
+/** Bytes as lower-case 0x-hex. As on Substrate the prefix may be left out: some clients do. */
 export function hexParameter(value: unknown, name: string, longest: number): Hex {
-  const isHex = typeof value === "string" && value.startsWith("0x") && value.length % 2 === 0 && value.length <= 2 + 2 * longest;
+  const digits = typeof value === "string" ? (value.startsWith("0x") ? value.slice(2) : value) : undefined;
   // Node stops at the first character that is not hexadecimal; a regular expression would take its time over megabytes.
-  const bytes = isHex ? Buffer.from(value.slice(2), "hex") : undefined;
-  if (bytes === undefined || bytes.length !== ((value as string).length - 2) / 2) {
-    refuse(`${name} is not 0x-hex of at most ${longest} bytes`);
+  const bytes = digits === undefined || digits.length > 2 * longest ? undefined : Buffer.from(digits, "hex");
+  if (bytes === undefined || bytes.length * 2 !== digits?.length) {
+    refuse(`${name} is not hex of at most ${longest} bytes`);
   }
   return `0x${bytes.toString("hex")}`;
 }

@@ -1,7 +1,8 @@
 /** The runtime APIs: questions computed on the state at a block. The general ones here, Subtensor's own in its folder. */
 
+import { uncheckedExtrinsic } from "../metadata/extensions.ts";
 import { method, type RuntimeApis } from "../metadata/pallet.ts";
-import { bytes, type Hex, option, struct, u32, u64, vec } from "../metadata/scale.ts";
+import { bytes, type Hex, newtype, option, struct, u32, u64, vec } from "../metadata/scale.ts";
 import { accountId, dispatchClass, runtimeVersion, weight } from "../metadata/types.ts";
 import { neuronApi } from "./subtensor/neuron-api.ts";
 import { stakeApi } from "./subtensor/stake-api.ts";
@@ -15,6 +16,8 @@ export interface ApiHost {
   /** @param extrinsic without its length prefix */
   fee(extrinsic: Hex): { readonly operational: boolean; readonly fee: bigint; readonly tip: bigint };
 }
+
+const opaqueMetadata = newtype("sp_core::OpaqueMetadata", bytes);
 
 export const metadataVersions = [14, 15] as const;
 
@@ -31,8 +34,8 @@ export function createRuntimeApis(host: ApiHost): RuntimeApis {
     Metadata: {
       version: apiVersions.Metadata,
       methods: {
-        metadata: method({}, bytes, () => host.metadata(14) as Hex),
-        metadata_at_version: method({ version: u32 }, option(bytes), (_, args) => host.metadata(args.version)),
+        metadata: method({}, opaqueMetadata, () => host.metadata(14) as Hex),
+        metadata_at_version: method({ version: u32 }, option(opaqueMetadata), (_, args) => host.metadata(args.version)),
         metadata_versions: method({}, vec(u32), () => metadataVersions),
       },
     },
@@ -45,11 +48,11 @@ export function createRuntimeApis(host: ApiHost): RuntimeApis {
     TransactionPaymentApi: {
       version: apiVersions.TransactionPaymentApi,
       methods: {
-        query_info: method({ uxt: bytes, len: u32 }, dispatchInfo, (_, { uxt }) => {
+        query_info: method({ uxt: uncheckedExtrinsic, len: u32 }, dispatchInfo, (_, { uxt }) => {
           const { operational, fee } = host.fee(uxt);
           return { weight: { refTime: 0n, proofSize: 0n }, class: { type: operational ? "Operational" : "Normal" }, partialFee: fee };
         }),
-        query_fee_details: method({ uxt: bytes, len: u32 }, feeDetails, (_, { uxt }) => {
+        query_fee_details: method({ uxt: uncheckedExtrinsic, len: u32 }, feeDetails, (_, { uxt }) => {
           const { fee, tip } = host.fee(uxt);
           return { inclusionFee: fee === 0n ? undefined : { baseFee: fee, lenFee: 0n, adjustedWeightFee: 0n }, tip };
         }),

@@ -2,7 +2,18 @@
 
 import { errors, event, events, optionalMap, single, storage } from "../metadata/declarations.ts";
 import { call, type PalletDefinition } from "../metadata/pallet.ts";
-import { byteArray, bytes, type Hex, type Scale, struct, type Tagged, u32, u64, type Variant, vec } from "../metadata/scale.ts";
+import {
+  boundedBytes,
+  boundedVec,
+  byteArray,
+  type Hex,
+  type Scale,
+  struct,
+  type Tagged,
+  u32,
+  u64,
+  type Variant,
+} from "../metadata/scale.ts";
 import { accountId, netuid } from "../metadata/types.ts";
 import { ensure, type Ledger } from "./ledger.ts";
 import { epochIndex } from "./subtensor/epoch.ts";
@@ -28,16 +39,16 @@ function data(): Scale<Tagged> {
     name: "TimelockEncrypted",
     index: 134,
     fields: [
-      { name: "encrypted", type: bytes.shape },
+      { name: "encrypted", type: boundedBytes().shape },
       { name: "reveal_round", type: u64.shape },
     ],
   });
   list.push({ name: "ResetBondsFlag", index: 135, fields: [] });
-  list.push({ name: "BigRaw", index: 136, fields: [{ type: bytes.shape }] });
+  list.push({ name: "BigRaw", index: 136, fields: [{ type: boundedBytes().shape }] });
   return { shape: { kind: "variant", path: "pallet_commitments::types::Data", variants: list } };
 }
 
-const commitmentInfo = struct("pallet_commitments::types::CommitmentInfo", { fields: vec(data()) });
+const commitmentInfo = struct("pallet_commitments::types::CommitmentInfo", { fields: boundedVec(data()) });
 const registration = struct("pallet_commitments::types::Registration", { deposit: u64, block: u32, info: commitmentInfo });
 const usageTracker = struct("pallet_commitments::types::UsageTracker", { lastEpoch: u64, usedSpace: u64 });
 

@@ -2,7 +2,7 @@
 
 import { event, events, map, optionalSingle, single, storage } from "../metadata/declarations.ts";
 import { call, type Origin, type PalletDefinition } from "../metadata/pallet.ts";
-import { bytes, compact, type Hex, struct, text, u16, u32, u64, vec } from "../metadata/scale.ts";
+import { bytes, compact, cow, type Hex, struct, text, u16, u32, u64, vec } from "../metadata/scale.ts";
 import {
   accountId,
   accountInfo,
@@ -32,7 +32,7 @@ export const systemStorage = storage("System", {
   Digest: single(digest, { logs: [] }),
   Events: single(vec(eventRecord), []),
   EventCount: single(u32, 0),
-  LastRuntimeUpgrade: optionalSingle(struct("frame_system::LastRuntimeUpgradeInfo", { specVersion: compact(u32), specName: text })),
+  LastRuntimeUpgrade: optionalSingle(struct("frame_system::LastRuntimeUpgradeInfo", { specVersion: compact(u32), specName: cow(text) })),
   ExecutionPhase: optionalSingle(phase),
 });
 

@@ -2,8 +2,7 @@
 
 import { single, storage } from "../metadata/declarations.ts";
 import { call, type PalletDefinition } from "../metadata/pallet.ts";
-import { bool, compact, u64, vec } from "../metadata/scale.ts";
-import { accountId } from "../metadata/types.ts";
+import { bool, boundedVec, byteArray, compact, newtype, u64 } from "../metadata/scale.ts";
 import { DispatchError } from "./ledger.ts";
 
 export const timestampStorage = storage("Timestamp", { Now: single(u64, 0n), DidUpdate: single(bool, false) });
@@ -26,7 +25,10 @@ export const timestamp = (blockTime: number): PalletDefinition => ({
   constants: { MinimumPeriod: { type: u64, value: BigInt(Math.ceil(blockTime / 2)) } },
 });
 
-export const auraStorage = storage("Aura", { Authorities: single(vec(accountId), []), CurrentSlot: single(u64, 0n) });
+const authority = newtype("sp_consensus_aura::sr25519::app_sr25519::Public", byteArray(32));
+const slot = newtype("sp_consensus_slots::Slot", u64);
+
+export const auraStorage = storage("Aura", { Authorities: single(boundedVec(authority), []), CurrentSlot: single(slot, 0n) });
 
 export const aura = (blockTime: number): PalletDefinition => ({
   name: "Aura",

@@ -61,7 +61,7 @@ describe("the localnet's server", () => {
     assert.equal(((await raw("[]")) as Answer).error?.code, -32600);
     assert.equal(await codeOf("no_such"), -32601);
     assert.equal(await codeOf("constructor"), -32601);
-    for (const params of [["0x0"], ["zz"], [7], [`0x${"00".repeat(2000)}`]]) {
+    for (const params of [["0x0"], ["zz"], ["0x0g"], [7], [`0x${"00".repeat(2000)}`]]) {
       assert.equal(await codeOf("state_getStorage", ...params), -32602, String(params));
     }
     assert.equal(await codeOf("state_getStorage", "0x00", `0x${"ab".repeat(32)}`), 4003);
@@ -69,6 +69,14 @@ describe("the localnet's server", () => {
     assert.equal(await codeOf("state_call", "Nothing_here", "0x"), 4003);
     assert.equal(await codeOf("author_submitExtrinsic", "0x280403000b"), 1001);
     assert.equal((await ask("chain_getHeader", `0x${"ab".repeat(32)}`)).result, null);
+  });
+
+  it("reads hex with and without its prefix, in either case", async () => {
+    const version = (await ask("state_call", "Core_version", "0x")).result;
+    assert.equal(typeof version, "string");
+    assert.equal((await ask("state_call", "Core_version", "")).result, version);
+    const { hash } = net.best();
+    assert.deepEqual((await ask("chain_getHeader", hash.slice(2).toUpperCase())).result, (await ask("chain_getHeader", hash)).result);
   });
 
   it("answers a batch as a batch", async () => {
