@@ -48,6 +48,7 @@ const task = parseTask({
   inner: {
     optimizer: "adamw",
     learningRate: 3e-4,
+    schedule: "linear",
     beta1: 0.9,
     beta2: 0.999,
     epsilon: 1e-8,

@@ -23,7 +23,10 @@ interface StatusResult {
 
 export default class Status extends BaseCommand<typeof Status, StatusResult> {
   static override readonly summary = "Show the subnet's task, who takes part, and where this hotkey stands.";
-  static override readonly examples = ["<%= config.bin %> <%= command.id %> --netuid 1", "<%= config.bin %> <%= command.id %> --netuid 1 --json"];
+  static override readonly examples = [
+    "<%= config.bin %> <%= command.id %> --netuid 1",
+    "<%= config.bin %> <%= command.id %> --netuid 1 --json",
+  ];
   static override readonly flags = { ...participantFlags };
 
   static override resultSchema() {
@@ -72,7 +75,12 @@ export default class Status extends BaseCommand<typeof Status, StatusResult> {
 
   protected render(result: StatusResult): string {
     const { hotkey, uid, role, task, taskHash, block, cycle, phase, missing, validators, miners } = result;
-    const rows = validators.map((validator) => [shortAddress(validator.hotkey), formatTao(validator.stake), validator.locator, validator.cycle]);
+    const rows = validators.map((validator) => [
+      shortAddress(validator.hotkey),
+      formatTao(validator.stake),
+      validator.locator,
+      validator.cycle,
+    ]);
     return [
       fields([
         ["hotkey", hotkey],

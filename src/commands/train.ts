@@ -13,6 +13,7 @@ export default class Train extends BaseCommand<typeof Train, TrainResult> {
     "<%= config.bin %> <%= command.id %> --netuid 1 --wait",
     "<%= config.bin %> <%= command.id %> --netuid 1 --max-steps 50 --progress json",
   ];
+  static override readonly progressElsewhere = "json";
   static override readonly flags = {
     ...participantFlags,
     ...cycleFlags,

@@ -42,7 +42,14 @@ export interface RunResult {
 /** Failures that the next cycle cannot mend: the runner ends with them. */
 const fatalCodes = new Set(["journal-corrupt", "state-locked", "disk-full", "wallet-password-wrong", "task-mismatch"]);
 /** Failures that mean "not this cycle" and nothing worse. */
-const skippingCodes = new Set(["deadline-missed", "not-assigned", "nothing-to-commit", "nothing-to-reveal", "scores-missing", "not-a-validator"]);
+const skippingCodes = new Set([
+  "deadline-missed",
+  "not-assigned",
+  "nothing-to-commit",
+  "nothing-to-reveal",
+  "scores-missing",
+  "not-a-validator",
+]);
 
 /** @throws what no later cycle can mend, and whatever is not a ConnitoError. */
 export async function runCycles(context: Context, membership: Membership, { steps, cycles, onEvent }: RunInput): Promise<RunResult> {
@@ -67,7 +74,11 @@ export async function runCycles(context: Context, membership: Membership, { step
  * Which cycles a bounded run covers. The plan is in the journal until it is finished, so that a run that was killed and is started
  * again with the same --cycles ends where it would have ended.
  */
-async function planRun(context: Context, membership: Membership, cycles: number | undefined): Promise<{ firstCycle: number; current: number; end: number }> {
+async function planRun(
+  context: Context,
+  membership: Membership,
+  cycles: number | undefined,
+): Promise<{ firstCycle: number; current: number; end: number }> {
   const { journal } = context.workspace;
   const { best } = await context.clock.now();
   const current = cycleAt(membership.task, best) ?? 0;
@@ -93,7 +104,13 @@ async function runStep(context: Context, membership: Membership, step: CycleStep
   } catch (error) {
     if (context.signal.aborted || !(error instanceof ConnitoError) || fatalCodes.has(error.code)) throw error;
     const { code, message, hint } = error;
-    return { event: "step", cycle, step: step.name, outcome: skippingCodes.has(code) ? "skipped" : "failed", error: { code, message, hint } };
+    return {
+      event: "step",
+      cycle,
+      step: step.name,
+      outcome: skippingCodes.has(code) ? "skipped" : "failed",
+      error: { code, message, hint },
+    };
   }
 }
 

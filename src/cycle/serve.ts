@@ -54,7 +54,8 @@ function createParticipantsCache(context: Context, { task }: Membership): () => 
 
 function parseListen(listen: string): { host: string; port: number } {
   const [, host, port] = /^(.+):(\d{1,5})$/.exec(listen) ?? [];
-  if (host !== undefined && port !== undefined && Number(port) <= 65_535) return { host: host.replace(/^\[(.*)\]$/, "$1"), port: Number(port) };
+  if (host !== undefined && port !== undefined && Number(port) <= 65_535)
+    return { host: host.replace(/^\[(.*)\]$/, "$1"), port: Number(port) };
   throw new ConnitoError(`${listen} is not HOST:PORT.`, { code: "usage", exit: "usage", hint: "For example --listen 0.0.0.0:8100." });
 }
 

@@ -58,7 +58,12 @@ async function submitNoise(context: Context, membership: Membership, cycle: numb
 }
 
 /** Waits for a miner of the same group to finish training, and takes its file. */
-async function stealSubmission(context: Context, membership: Membership, cycle: number, victims: readonly string[]): Promise<StoredSubmission> {
+async function stealSubmission(
+  context: Context,
+  membership: Membership,
+  cycle: number,
+  victims: readonly string[],
+): Promise<StoredSubmission> {
   const done = await submissionOf(context.workspace, cycle);
   if (done !== undefined) return done;
   const view = await viewCycle(context, membership, cycle);

@@ -9,7 +9,10 @@ import type { ManagedProcess } from "./processes.ts";
 const killsEach = 2;
 
 /** Begins the killing; every process is killed at two moments of the time given. Returns the function that ends it. */
-export function chaos(processes: readonly ManagedProcess[], { seed, milliseconds, progress }: { seed: number; milliseconds: number; progress: Progress }): () => void {
+export function chaos(
+  processes: readonly ManagedProcess[],
+  { seed, milliseconds, progress }: { seed: number; milliseconds: number; progress: Progress },
+): () => void {
   const random = stream(hashFields("connito/demo-chaos/1", u32(seed)));
   const timers = processes.flatMap((managed) =>
     Array.from({ length: killsEach }, () =>

@@ -12,7 +12,18 @@ import { chaos } from "./chaos.ts";
 import { freePort } from "./free-port.ts";
 import { type ManagedProcess, type ProcessEvent, type ProcessOptions, runCommand, startProcess } from "./processes.ts";
 import { collectReport, type DemoReport } from "./report.ts";
-import { blockMilliseconds, groups, leadBlocks, modelFlags, netuid, type Participant, participants, pretrainSeconds, sequenceLength, taskOverrides } from "./settings.ts";
+import {
+  blockMilliseconds,
+  groups,
+  leadBlocks,
+  modelFlags,
+  netuid,
+  type Participant,
+  participants,
+  pretrainSeconds,
+  sequenceLength,
+  taskOverrides,
+} from "./settings.ts";
 import { createWallets, setUpSubnet } from "./subnet.ts";
 import { writeTexts } from "./texts.ts";
 
@@ -68,7 +79,8 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
     log: join(directory, "logs", `${name}.log`),
     ...(onEvent === undefined ? {} : { onEvent }),
   });
-  const command = (name: string, args: readonly string[], onEvent?: (event: ProcessEvent) => void) => runCommand(optionsOf(name, args, onEvent), signal);
+  const command = (name: string, args: readonly string[], onEvent?: (event: ProcessEvent) => void) =>
+    runCommand(optionsOf(name, args, onEvent), signal);
 
   const texts = await writeTexts(directory);
   const wallets = await createWallets(walletPath, participants);
@@ -89,12 +101,25 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
   progress.start(`Pre-training the base for ${seconds} s`, 100);
   const pretrained = await command(
     "model-pretrain",
-    ["model", "pretrain", base, ...texts.flatMap(({ train }) => ["--text", train]), "--seconds", String(seconds), "--sequence-length", String(sequenceLength), "--threads", "2"],
+    [
+      "model",
+      "pretrain",
+      base,
+      ...texts.flatMap(({ train }) => ["--text", train]),
+      "--seconds",
+      String(seconds),
+      "--sequence-length",
+      String(sequenceLength),
+      "--threads",
+      "2",
+    ],
     ({ event, done, detail }) => {
       if (event === "update") progress.update(Number(done), String(detail));
     },
   );
-  progress.succeed(`Base pre-trained: loss ${Number(pretrained["firstLoss"]).toFixed(3)} -> ${Number(pretrained["lastLoss"]).toFixed(3)} nats per token`);
+  progress.succeed(
+    `Base pre-trained: loss ${Number(pretrained["firstLoss"]).toFixed(3)} -> ${Number(pretrained["lastLoss"]).toFixed(3)} nats per token`,
+  );
 
   await subnetReady;
   const taskFile = join(directory, "task.json");
@@ -111,12 +136,17 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
   const processes = new Map<string, ManagedProcess>();
   for (const participant of participants) {
     const managed = await startProcess(
-      optionsOf(participant.name, runArguments(participant, directory, locatorOf(participant.name), cycles), (event) => follower.onEvent(participant, event)),
+      optionsOf(participant.name, runArguments(participant, directory, locatorOf(participant.name), cycles), (event) =>
+        follower.onEvent(participant, event),
+      ),
     );
     running.push(managed);
     processes.set(participant.name, managed);
   }
-  const stopChaos = input.chaosSeed === undefined ? () => {} : chaos([...processes.values()], { seed: input.chaosSeed, milliseconds: cycles * 45 * blockMilliseconds, progress });
+  const stopChaos =
+    input.chaosSeed === undefined
+      ? () => {}
+      : chaos([...processes.values()], { seed: input.chaosSeed, milliseconds: cycles * 45 * blockMilliseconds, progress });
   try {
     await follower.wait([localnet, ...processes.values()], signal);
     // The owner measures the last version after validators have published it: it ends last.
@@ -160,9 +190,12 @@ function createFollower(progress: Progress, cycles: number) {
       if (role === "validator" && step === "set-weights" && cycle === cycles - 1) done(name);
       return;
     }
-    if (role === "miner" && step === "train" && result.steps) progress.note(`  ${name}: ${result.steps} steps on group ${result.group}, loss ${Number(result.loss).toFixed(3)}`);
-    if (role === "validator" && step === "merge") progress.note(`  ${name}: cycle ${cycle} -> version ${result.root?.slice(0, 10)}, scale ${result.scale}`);
-    if (role === "owner" && result.loss !== undefined && step === "measure-result") progress.note(`Cycle ${cycle}: held-out loss ${describeLoss(result.loss)}`);
+    if (role === "miner" && step === "train" && result.steps)
+      progress.note(`  ${name}: ${result.steps} steps on group ${result.group}, loss ${Number(result.loss).toFixed(3)}`);
+    if (role === "validator" && step === "merge")
+      progress.note(`  ${name}: cycle ${cycle} -> version ${result.root?.slice(0, 10)}, scale ${result.scale}`);
+    if (role === "owner" && result.loss !== undefined && step === "measure-result")
+      progress.note(`Cycle ${cycle}: held-out loss ${describeLoss(result.loss)}`);
     if (role === "owner" && cycle === 0 && step === "measure") progress.note(`Base: held-out loss ${describeLoss(result.loss)}`);
     if (role === "validator" && step === "set-weights" && cycle === cycles - 1) done(name);
   };
@@ -176,12 +209,18 @@ function createFollower(progress: Progress, cycles: number) {
     onEvent,
     /** Resolves when all validators are done; rejects when any process ends before that, or the demo is stopped. */
     async wait(processes: readonly ManagedProcess[], signal: AbortSignal): Promise<void> {
-      const aborted = new Promise<never>((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+      const aborted = new Promise<never>((_resolve, reject) =>
+        signal.addEventListener("abort", () => reject(signal.reason), { once: true }),
+      );
       const lost = processes
         .filter(({ name }) => name !== "owner")
         .map(({ name, done: ended }) =>
           ended.then(() => {
-            throw new ConnitoError(`${name} ended before the demo did.`, { code: "demo-process-failed", exit: "unexpected", hint: "Run with --directory to keep its log." });
+            throw new ConnitoError(`${name} ended before the demo did.`, {
+              code: "demo-process-failed",
+              exit: "unexpected",
+              hint: "Run with --directory to keep its log.",
+            });
           }),
         );
       await Promise.race([allFinished, aborted, ...lost]);
@@ -193,7 +232,13 @@ interface StepLine {
   readonly cycle: number;
   readonly step: string;
   readonly outcome: "done" | "skipped" | "failed";
-  readonly result?: { readonly steps?: number; readonly group?: number; readonly root?: string; readonly scale?: number; readonly loss?: unknown };
+  readonly result?: {
+    readonly steps?: number;
+    readonly group?: number;
+    readonly root?: string;
+    readonly scale?: number;
+    readonly loss?: unknown;
+  };
   readonly error?: { readonly message: string };
 }
 

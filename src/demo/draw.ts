@@ -36,7 +36,10 @@ export function drawReport({ baseLoss, cycles, weights, participants, seconds }:
   );
 
   const curves = plot(
-    domains.map((name) => ({ name, values: [baseLoss[name] ?? Number.NaN, ...cycles.map(({ heldOutLoss }) => heldOutLoss[name] ?? Number.NaN)] })),
+    domains.map((name) => ({
+      name,
+      values: [baseLoss[name] ?? Number.NaN, ...cycles.map(({ heldOutLoss }) => heldOutLoss[name] ?? Number.NaN)],
+    })),
     { height: 10, colour: process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined },
   );
   return [

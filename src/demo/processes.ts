@@ -83,7 +83,8 @@ export async function startProcess({ name, args, env, log, onEvent }: ProcessOpt
         child = launch();
         continue;
       }
-      if (exitCode === 0 || stopping) return stdout === "" ? {} : (JSON.parse(stdout.slice(stdout.indexOf("{"))) as Record<string, unknown>);
+      if (exitCode === 0 || stopping)
+        return stdout === "" ? {} : (JSON.parse(stdout.slice(stdout.indexOf("{"))) as Record<string, unknown>);
       throw failed(name, log, exitCode, signal, stdout);
     }
   };

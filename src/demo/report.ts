@@ -52,7 +52,14 @@ export interface ReportSource {
 }
 
 /** @throws demo-incomplete when a cycle's result is missing */
-export async function collectReport({ directory, network, wallets, cycles, task, signal }: ReportSource): Promise<Omit<DemoReport, "seconds">> {
+export async function collectReport({
+  directory,
+  network,
+  wallets,
+  cycles,
+  task,
+  signal,
+}: ReportSource): Promise<Omit<DemoReport, "seconds">> {
   const chain = await connectChain({ endpoints: [network], signal });
   try {
     const { hash } = await chain.finalizedHead();
@@ -66,7 +73,10 @@ export async function collectReport({ directory, network, wallets, cycles, task,
       task,
       baseLoss: base.loss,
       cycles: list,
-      weights: meanWeights(await chain.weights(netuid, hash), neurons.map((neuron) => neuron.uid)),
+      weights: meanWeights(
+        await chain.weights(netuid, hash),
+        neurons.map((neuron) => neuron.uid),
+      ),
       participants: participants.map(({ name }) => {
         const hotkey = wallets.get(name)?.address ?? "";
         return { name, hotkey, uid: uids.get(hotkey) ?? -1 };
@@ -111,7 +121,10 @@ function stateOf(directory: string, name: string) {
   return layoutOf(join(directory, "state", name));
 }
 
-function meanWeights(rows: ReadonlyMap<number, readonly { uid: number; weight: number }[]>, uids: readonly number[]): Record<string, number> {
+function meanWeights(
+  rows: ReadonlyMap<number, readonly { uid: number; weight: number }[]>,
+  uids: readonly number[],
+): Record<string, number> {
   const sums = new Map(uids.map((uid) => [uid, 0]));
   for (const row of rows.values()) for (const { uid, weight } of row) sums.set(uid, (sums.get(uid) ?? 0) + weight);
   return Object.fromEntries([...sums].map(([uid, sum]) => [String(uid), rows.size === 0 ? 0 : Math.round(sum / rows.size)]));

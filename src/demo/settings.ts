@@ -5,9 +5,9 @@ import type { TaskOverrides } from "../protocol/task.ts";
 export const netuid = 1;
 
 /** Milliseconds a block: 45 of them are a cycle. */
-export const blockMilliseconds = 1_000;
-export const defaultCycles = 4;
-export const pretrainSeconds = 60;
+export const blockMilliseconds = 1_400;
+export const defaultCycles = 3;
+export const pretrainSeconds = 50;
 /** Blocks between publishing the task and its first cycle: ten processes have to start on two cores. */
 export const leadBlocks = 18;
 
@@ -34,7 +34,18 @@ export const participants: readonly Participant[] = [
 ];
 
 /** Flags of `model init`: 4 layers of 8 experts, 2 of them for each token. */
-export const modelFlags = ["--family", "qwen3_moe", "--hidden-size", "128", "--layers", "4", "--experts", "8", "--intermediate-size", "128"];
+export const modelFlags = [
+  "--family",
+  "qwen3_moe",
+  "--hidden-size",
+  "128",
+  "--layers",
+  "4",
+  "--experts",
+  "8",
+  "--intermediate-size",
+  "128",
+];
 export const groups = 2;
 export const sequenceLength = 128;
 
@@ -42,7 +53,7 @@ export const taskOverrides: TaskOverrides = {
   data: { sequenceLength },
   // Most of each group: in a model this small every expert matters to both domains.
   experts: { selection: { threshold: 0.9 } },
-  // Low and constant: the base ends its pre-training annealed, and a higher rate loses in the first steps what it gains in the next hundred.
-  inner: { learningRate: 3e-4, batchSequences: 8 },
+  // The base ends its pre-training annealed: a higher rate loses in the first steps what it gains in the next hundred.
+  inner: { learningRate: 5e-4, schedule: "linear", batchSequences: 8 },
   evaluation: { sequencesPerDomain: 64 },
 };

@@ -25,6 +25,7 @@ export const taskDefaults = {
   inner: {
     optimizer: "adamw",
     learningRate: 3e-4,
+    schedule: "linear",
     beta1: 0.9,
     beta2: 0.999,
     epsilon: 1e-8,

@@ -134,7 +134,12 @@ export const taskSchema = section(
     inner: section(
       {
         optimizer: choice(["adamw"], "The miners' optimizer.", inner.optimizer),
-        learningRate: real(0, 1, "Its learning rate.", inner.learningRate, "least"),
+        learningRate: real(0, 1, "Its learning rate at the start of a cycle.", inner.learningRate, "least"),
+        schedule: choice(
+          ["constant", "linear"],
+          "How the learning rate goes on: as it is, or falling linearly to nothing at the end of the train window.",
+          inner.schedule,
+        ),
         beta1: real(0, 1, "Decay of the first moment.", inner.beta1, "most"),
         beta2: real(0, 1, "Decay of the second moment.", inner.beta2, "most"),
         epsilon: real(0, 1, "Added to the root of the second moment.", inner.epsilon, "least"),

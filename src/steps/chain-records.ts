@@ -63,10 +63,24 @@ export async function submissionsAt<K extends "commit" | "reveal">(
 }
 
 /** Splits the subnet's neurons into owner, validators and miners (docs/protocol.md, section 2). */
-export async function participantsAt(chain: Chain, netuid: number, task: Pick<Task, "validators"> | undefined, at: string): Promise<Participants> {
-  const [owner, neurons, records] = await Promise.all([chain.subnetOwnerHotkey(netuid, at), chain.neurons(netuid, at), recordsAt(chain, netuid, at)]);
+export async function participantsAt(
+  chain: Chain,
+  netuid: number,
+  task: Pick<Task, "validators"> | undefined,
+  at: string,
+): Promise<Participants> {
+  const [owner, neurons, records] = await Promise.all([
+    chain.subnetOwnerHotkey(netuid, at),
+    chain.neurons(netuid, at),
+    recordsAt(chain, netuid, at),
+  ]);
   const versions = new Map(ofKind(records, "version").map((placed) => [placed.hotkey, placed.record]));
-  const submissions = new Map([...ofKind(records, "commit"), ...ofKind(records, "reveal"), ...ofKind(records, "ready")].map((placed) => [placed.hotkey, placed.record]));
+  const submissions = new Map(
+    [...ofKind(records, "commit"), ...ofKind(records, "reveal"), ...ofKind(records, "ready")].map((placed) => [
+      placed.hotkey,
+      placed.record,
+    ]),
+  );
   const minimumStake = BigInt(task?.validators.minimumStake ?? 0);
 
   const validators: Validator[] = [];
@@ -82,5 +96,11 @@ export async function participantsAt(chain: Chain, netuid: number, task: Pick<Ta
     }
   }
   const ownerRecord = ofKind(records, "task").find((placed) => placed.hotkey === owner)?.record;
-  return { owner, ...(ownerRecord && { ownerRecord }), validators, miners, uids: new Map(neurons.map((neuron) => [neuron.hotkey, neuron.uid])) };
+  return {
+    owner,
+    ...(ownerRecord && { ownerRecord }),
+    validators,
+    miners,
+    uids: new Map(neurons.map((neuron) => [neuron.hotkey, neuron.uid])),
+  };
 }

@@ -38,12 +38,15 @@ export async function viewCycle(context: Context, membership: Membership, cycle:
   const block = viewBlock(membership, cycle);
   const { finalized } = await context.clock.now();
   if (!Number.isSafeInteger(cycle) || cycle < 0 || finalized.number < block) {
-    throw new ConnitoError(`Cycle ${cycle} does not exist yet: it follows block ${block}, and block ${finalized.number} is the last final one.`, {
-      code: "no-such-cycle",
-      exit: "phaseNotOpen",
-      retryable: true,
-      hint: "`connito cycle status` shows the current cycle.",
-    });
+    throw new ConnitoError(
+      `Cycle ${cycle} does not exist yet: it follows block ${block}, and block ${finalized.number} is the last final one.`,
+      {
+        code: "no-such-cycle",
+        exit: "phaseNotOpen",
+        retryable: true,
+        hint: "`connito cycle status` shows the current cycle.",
+      },
+    );
   }
   const at = await context.chain.blockHash(block);
   const participants = await participantsAt(context.chain, context.netuid, task, at);
@@ -64,12 +67,15 @@ function agreedVersion(task: Task, participants: Participants, cycle: number, bl
   if (records.length === 0) return task.model.root;
   const agreed = canonicalRoot(records, cycle);
   if (agreed !== undefined) return agreed.root;
-  throw new ConnitoError(`At block ${block} no model version for cycle ${cycle}, nor the one before it, has more than half of the reporting stake.`, {
-    code: "no-canonical-version",
-    exit: "verification",
-    retryable: true,
-    hint: "Nothing can be trained until validators agree again; the cycle runner waits for the next cycle by itself.",
-  });
+  throw new ConnitoError(
+    `At block ${block} no model version for cycle ${cycle}, nor the one before it, has more than half of the reporting stake.`,
+    {
+      code: "no-canonical-version",
+      exit: "verification",
+      retryable: true,
+      hint: "Nothing can be trained until validators agree again; the cycle runner waits for the next cycle by itself.",
+    },
+  );
 }
 
 /**

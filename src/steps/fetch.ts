@@ -55,7 +55,12 @@ export interface Wanted {
 }
 
 /** Makes sure that the object is in the workspace. Returns the bytes that had to be fetched, 0 when it was there. */
-export async function provideObject(context: Context, sources: readonly Source[], wanted: Wanted, path = `/objects/${wanted.hash}`): Promise<number> {
+export async function provideObject(
+  context: Context,
+  sources: readonly Source[],
+  wanted: Wanted,
+  path = `/objects/${wanted.hash}`,
+): Promise<number> {
   const { objects } = context.workspace;
   if (await objects.has(wanted.hash)) return 0;
   if (sources.length === 0) throw noSources(wanted.what);

@@ -43,4 +43,3 @@ export async function joinTask(context: Context): Promise<Membership> {
   }
   return { task, taskHash: hash };
 }
-

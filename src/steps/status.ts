@@ -70,7 +70,13 @@ function roleOf(participants: Participants, hotkey: string): CycleStatus["role"]
   return participants.uids.has(hotkey) ? "miner" : "unregistered";
 }
 
-async function stepStates({ workspace, signer }: Context, { task }: Membership, cycle: number, role: CycleStatus["role"], block: number): Promise<StepState[]> {
+async function stepStates(
+  { workspace, signer }: Context,
+  { task }: Membership,
+  cycle: number,
+  role: CycleStatus["role"],
+  block: number,
+): Promise<StepState[]> {
   const { journal } = workspace;
   const state = (step: string, phase: Parameters<typeof windowOf>[2], done: boolean): StepState => {
     const { first, last } = windowOf(task, cycle, phase);

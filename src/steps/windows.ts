@@ -55,11 +55,14 @@ export async function awaitOpening(clock: ChainClock, opening: Opening, options:
 /** @throws deadline-missed when the last useful block has passed */
 export function assertNotMissed(heads: Heads, opening: Opening): void {
   if (opening.last !== undefined && heads.best >= opening.last) {
-    throw new ConnitoError(`${opening.step} of cycle ${opening.cycle} had to be on the chain by block ${opening.last}; the chain is at ${heads.best}.`, {
-      code: "deadline-missed",
-      exit: "deadlineMissed",
-      hint: "Nothing can be made up for in this cycle. `connito cycle status` shows when the next one starts.",
-    });
+    throw new ConnitoError(
+      `${opening.step} of cycle ${opening.cycle} had to be on the chain by block ${opening.last}; the chain is at ${heads.best}.`,
+      {
+        code: "deadline-missed",
+        exit: "deadlineMissed",
+        hint: "Nothing can be made up for in this cycle. `connito cycle status` shows when the next one starts.",
+      },
+    );
   }
 }
 

@@ -44,7 +44,10 @@ export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResul
   protected async perform(invocation: Invocation<typeof CycleRun>): Promise<CycleRunResult> {
     const { flags, progress, onFinish, signal } = invocation;
     const context = await openParticipant(invocation);
-    const membership = await retry(() => joinTask(context), { signal, onRetry: (error) => progress.note(`Waiting: ${error.message}`, { code: error.code }) });
+    const membership = await retry(() => joinTask(context), {
+      signal,
+      onRetry: (error) => progress.note(`Waiting: ${error.message}`, { code: error.code }),
+    });
     if (flags.publish?.startsWith("http")) {
       const server = await servePublication(context, membership, flags.listen ?? defaultListen(flags.publish));
       onFinish(() => server.close());

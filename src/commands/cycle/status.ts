@@ -9,7 +9,10 @@ import { table } from "../../ui/table.ts";
 export default class CycleStatusCommand extends BaseCommand<typeof CycleStatusCommand, CycleStatus> {
   static override readonly summary = "Show the cycle, its phase, how many blocks are left, and which of this hotkey's steps are done.";
   static override readonly description = "Works beside a running `cycle run`: it only reads the state directory.";
-  static override readonly examples = ["<%= config.bin %> <%= command.id %> --netuid 1", "<%= config.bin %> <%= command.id %> --netuid 1 --json"];
+  static override readonly examples = [
+    "<%= config.bin %> <%= command.id %> --netuid 1",
+    "<%= config.bin %> <%= command.id %> --netuid 1 --json",
+  ];
   static override readonly flags = { ...participantFlags };
 
   static override resultSchema() {
@@ -36,7 +39,11 @@ export default class CycleStatusCommand extends BaseCommand<typeof CycleStatusCo
   protected render(status: CycleStatus): string {
     const { block, finalized, cycle, phase, blocksLeft, role, group, base, steps, missing } = status;
     if (cycle === undefined) return `Block ${block} (final ${finalized}): the task has not started yet. You are ${role}.`;
-    const rows = steps.map(({ step, done, first, last, missed }) => [step, done ? "done" : missed ? "missed" : "to do", `${first} to ${last}`]);
+    const rows = steps.map(({ step, done, first, last, missed }) => [
+      step,
+      done ? "done" : missed ? "missed" : "to do",
+      `${first} to ${last}`,
+    ]);
     return [
       `Block ${block} (final ${finalized}): cycle ${cycle}, ${phase}, ${blocksLeft} blocks left.`,
       `You are ${role}${group === undefined ? "" : ` of group ${group}`}${base === undefined ? "" : `; the cycle trains version ${shortHash(base)}`}.`,

@@ -13,7 +13,9 @@ export default class DemoAttack extends BaseCommand<typeof DemoAttack, RunResult
   static override readonly hidden = true;
   static override readonly progressElsewhere = "json";
   static override readonly examples = ["<%= config.bin %> <%= command.id %> noise --netuid 1 --publish http://127.0.0.1:8109"];
-  static override readonly args = { attack: Args.string({ options: [...attacks], required: true, description: "What it does instead of training." }) };
+  static override readonly args = {
+    attack: Args.string({ options: [...attacks], required: true, description: "What it does instead of training." }),
+  };
   static override readonly flags = {
     ...participantFlags,
     victim: Flags.string({ helpValue: "DIRECTORY", summary: "A victim's state directory, which the copier reads.", multiple: true }),
@@ -32,7 +34,10 @@ export default class DemoAttack extends BaseCommand<typeof DemoAttack, RunResult
       onFinish(() => server.close());
     }
     const steps = attackerSteps(args.attack as (typeof attacks)[number], flags.victim ?? []);
-    return runCycles(context, membership, { steps, onEvent: ({ event, ...step }) => progress.note(`${step.step}: ${step.outcome}`, { event, ...step }) });
+    return runCycles(context, membership, {
+      steps,
+      onEvent: ({ event, ...step }) => progress.note(`${step.step}: ${step.outcome}`, { event, ...step }),
+    });
   }
 
   protected render(): undefined {}

@@ -10,10 +10,16 @@ export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
   static override readonly summary = "Run the whole system on this machine, offline, and watch a model get better.";
   static override readonly description =
     "An embedded chain, an owner, two validators and five miners, each in its own process, train a small model on two real domains. Two of the miners cheat. Takes about five minutes on two cores.";
-  static override readonly examples = ["<%= config.bin %> <%= command.id %>", "<%= config.bin %> <%= command.id %> --cycles 6 --directory ./demo --json"];
+  static override readonly examples = [
+    "<%= config.bin %> <%= command.id %>",
+    "<%= config.bin %> <%= command.id %> --cycles 6 --directory ./demo --json",
+  ];
   static override readonly flags = {
     cycles: Flags.integer({ helpValue: "NUMBER", summary: "Cycles of 45 blocks.", default: defaultCycles, min: 1 }),
-    directory: Flags.string({ helpValue: "DIRECTORY", summary: "Keep states, logs and the model here; by default they are removed at the end." }),
+    directory: Flags.string({
+      helpValue: "DIRECTORY",
+      summary: "Keep states, logs and the model here; by default they are removed at the end.",
+    }),
     "pretrain-seconds": Flags.integer({ helpValue: "NUMBER", summary: "Pre-training of the base.", default: pretrainSeconds, min: 1 }),
     chaos: Flags.integer({ helpValue: "SEED", summary: "Kill every role's process at random moments, and start it again.", min: 0 }),
   };

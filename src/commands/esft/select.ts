@@ -31,12 +31,22 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
   ];
   static override readonly flags = {
     model: Flags.directory({ helpValue: "DIRECTORY", summary: "The checkpoint.", required: true }),
-    text: Flags.string({ helpValue: "FILE", summary: "A UTF-8 text of the domain. May be given several times.", multiple: true, exclusive: ["scores"] }),
+    text: Flags.string({
+      helpValue: "FILE",
+      summary: "A UTF-8 text of the domain. May be given several times.",
+      multiple: true,
+      exclusive: ["scores"],
+    }),
     scores: Flags.string({ helpValue: "FILE|-", summary: "Select from a measurement that --save wrote, instead of measuring." }),
     groups: Flags.integer({ helpValue: "NUMBER", summary: "Expert groups.", default: 1, min: 1 }),
     score: Flags.option({ options: ["token", "gate"] as const })({ summary: "Token ratio or gate score.", default: "token" }),
     threshold: Flags.string({ helpValue: "P", summary: "Cumulative share, above 0 and up to 1.", default: "0.2" }),
-    "sample-tokens": Flags.integer({ helpValue: "NUMBER", summary: "Tokens to run the router over.", default: defaultSampleTokens, min: 1 }),
+    "sample-tokens": Flags.integer({
+      helpValue: "NUMBER",
+      summary: "Tokens to run the router over.",
+      default: defaultSampleTokens,
+      min: 1,
+    }),
     "sequence-length": Flags.integer({ helpValue: "NUMBER", summary: "Tokens in a sequence.", default: 128, min: 2 }),
     save: Flags.string({ helpValue: "FILE", summary: "Keep the measurement in a file." }),
     threads: Flags.integer({ helpValue: "NUMBER", summary: "Threads; by default one for each core.", min: 1 }),
@@ -85,7 +95,9 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
   }
 
   protected render({ groups, tokens, score, threshold }: SelectResult): string {
-    const rows = groups.flatMap(({ group, layers }) => layers.map(({ layer, experts }) => [group, layer, experts.length, experts.join(" ")]));
+    const rows = groups.flatMap(({ group, layers }) =>
+      layers.map(({ layer, experts }) => [group, layer, experts.length, experts.join(" ")]),
+    );
     const right = (heading: string) => ({ heading, align: "right" as const });
     return `By ${score === "token" ? "token ratio" : "gate score"} up to ${threshold}, over ${tokens} tokens:\n${table([right("group"), right("layer"), right("count"), "experts"], rows)}`;
   }

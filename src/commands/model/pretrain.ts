@@ -9,7 +9,8 @@ import { formatCount, formatDuration, formatNats } from "../../ui/format.ts";
 
 export default class ModelPretrain extends BaseCommand<typeof ModelPretrain, PretrainResult> {
   static override readonly summary = "Train all weights of a small checkpoint on texts for a while.";
-  static override readonly description = "For demos and experiments: real bases come from elsewhere. Interrupted, it leaves the checkpoint as it was.";
+  static override readonly description =
+    "For demos and experiments: real bases come from elsewhere. Interrupted, it leaves the checkpoint as it was.";
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> ./base --text speeches.txt --text novel.txt --seconds 60",
     "<%= config.bin %> <%= command.id %> ./base --text novel.txt --steps 500 --out ./trained --json",
@@ -18,7 +19,12 @@ export default class ModelPretrain extends BaseCommand<typeof ModelPretrain, Pre
     directory: Args.directory({ required: true, description: "The checkpoint, as `model init` makes one." }),
   };
   static override readonly flags = {
-    text: Flags.string({ helpValue: "FILE", summary: "A UTF-8 text to train on. May be given several times.", required: true, multiple: true }),
+    text: Flags.string({
+      helpValue: "FILE",
+      summary: "A UTF-8 text to train on. May be given several times.",
+      required: true,
+      multiple: true,
+    }),
     seconds: Flags.integer({ helpValue: "NUMBER", summary: "End after so many seconds.", min: 1 }),
     steps: Flags.integer({ helpValue: "NUMBER", summary: "End after so many steps.", min: 1 }),
     "sequence-length": Flags.integer({ helpValue: "NUMBER", summary: "Tokens in a sequence.", default: 128, min: 2 }),
@@ -30,7 +36,14 @@ export default class ModelPretrain extends BaseCommand<typeof ModelPretrain, Pre
   };
 
   static override resultSchema() {
-    return v.object({ directory: v.string(), steps: v.number(), tokens: v.number(), seconds: v.number(), firstLoss: v.number(), lastLoss: v.number() });
+    return v.object({
+      directory: v.string(),
+      steps: v.number(),
+      tokens: v.number(),
+      seconds: v.number(),
+      firstLoss: v.number(),
+      lastLoss: v.number(),
+    });
   }
 
   protected async perform({ args, flags, progress, signal }: Invocation<typeof ModelPretrain>): Promise<PretrainResult> {

@@ -37,7 +37,12 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     scores: Flags.string({ helpValue: "FILE", summary: "Expert scores that `esft select --save` wrote, instead of measuring now." }),
     "sample-tokens": Flags.integer({ helpValue: "NUMBER", summary: "Tokens to measure the experts on.", min: 1024 }),
     "start-block": Flags.integer({ helpValue: "NUMBER", summary: "First block of cycle 0; by default --lead blocks from now.", min: 0 }),
-    lead: Flags.integer({ helpValue: "BLOCKS", summary: "Blocks between publishing and cycle 0, in which validators fetch the base.", default: 10, min: 1 }),
+    lead: Flags.integer({
+      helpValue: "BLOCKS",
+      summary: "Blocks between publishing and cycle 0, in which validators fetch the base.",
+      default: 10,
+      min: 1,
+    }),
     "publish-held-out": Flags.string({
       helpValue: "DIRECTORY",
       summary: "Also put the held-out texts in a directory that only validators can read.",
@@ -57,7 +62,8 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     const directory = flags.model ?? (await prompts.text({ flag: "--model", message: "Directory of the base checkpoint" }));
     const checkpoint = await openCheckpoint(directory);
     const choices = possibleGroups(expertLayout(checkpoint.architecture)).map((count) => ({ value: String(count) }));
-    const groups = flags.groups ?? overrides.experts?.groups ?? Number(await prompts.choice({ flag: "--groups", message: "Expert groups", choices }));
+    const groups =
+      flags.groups ?? overrides.experts?.groups ?? Number(await prompts.choice({ flag: "--groups", message: "Expert groups", choices }));
     const domains = await readDomains(flags.domain, prompts);
     const scores = flags.scores === undefined ? undefined : parseExpertScores(await readJson(flags.scores, signal));
     const context = await openParticipant(invocation);
@@ -83,7 +89,12 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["model", task.model.root],
       ["groups", task.experts.groups],
       ["domains", task.data.domains.map((domain) => domain.name).join(", ")],
-      ["phases", Object.entries(phases).map(([phase, blocks]) => `${phase} ${blocks}`).join(", ")],
+      [
+        "phases",
+        Object.entries(phases)
+          .map(([phase, blocks]) => `${phase} ${blocks}`)
+          .join(", "),
+      ],
       ["starts at", `block ${startBlock}`],
       ["on the chain", block === undefined ? "no (dry run)" : `block ${block}`],
     ]);
@@ -95,7 +106,12 @@ async function readJson(file: string, signal: AbortSignal): Promise<unknown> {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new ConnitoError(`${file === "-" ? "stdin" : file} is not JSON.`, { code: "input-not-json", exit: "invalidInput", hint: "Check the file; `connito task schema` describes a task.", cause });
+    throw new ConnitoError(`${file === "-" ? "stdin" : file} is not JSON.`, {
+      code: "input-not-json",
+      exit: "invalidInput",
+      hint: "Check the file; `connito task schema` describes a task.",
+      cause,
+    });
   }
 }
 

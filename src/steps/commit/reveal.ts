@@ -6,7 +6,7 @@ import { toHex } from "../../protocol/hash.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import type { Context } from "../context.ts";
 import type { Membership } from "../membership.ts";
-import { publishFile, requireLocator } from "../publication.ts";
+import { publishFile, requireLocator } from "../publish.ts";
 import { sendRecord } from "../send-record.ts";
 import { submissionPath } from "../train/submissions.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";

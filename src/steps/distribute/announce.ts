@@ -8,7 +8,7 @@ import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
-import { requireLocator } from "../publication.ts";
+import { requireLocator } from "../publish.ts";
 import { sendRecord, type SentRecord } from "../send-record.ts";
 import { requireValidator } from "../evaluate/validators.ts";
 

@@ -23,7 +23,7 @@ import { createTask as composeTask, taskDefaults, taskHash } from "../../protoco
 import { ConnitoError } from "../../errors.ts";
 import type { Context } from "../context.ts";
 import { storeManifest } from "../manifests.ts";
-import { publishFile, publishObjects, requireLocator } from "../publication.ts";
+import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { sendRecord } from "../send-record.ts";
 import { measureExperts } from "./select-experts.ts";
 
@@ -143,7 +143,8 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   for (const { heldOutFile } of input.heldOutDirectory === undefined ? [] : domains) {
     await publishToDirectory(input.heldOutDirectory as string, `/objects/${heldOutFile.hash}`, { file: heldOutFile.file });
   }
-  for (const version of [model.root, model.standIns]) await publishFile(context, `/manifests/${version}.json`, workspace.layout.manifest(version));
+  for (const version of [model.root, model.standIns])
+    await publishFile(context, `/manifests/${version}.json`, workspace.layout.manifest(version));
 
   const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context) });
   const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });

@@ -34,7 +34,9 @@ export async function measureExperts(input: {
 }): Promise<ExpertScores> {
   const { checkpoint, indexed, files, sequenceLength, sampleTokens = defaultSampleTokens } = input;
   const share = Math.max(1, Math.floor(sampleTokens / sequenceLength / files.length));
-  const texts = await Promise.all(files.map((file) => readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences: share })));
+  const texts = await Promise.all(
+    files.map((file) => readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences: share })),
+  );
   return expertScores({
     architecture: checkpoint.architecture,
     weights: await loadWeights({
@@ -56,6 +58,11 @@ export async function taskScores(context: Context, membership: Membership): Prom
 }
 
 /** The experts that miners of the group train, by layer. */
-export async function selectExperts(context: Context, membership: Membership, manager: ExpertManager, group: number): Promise<SelectedExperts> {
+export async function selectExperts(
+  context: Context,
+  membership: Membership,
+  manager: ExpertManager,
+  group: number,
+): Promise<SelectedExperts> {
   return selectForGroup(await taskScores(context, membership), manager, group, membership.task.experts.selection);
 }

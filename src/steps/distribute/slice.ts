@@ -16,7 +16,7 @@ import { assignedGroup, viewCycle } from "../cycle-view.ts";
 import { inParallel, peerSources, provideObject } from "../fetch.ts";
 import { provideManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
-import { publishFile, publishObjects } from "../publication.ts";
+import { publishFile, publishObjects } from "../publish.ts";
 
 /** Pieces fetched at the same time. More than the disk needs, fewer than would crowd out other peers of the same validator. */
 const parallelFetches = 8;
@@ -92,7 +92,8 @@ export async function slice(context: Context, membership: Membership, input: Sli
   }
 
   await publishFile(context, `/manifests/${input.root}.json`, workspace.layout.manifest(input.root));
-  if (input.group === "whole") await publishObjects(context, [manifest.config, manifest.tokenizer, ...plan.pieces.map((piece) => piece.hash)]);
+  if (input.group === "whole")
+    await publishObjects(context, [manifest.config, manifest.tokenizer, ...plan.pieces.map((piece) => piece.hash)]);
   if (input.file !== undefined) await writeSliceFile(plan, (piece) => workspace.objects.stream(piece.hash), input.file);
   return {
     root: input.root,

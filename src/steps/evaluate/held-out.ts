@@ -25,16 +25,18 @@ export async function heldOutSequences(context: Context, membership: Membership,
   const tokenizer = await sliceTokenizer(context, slice);
   const domains: Int32Array[][] = [];
   for (const { name, heldOut } of task.data.domains) {
-    await provideObject(context, sources, { hash: heldOut, maximumBytes: maximumDataBytes, what: `the held-out text of ${name}` }).catch((cause: unknown) => {
-      if (context.signal.aborted) throw cause;
-      throw new ConnitoError(`The held-out text of domain ${name} (${heldOut}) is not here and no peer delivers it.`, {
-        code: "held-out-missing",
-        exit: "network",
-        retryable: true,
-        hint: "Held-out text is served to validators only, by the owner and other validators. Check the hotkey's permit, or name a peer with --peer.",
-        cause,
-      });
-    });
+    await provideObject(context, sources, { hash: heldOut, maximumBytes: maximumDataBytes, what: `the held-out text of ${name}` }).catch(
+      (cause: unknown) => {
+        if (context.signal.aborted) throw cause;
+        throw new ConnitoError(`The held-out text of domain ${name} (${heldOut}) is not here and no peer delivers it.`, {
+          code: "held-out-missing",
+          exit: "network",
+          retryable: true,
+          hint: "Held-out text is served to validators only, by the owner and other validators. Check the hotkey's permit, or name a peer with --peer.",
+          cause,
+        });
+      },
+    );
     const location = await context.workspace.objects.locate(heldOut);
     const { sequences } = await readSequences({ file: location?.file ?? "", tokenizer, sequenceLength: task.data.sequenceLength });
     domains.push(sequences);

@@ -27,7 +27,10 @@ export async function measure(context: Context, membership: Membership, input: {
   const file = workspace.layout.cycle(input.cycle, "measurement.json");
   const known = await readJson<Measurement>(file);
   if (known !== undefined) return known;
-  await awaitOpening(context.clock, afterFinalized("Measuring", input.cycle, viewBlock(membership, input.cycle)), { wait: input.wait, signal: context.signal });
+  await awaitOpening(context.clock, afterFinalized("Measuring", input.cycle, viewBlock(membership, input.cycle)), {
+    wait: input.wait,
+    signal: context.signal,
+  });
   const view = await viewCycle(context, membership, input.cycle);
   const previous = input.cycle > 0 ? await readJson<Measurement>(workspace.layout.cycle(input.cycle - 1, "measurement.json")) : undefined;
   if (previous?.root === view.base) {

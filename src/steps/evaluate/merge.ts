@@ -13,7 +13,7 @@ import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
 import { sendVersion } from "../distribute/announce.ts";
-import { publishFile, publishObjects } from "../publication.ts";
+import { publishFile, publishObjects } from "../publish.ts";
 import { storeManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
 import { sliceMomentum } from "../model-weights.ts";

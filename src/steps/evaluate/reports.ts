@@ -11,7 +11,7 @@ import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import { sourceAt } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { publishFile } from "../publication.ts";
+import { publishFile } from "../publish.ts";
 
 export function reportPath(workspace: Workspace, cycle: number, validator: string): string {
   return workspace.layout.cycle(cycle, `report-${validator}.json`);
@@ -54,7 +54,13 @@ export async function collectReports(context: Context, membership: Membership, v
   return reports;
 }
 
-async function fetchReport(context: Context, membership: Membership, view: CycleView, validator: string, locator: string): Promise<SignedReport> {
+async function fetchReport(
+  context: Context,
+  membership: Membership,
+  view: CycleView,
+  validator: string,
+  locator: string,
+): Promise<SignedReport> {
   const source = sourceAt(context, locator, validator);
   const stream = await source.get(`/reports/${view.cycle}/${validator}.json`, { maximumBytes: maximumReportBytes, signal: context.signal });
   const document: unknown = JSON.parse(Buffer.from(await collectBytes(stream, maximumReportBytes)).toString("utf8"));

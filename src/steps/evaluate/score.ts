@@ -73,7 +73,10 @@ export async function readVerdicts(context: Context, { task }: Membership, view:
     submissionsAt(chain, netuid, revealState, "reveal", view.cycle, revealWindow),
   ]);
   const placed: ChainCommit[] = await Promise.all(
-    commits.map(async (commit) => ({ ...commit, extrinsicIndex: (await chain.extrinsicIndex({ block: commit.block, hotkey: commit.hotkey, netuid })) ?? 0 })),
+    commits.map(async (commit) => ({
+      ...commit,
+      extrinsicIndex: (await chain.extrinsicIndex({ block: commit.block, hotkey: commit.hotkey, netuid })) ?? 0,
+    })),
   );
   return { verdicts: chainVerdicts({ task, assignment: view.assignment, baseRoot: view.base, commits: placed, reveals }), commits: placed };
 }
@@ -101,7 +104,8 @@ export async function measureBase(
   const sequences = drawn.map(({ domain, index }) => ({ domain, index, tokens: domains[domain]?.[index] as Int32Array }));
   const file = context.workspace.layout.cycle(view.cycle, "evaluation.json");
   const known = await readJson<StoredEvaluation>(file);
-  if (known?.base === view.base && isDeepStrictEqual(known.sequences, drawn)) return { sequences, losses: Float64Array.from(known.baseLosses) };
+  if (known?.base === view.base && isDeepStrictEqual(known.sequences, drawn))
+    return { sequences, losses: Float64Array.from(known.baseLosses) };
   const tokens = sequences.map((sequence) => sequence.tokens);
   const losses = await opened.evaluator.losses(tokens, undefined, context.signal);
   await writeJson(file, { base: view.base, sequences: drawn, baseLosses: [...losses] } satisfies StoredEvaluation);

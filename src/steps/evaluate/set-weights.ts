@@ -43,7 +43,8 @@ export async function setWeights(context: Context, membership: Membership, input
     await workspace.journal.effect(key, { block });
     return { cycle: input.cycle, weights, block };
   } catch (error) {
-    if (error instanceof ConnitoError && error.code === "weights-rate-limited") return { cycle: input.cycle, weights, skipped: error.message };
+    if (error instanceof ConnitoError && error.code === "weights-rate-limited")
+      return { cycle: input.cycle, weights, skipped: error.message };
     throw error;
   }
 }

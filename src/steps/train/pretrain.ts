@@ -60,7 +60,11 @@ export async function pretrain(context: Pick<Context, "threads" | "progress" | "
     });
   }
   const { manifest, locations } = await indexCheckpoint(checkpoint, { signal: context.signal });
-  const weights = await loadWeights({ pieces: manifest.pieces, readPiece: readPieceFrom((hash) => locations.get(hash)), architecture: checkpoint.architecture });
+  const weights = await loadWeights({
+    pieces: manifest.pieces,
+    readPiece: readPieceFrom((hash) => locations.get(hash)),
+    architecture: checkpoint.architecture,
+  });
   const trainer = await openTrainer({
     architecture: checkpoint.architecture,
     weights,
@@ -74,7 +78,8 @@ export async function pretrain(context: Pick<Context, "threads" | "progress" | "
     const order = stream(hashFields("connito/pretrain/1", u32(input.seed))).shuffle(sequences.length);
     const started = performance.now();
     const elapsed = () => (performance.now() - started) / 1000;
-    const done = (steps: number) => Math.max(input.steps === undefined ? 0 : steps / input.steps, input.seconds === undefined ? 0 : elapsed() / input.seconds);
+    const done = (steps: number) =>
+      Math.max(input.steps === undefined ? 0 : steps / input.steps, input.seconds === undefined ? 0 : elapsed() / input.seconds);
     const losses: number[] = [];
     let tokens = 0;
     context.progress.start("Pre-training", 100);

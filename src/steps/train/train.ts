@@ -5,7 +5,7 @@
 
 import { readSequences } from "../../data/text.ts";
 import { openTrainer, type Trainer } from "../../engine/trainer.ts";
-import { windowOf } from "../../protocol/clock.ts";
+import { type Window, windowOf } from "../../protocol/clock.ts";
 import { hashFields, u32, utf8 } from "../../protocol/hash.ts";
 import { publicKeyOf } from "../../protocol/hotkey.ts";
 import { stream } from "../../protocol/random.ts";
@@ -61,7 +61,10 @@ export async function train(context: Context, membership: Membership, input: Tra
     const state = await openTrainingState(workspace, input.cycle, view.base, trainer);
     await awaitOpening(clock, opening, waiting);
     const opened = performance.now();
-    const { loss, trainingSeconds } = await trainUntil(context, run, state, task.inner, { lastBlock: windowOf(task, input.cycle, "train").last, maximumSteps: input.maximumSteps });
+    const { loss, trainingSeconds } = await trainUntil(context, run, state, task.inner, {
+      window: windowOf(task, input.cycle, "train"),
+      maximumSteps: input.maximumSteps,
+    });
     const windowSeconds = (performance.now() - opened) / 1000;
     const trained = await trainer.weights();
     const submission = await submitDeltas(context, membership, {
@@ -86,22 +89,26 @@ async function trainUntil(
   run: Run,
   state: TrainingState,
   inner: Task["inner"],
-  { lastBlock, maximumSteps }: { lastBlock: number; maximumSteps: number | undefined },
+  { window, maximumSteps }: { window: Window; maximumSteps: number | undefined },
 ): Promise<{ loss?: number; trainingSeconds: number }> {
-  let ended = false;
-  const stopWatching = context.clock.watch(({ best }) => {
-    ended ||= best >= lastBlock;
+  let { best } = await context.clock.now();
+  const stopWatching = context.clock.watch((heads) => {
+    best = heads.best;
   });
+  /** How much of the run is over, 0 to 1: of the steps that were asked for, or of the window's blocks. */
+  const progress = () =>
+    Math.max(0, (best - window.first + 1) / (window.last - window.first + 1), state.steps / (maximumSteps ?? Number.POSITIVE_INFINITY));
   context.progress.start(`Training group ${run.experts.group}`, maximumSteps);
   const losses: number[] = [];
   let trainingSeconds = 0;
   let trainedTokens = 0;
   let lastCheckpoint = performance.now();
   try {
-    while (!ended && (maximumSteps === undefined || state.steps < maximumSteps)) {
+    for (let done = progress(); done < 1; done = progress()) {
       context.signal.throwIfAborted();
+      const learningRate = inner.learningRate * (inner.schedule === "linear" ? 1 - done : 1);
       const started = performance.now();
-      const { loss, tokens } = await run.trainer.step(nextBatch(run, state.steps, inner));
+      const { loss, tokens } = await run.trainer.step(nextBatch(run, state.steps, inner), { learningRate });
       trainingSeconds += (performance.now() - started) / 1000;
       trainedTokens += tokens;
       state.advance(tokens);
@@ -129,14 +136,14 @@ async function trainUntil(
 interface Run {
   readonly experts: GroupExperts;
   readonly trainer: Trainer;
-  readonly sequences: readonly Int32Array[];
-  readonly order: readonly number[];
+  /** The sequences of each domain, and the order in which this miner goes through them. */
+  readonly domains: readonly { readonly sequences: readonly Int32Array[]; readonly order: readonly number[] }[];
 }
 
 async function openRun(context: Context, membership: Membership, view: CycleView): Promise<Run> {
   const { task, taskHash } = membership;
   const experts = await openGroupExperts(context, membership, view);
-  const sequences = await trainingSequences(context, membership, experts);
+  const texts = await trainingSequences(context, membership, experts);
   // Each miner walks through the data in its own order: what it is worth is decided by Proof-of-Loss, not by this.
   const orderSeed = hashFields("connito/order/1", utf8(taskHash), u32(view.cycle), publicKeyOf(context.signer.address));
   const trainer = await openTrainer({
@@ -148,31 +155,42 @@ async function openRun(context: Context, membership: Membership, view: CycleView
     batchSequences: task.inner.batchSequences,
     threads: context.threads,
   });
-  return { experts, trainer, sequences, order: stream(orderSeed).shuffle(sequences.length) };
+  const random = stream(orderSeed);
+  return { experts, trainer, domains: texts.map((sequences) => ({ sequences, order: random.shuffle(sequences.length) })) };
 }
 
-async function trainingSequences(context: Context, membership: Membership, { slice }: GroupExperts): Promise<Int32Array[]> {
+/** All sequences of each domain, in the task's order. */
+async function trainingSequences(context: Context, membership: Membership, { slice }: GroupExperts): Promise<Int32Array[][]> {
   const { task } = membership;
   const sources = await peerSources(context, task);
   const tokenizer = await sliceTokenizer(context, slice);
-  const sequences: Int32Array[] = [];
+  const domains: Int32Array[][] = [];
   for (const { name, train: hash } of task.data.domains) {
     await provideObject(context, sources, { hash, maximumBytes: maximumDataBytes, what: `the training text of ${name}` });
     const location = await context.workspace.objects.locate(hash);
-    const text = await readSequences({ file: location?.file ?? "", tokenizer, sequenceLength: task.data.sequenceLength, signal: context.signal });
-    sequences.push(...text.sequences);
+    const text = await readSequences({
+      file: location?.file ?? "",
+      tokenizer,
+      sequenceLength: task.data.sequenceLength,
+      signal: context.signal,
+    });
+    domains.push(text.sequences);
   }
-  return sequences;
+  return domains;
 }
 
-/** The micro-batches of one step: the next sequences of the order, from its beginning again when it ends. */
-function nextBatch({ sequences, order }: Run, step: number, { batchSequences, accumulation }: Task["inner"]): Int32Array[][] {
+/**
+ * The micro-batches of one step. Domains take turns, whatever their sizes, because evaluation weighs them equally; each goes through its
+ * own order, and from the beginning again when that ends.
+ */
+function nextBatch({ domains }: Run, step: number, { batchSequences, accumulation }: Task["inner"]): Int32Array[][] {
   const first = step * batchSequences * accumulation;
+  const sequenceAt = (place: number): Int32Array => {
+    const { sequences, order } = domains[place % domains.length] as Run["domains"][number];
+    return sequences[order[Math.floor(place / domains.length) % order.length] as number] as Int32Array;
+  };
   return Array.from({ length: accumulation }, (_, micro) =>
-    Array.from({ length: batchSequences }, (_, row) => {
-      const index = order[(first + micro * batchSequences + row) % order.length] as number;
-      return sequences[index] as Int32Array;
-    }),
+    Array.from({ length: batchSequences }, (_, row) => sequenceAt(first + micro * batchSequences + row)),
   );
 }
 

@@ -31,11 +31,14 @@ export async function openTrainingState(workspace: Workspace, cycle: number, bas
   if (await exists(file)) {
     const { tensors: entries, metadata } = await readHeader(file);
     if (metadata.get("base") !== base) {
-      throw new ConnitoError(`The training checkpoint ${file} was made on version ${metadata.get("base")}, but cycle ${cycle} trains ${base}.`, {
-        code: "wrong-base",
-        exit: "verification",
-        hint: "The chain and this state directory disagree. Check --network and --state-dir; remove the file to train anew.",
-      });
+      throw new ConnitoError(
+        `The training checkpoint ${file} was made on version ${metadata.get("base")}, but cycle ${cycle} trains ${base}.`,
+        {
+          code: "wrong-base",
+          exit: "verification",
+          hint: "The chain and this state directory disagree. Check --network and --state-dir; remove the file to train anew.",
+        },
+      );
     }
     steps = Number(metadata.get("steps"));
     tokens = Number(metadata.get("tokens"));
