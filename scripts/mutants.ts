@@ -1,0 +1,166 @@
+/**
+ * The rules that `npm run mutate` breaks, one at a time. Each mutant is one edit of one source file: `find` stands there exactly once
+ * and becomes `replace`. `tests` are the files of which at least one test must then fail.
+ */
+
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+  readonly tests: readonly string[];
+}
+
+type Edit = readonly [name: string, find: string, replace: string];
+
+/** Mutants of one source file, which share their tests. */
+function mutantsOf(file: string, tests: readonly string[], ...edits: readonly Edit[]): Mutant[] {
+  return edits.map(([name, find, replace]) => ({ name, file: `src/${file}`, find, replace, tests: tests.map((path) => `test/${path}`) }));
+}
+
+const vectors = "protocol/vectors.test.ts";
+
+export const mutants: readonly Mutant[] = [
+  ...mutantsOf(
+    "protocol/commitment.ts",
+    ["protocol/commitment.test.ts", vectors],
+    ["commitment: the hotkey is not bound", "    publicKeyOf(preimage.hotkey),\n", ""],
+    ["commitment: the base is not bound", "    hashToBytes(preimage.baseRoot),\n", ""],
+  ),
+  ...mutantsOf(
+    "protocol/hash.ts",
+    ["protocol/hash.test.ts", vectors],
+    ["hash: fields are not separated by their lengths", "result.set(u32(part.length), offset);", ""],
+  ),
+  ...mutantsOf(
+    "protocol/merkle.ts",
+    ["protocol/merkle.test.ts", vectors],
+    ["Merkle: a node is hashed as a leaf", "nodePrefix = Uint8Array.of(1)", "nodePrefix = Uint8Array.of(0)"],
+    ["Merkle: leaves have no prefix", "leafPrefix = Uint8Array.of(0)", "leafPrefix = new Uint8Array(0)"],
+  ),
+  ...mutantsOf(
+    "protocol/artifact.ts",
+    ["protocol/artifact.test.ts", vectors],
+    ["artifact root: the length is not bound", "u64(total)", "u64(0)"],
+  ),
+  ...mutantsOf(
+    "protocol/random.ts",
+    ["protocol/random.test.ts", vectors],
+    ["seed: assignment and evaluation share it", "utf8(purpose), ", ""],
+    ["seed: every cycle has the same", "u32(cycle)", "u32(0)"],
+    ["stream: big-endian words", "getUint32(4 * word, true)", "getUint32(4 * word, false)"],
+    ["stream: biased integers are not rejected", "while (value >= limit) value = next();", ""],
+    ["stream: a shuffle never leaves an index in its place", "uniform(last + 1)", "uniform(last)"],
+  ),
+  ...mutantsOf(
+    "protocol/clock.ts",
+    ["protocol/clock.test.ts"],
+    ["clock: a window's last block is outside", "block <= window.last", "block < window.last"],
+  ),
+  ...mutantsOf(
+    "protocol/experts/assignment.ts",
+    ["protocol/experts/assignment.test.ts", vectors],
+    ["assignment: a group takes more than its capacity", "free(previous) > 0", "free(previous) > -1"],
+    ["assignment: spare places go by index alone", "b.count - a.count || ", ""],
+    ["assignment: a record of a later cycle proves availability", " && last < cycle", ""],
+  ),
+  ...mutantsOf(
+    "protocol/experts/esft.ts",
+    ["protocol/experts/esft.test.ts", vectors],
+    ["ESFT: the expert that crosses the threshold is left out", "taken >= threshold ||", "taken + score >= threshold ||"],
+  ),
+  ...mutantsOf(
+    "protocol/verdict.ts",
+    ["protocol/verdict.test.ts"],
+    ["verdict: the last to commit owns a copied artifact", "compareCommits(commit, owner) < 0", "compareCommits(commit, owner) > 0"],
+    ["verdict: a commitment owns a root without matching it", "reveal === undefined || !matches(commit, reveal)", "reveal === undefined"],
+    ["verdict: the commitment is not compared", " && commit.record.commitment === commitmentHash(preimage)", ""],
+    ["verdict: a record counts outside its window", " || !inWindow(window, entry.block)", ""],
+  ),
+  ...mutantsOf(
+    "protocol/evaluation.ts",
+    ["protocol/evaluation.test.ts", vectors],
+    ["score: the mean, without confidence", "(mean - (z * deviation) / Math.sqrt(count))", "mean"],
+    ["score: the deviation of a population", "squares / (count - 1)", "squares / count"],
+    ["score: no minimum", "score < minimumScore", "score < 0"],
+  ),
+  ...mutantsOf(
+    "protocol/agreement.ts",
+    ["protocol/agreement.test.ts", vectors],
+    ["agreement: the upper median", "2n * soFar >= total", "2n * soFar > total"],
+    ["agreement: every validator has one vote", "soFar += stake;", "soFar += total / BigInt(counted.length);"],
+    ["agreement: unscored counts as 0", 'entry.status !== "unscored"', "true"],
+    ["agreement: half of the stake is a majority", "2n * stake > total", "2n * stake >= total"],
+    ["merge order: the worst first", "b.score - a.score ||", "a.score - b.score ||"],
+    ["merge order: the later commit first", "compareCommits(placeOf(a.miner), placeOf(b.miner))", "compareCommits(placeOf(b.miner), placeOf(a.miner))"],
+    ["merge order: no limit to contributors", ".slice(0, input.contributors)", ""],
+  ),
+  ...mutantsOf(
+    "protocol/outer-step.ts",
+    ["protocol/outer-step.test.ts", vectors],
+    ["outer step: deltas are added from the right", "const [first, ...rest] = deltas;", "const [first, ...rest] = [...deltas].reverse();"],
+    ["outer step: rounded once, not after each operation", "fround(rate * fround(g + fround(mu * v)))", "rate * (g + mu * v)"],
+    ["outer step: plain momentum, not Nesterov's", "fround(g + fround(mu * v))", "v"],
+  ),
+  ...mutantsOf(
+    "protocol/gate.ts",
+    ["protocol/gate.test.ts", vectors],
+    ["gate: a domain may get worse", " && candidate.every((loss, domain) => loss <= (base[domain] as number))", ""],
+    ["gate: the first contributor is dropped, not the last", "contributors.slice(0, kept)", "contributors.slice(contributors.length - kept)"],
+    ["gate: of equal scales the later", "total(candidate) < total(candidates[best]", "total(candidate) <= total(candidates[best]"],
+  ),
+  ...mutantsOf(
+    "steps/evaluate/merge-groups.ts",
+    ["steps/evaluate/merge-groups.test.ts"],
+    ["gate: groups are tried at the largest scale", "Math.min(...task.merge.scales)", "Math.max(...task.merge.scales)"],
+  ),
+  ...mutantsOf(
+    "protocol/weights.ts",
+    ["protocol/weights.test.ts", vectors],
+    ["weights: a cycle before the window counts", "entry.cycle <= cycle - window", "entry.cycle < cycle - window"],
+  ),
+  ...mutantsOf(
+    "protocol/request.ts",
+    ["protocol/request.test.ts", vectors],
+    ["request: signed for whatever server", "      publicKeyOf(request.receiver),\n", ""],
+  ),
+  ...mutantsOf(
+    "model/submission.ts",
+    ["model/submission.test.ts"],
+    ["submission: its metadata is not checked", "    checkMetadata(header, metadataStrings(expected.metadata, codec.name));\n", ""],
+    ["submission: NaN passes", "      if (!allFinite(delta)) throw nonFinite(name);\n", ""],
+    ["submission: any size passes", "file.size > expected.maximumBytes", "false"],
+  ),
+  ...mutantsOf(
+    "exchange/fetch-object.ts",
+    ["exchange/fetch-object.test.ts"],
+    ["fetch: what came is not verified", "return hasher.digest() === hash;", "return true;"],
+    ["fetch: what lies there is not verified", "hasher.digest() === hash ? length : undefined", "length"],
+    ["fetch: a peer is blamed for another's bytes", "partial.contributors.size === 1 && ", ""],
+  ),
+  ...mutantsOf(
+    "workspace/journal.ts",
+    ["workspace/journal.test.ts"],
+    ["journal: checksums are not compared", "  if (checksum !== match[1]) return undefined;\n", ""],
+    ["journal: the intent is forgotten with the effect", "{ ...states.get(entry.key), [entry.kind]: entry }", "{ [entry.kind]: entry }"],
+    ["journal: a new intent keeps the old outcome", "{ intent: entry }", "{ ...states.get(entry.key), intent: entry }"],
+    ["journal: a torn end is not cut off", "    if (length !== size) await handle.truncate(length);\n", ""],
+    ["journal: confirmed before it is on the disk", "      await handle.datasync();\n", ""],
+  ),
+  ...mutantsOf(
+    "steps/send-record.ts",
+    ["steps/send-record.test.ts"],
+    ["sending: what stands on the chain is sent again", "  if (done !== undefined) return { block: done.block, alreadyDone: true };\n", ""],
+    ["sending: after a crash another record is made", "if (intended !== undefined) {", "if (intended === null) {"],
+    ["sending: sent before it is in the journal", "    await journal.intent(key, { ...prepared.notes, record: toHex(record) });\n", ""],
+    ["sending: the effect is not noted", "  await journal.effect(key, { block });\n", ""],
+  ),
+  ...mutantsOf(
+    "workspace/lock.ts",
+    ["workspace/lock.test.ts"],
+    ["lock: a living owner's lock is taken over", "if (await isAlive(last)) throw locked(path, last);", ""],
+    ["lock: a dead owner's lock is never taken over", "  if (!exists(owner.pid)) return false;\n", ""],
+    ["lock: a reused process id counts as the owner", "return started === owner.started;", "return true;"],
+    ["lock: taken over without looking again", "if (now?.content === dead.content) return await rename(own, path);", "return await rename(own, path);"],
+  ),
+];
