@@ -6,13 +6,16 @@ import {
   boundedBytes,
   boundedVec,
   byteArray,
+  bytes,
   type Hex,
   type Scale,
   struct,
   type Tagged,
+  tuple,
   u32,
   u64,
   type Variant,
+  vec,
 } from "../metadata/scale.ts";
 import { accountId, netuid } from "../metadata/types.ts";
 import { ensure, type Ledger } from "./ledger.ts";
@@ -61,6 +64,7 @@ export const commitmentsStorage = storage("Commitments", {
   CommitmentOf: optionalMap(byNeuron, registration),
   LastCommitment: optionalMap(byNeuron, u32),
   LastBondsReset: optionalMap(byNeuron, u32),
+  RevealedCommitments: optionalMap(byNeuron, vec(tuple(bytes, u64))),
   UsedSpaceOf: optionalMap(byNeuron, usageTracker),
   MaxSpace: single(u32, 3100),
 });

@@ -85,6 +85,14 @@ describe("weights", () => {
     assert.equal(bench.send(miner, set, netuid, [2], [1], 0), "1010: Custom error: 1");
   });
 
+  it("are taken for the subnet's one mechanism by its own calls, and for no other", async () => {
+    const { genesis, first } = await subnetOf();
+    const bench = await createBench(genesis);
+    assert.equal(bench.send(first, "subtensorModule.setMechanismWeights", netuid, 1, [1], [1], 0), "MechanismDoesNotExist");
+    assert.equal(bench.send(first, "subtensorModule.setMechanismWeights", netuid, 0, [1], [1], 0), "ok");
+    assert.deepEqual(bench.chain.ledgerAt(bench.chain.best()).get(items.Weights, netuid, 0), [[1, 65_535]]);
+  });
+
   describe("by commit and reveal", () => {
     const salt = [1, 2, 3];
     const hyperparameters = { commitRevealEnabled: true, tempo: 10, weightsRateLimit: 1 };

@@ -77,6 +77,7 @@ export const subtensorErrors = errors("SubtensorModule", {
   InvalidRevealCommitHashNotMatch: 51,
   CommitRevealEnabled: 52,
   CommitRevealDisabled: 53,
+  MechanismDoesNotExist: 73,
   SubnetNotExists: 75,
   TooManyUnrevealedCommits: 76,
   ExpiredWeightCommit: 77,

@@ -2,7 +2,7 @@
 
 import { u8aConcat } from "@polkadot/util";
 import { call, type Origin } from "../../metadata/pallet.ts";
-import { type Hex, u16, u64, vec } from "../../metadata/scale.ts";
+import { type Hex, u8, u16, u64, vec } from "../../metadata/scale.ts";
 import { accountId, hash, netuid } from "../../metadata/types.ts";
 import { blake2Hex } from "../hashing.ts";
 import { DispatchError, ensure, type Ledger } from "../ledger.ts";
@@ -163,42 +163,81 @@ function revealWeights(ledger: Ledger, hotkey: Hex, reveal: Reveal): void {
 }
 
 /** Subtensor's extension keeps hotkeys without the stake out of the pool. */
-function validateStake(ledger: Ledger, origin: Origin, subnet: number): number | undefined {
-  return hasStake(ledger, subnet, ensureSigned(origin)) ? undefined : customErrors.stakeAmountTooLow;
+function validateStake(ledger: Ledger, origin: Origin, args: { readonly netuid: number }): number | undefined {
+  return hasStake(ledger, args.netuid, ensureSigned(origin)) ? undefined : customErrors.stakeAmountTooLow;
 }
 
+interface PlainWeights {
+  readonly netuid: number;
+  readonly dests: readonly number[];
+  readonly weights: readonly number[];
+  readonly versionKey: bigint;
+}
+
+function plainWeights(ledger: Ledger, origin: Origin, { netuid: subnet, dests, weights, versionKey }: PlainWeights): void {
+  const hotkey = ensureSigned(origin);
+  ensure(!ledger.get(items.CommitRevealWeightsEnabled, subnet), errors.CommitRevealEnabled);
+  setWeights(ledger, hotkey, { netuid: subnet, uids: dests, values: weights, versionKey });
+}
+
+function validateReveal(ledger: Ledger, origin: Origin, reveal: Reveal): number | undefined {
+  const hotkey = ensureSigned(origin);
+  const refusal = validateStake(ledger, origin, reveal);
+  if (refusal !== undefined) {
+    return refusal;
+  }
+  const provided = weightsCommitHash(ledger, hotkey, reveal);
+  const commit = (ledger.get(items.WeightCommits, reveal.netuid, hotkey) ?? []).find(([commitHash]) => commitHash === provided);
+  if (commit === undefined) {
+    return customErrors.commitNotFound;
+  }
+  return revealState(ledger, reveal.netuid, commit[1]) === "open" ? undefined : customErrors.commitBlockNotInRevealRange;
+}
+
+/** A subnet may have several mechanisms, each with weights of its own; here it has one, whose index is the subnet's. */
+function ensureMechanism(ledger: Ledger, { netuid: subnet, mecid }: { readonly netuid: number; readonly mecid: number }): void {
+  ensure(mecid < ledger.get(items.MechanismCountCurrent, subnet), errors.MechanismDoesNotExist);
+}
+
+const set = { dests: vec(u16), weights: vec(u16), versionKey: u64 };
+const reveal = { uids: vec(u16), values: vec(u16), salt: vec(u16), versionKey: u64 };
+
 export const weightCalls = {
-  set_weights: call(
-    0,
-    { netuid, dests: vec(u16), weights: vec(u16), versionKey: u64 },
-    (ledger, origin, { netuid: subnet, dests, weights, versionKey }) => {
-      const hotkey = ensureSigned(origin);
-      ensure(!ledger.get(items.CommitRevealWeightsEnabled, subnet), errors.CommitRevealEnabled);
-      setWeights(ledger, hotkey, { netuid: subnet, uids: dests, values: weights, versionKey });
-    },
-    { validate: (ledger, origin, args) => validateStake(ledger, origin, args.netuid) },
-  ),
+  set_weights: call(0, { netuid, ...set }, plainWeights, { validate: validateStake }),
   commit_weights: call(
     96,
     { netuid, commitHash: hash },
     (ledger, origin, args) => commitWeights(ledger, ensureSigned(origin), args.netuid, args.commitHash),
-    { validate: (ledger, origin, args) => validateStake(ledger, origin, args.netuid) },
+    { validate: validateStake },
   ),
-  reveal_weights: call(
-    97,
-    { netuid, uids: vec(u16), values: vec(u16), salt: vec(u16), versionKey: u64 },
-    (ledger, origin, args) => revealWeights(ledger, ensureSigned(origin), args),
-    {
-      validate: (ledger, origin, args) => {
-        const hotkey = ensureSigned(origin);
-        const provided = weightsCommitHash(ledger, hotkey, args);
-        const commit = (ledger.get(items.WeightCommits, args.netuid, hotkey) ?? []).find(([commitHash]) => commitHash === provided);
-        if (commit === undefined) {
-          return validateStake(ledger, origin, args.netuid) ?? customErrors.commitNotFound;
-        }
-        const open = revealState(ledger, args.netuid, commit[1]) === "open";
-        return validateStake(ledger, origin, args.netuid) ?? (open ? undefined : customErrors.commitBlockNotInRevealRange);
-      },
+  reveal_weights: call(97, { netuid, ...reveal }, (ledger, origin, args) => revealWeights(ledger, ensureSigned(origin), args), {
+    validate: validateReveal,
+  }),
+  set_mechanism_weights: call(
+    119,
+    { netuid, mecid: u8, ...set },
+    (ledger, origin, args) => {
+      ensureMechanism(ledger, args);
+      plainWeights(ledger, origin, args);
     },
+    { validate: validateStake },
+  ),
+  commit_mechanism_weights: call(
+    115,
+    { netuid, mecid: u8, commitHash: hash },
+    (ledger, origin, args) => {
+      ensureMechanism(ledger, args);
+      commitWeights(ledger, ensureSigned(origin), args.netuid, args.commitHash);
+    },
+    { validate: validateStake },
+  ),
+  reveal_mechanism_weights: call(
+    116,
+    { netuid, mecid: u8, ...reveal },
+    (ledger, origin, args) => {
+      ensureMechanism(ledger, args);
+      revealWeights(ledger, ensureSigned(origin), args);
+    },
+    { validate: validateReveal },
   ),
 };
