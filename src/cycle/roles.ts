@@ -6,7 +6,7 @@
 import { announce } from "../steps/distribute/announce.ts";
 import { assign } from "../steps/distribute/assign.ts";
 import { ready } from "../steps/distribute/ready.ts";
-import { sliceForCycle } from "../steps/distribute/slice.ts";
+import { slice, sliceForCycle } from "../steps/distribute/slice.ts";
 import { commit } from "../steps/commit/commit.ts";
 import { reveal } from "../steps/commit/reveal.ts";
 import type { Context } from "../steps/context.ts";
@@ -25,6 +25,11 @@ export interface CycleStep {
 
 export const roleNames = ["owner", "validator", "miner"] as const;
 export type Role = (typeof roleNames)[number];
+
+/** Done once before the first cycle begins, so that the cycle does not wait for it; the steps do it again where it did not come to an end. */
+export const preparations: Readonly<Partial<Record<Role, (context: Context, membership: Membership) => Promise<object>>>> = {
+  validator: (context, membership) => slice(context, membership, { root: membership.task.model.root, group: "whole" }),
+};
 
 export const roles: Readonly<Record<Role, readonly CycleStep[]>> = {
   owner: [

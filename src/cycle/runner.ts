@@ -27,6 +27,8 @@ export interface StepEvent {
 
 export interface RunInput {
   readonly steps: readonly CycleStep[];
+  /** Done while the task has not started yet. */
+  readonly prepare?: ((context: Context, membership: Membership) => Promise<object>) | undefined;
   /** End after so many cycles, counted from the first that is begun; absent: until stopped. */
   readonly cycles?: number;
   readonly onEvent: (event: StepEvent) => void;
@@ -52,10 +54,15 @@ const skippingCodes = new Set([
 ]);
 
 /** @throws what no later cycle can mend, and whatever is not a ConnitoError. */
-export async function runCycles(context: Context, membership: Membership, { steps, cycles, onEvent }: RunInput): Promise<RunResult> {
+export async function runCycles(
+  context: Context,
+  membership: Membership,
+  { steps, prepare, cycles, onEvent }: RunInput,
+): Promise<RunResult> {
   const { task } = membership;
   const outcomes: Pick<StepEvent, "cycle" | "step" | "outcome">[] = [];
   const { firstCycle, current, end } = await planRun(context, membership, cycles);
+  if (cycleAt(task, (await context.clock.now()).best) === undefined) await prepareQuietly(context, membership, prepare);
   for (let cycle = Math.max(firstCycle, current); cycle < end; ) {
     await context.clock.until(({ finalized }) => finalized.number >= viewBlock(membership, cycle), context.signal);
     for (const step of steps) {
@@ -68,6 +75,16 @@ export async function runCycles(context: Context, membership: Membership, { step
   }
   if (cycles !== undefined) await context.workspace.journal.effect("run", { firstCycle, cycles });
   return { firstCycle, cycles: end - firstCycle, outcomes };
+}
+
+/** Preparation is a favour to the first cycle: what of it fails now, the steps do when they need it. */
+async function prepareQuietly(context: Context, membership: Membership, prepare: RunInput["prepare"]): Promise<void> {
+  try {
+    await prepare?.(context, membership);
+  } catch (error) {
+    if (context.signal.aborted || !(error instanceof ConnitoError) || fatalCodes.has(error.code)) throw error;
+    context.progress.note(`Not prepared yet: ${error.message}`, { code: error.code });
+  }
 }
 
 /**

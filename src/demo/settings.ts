@@ -9,7 +9,7 @@ export const blockMilliseconds = 1_400;
 export const defaultCycles = 3;
 export const pretrainSeconds = 50;
 /** Blocks between publishing the task and its first cycle: ten processes have to start on two cores. */
-export const leadBlocks = 18;
+export const leadBlocks = 20;
 
 export const tao = 1_000_000_000n;
 

@@ -78,6 +78,16 @@ function agreedVersion(task: Task, participants: Participants, cycle: number, bl
   );
 }
 
+/** @throws not-registered */
+export function requireRegistered(view: CycleView, hotkey: string): void {
+  if (view.participants.uids.has(hotkey)) return;
+  throw new ConnitoError(`${hotkey} was not registered on the subnet at block ${view.block}, before cycle ${view.cycle}.`, {
+    code: "not-registered",
+    exit: "notAssigned",
+    hint: "Register the hotkey on the subnet (`btcli subnets register`); it takes part from the next cycle on.",
+  });
+}
+
 /**
  * The group that the hotkey is assigned.
  * @throws not-registered, or not-assigned when it is registered but did not count as available.
@@ -85,17 +95,13 @@ function agreedVersion(task: Task, participants: Participants, cycle: number, bl
 export function assignedGroup(view: CycleView, hotkey: string): number {
   const group = groupOfMiner(view.assignment, hotkey);
   if (group !== undefined) return group;
-  const registered = view.participants.uids.has(hotkey);
+  requireRegistered(view, hotkey);
   throw new ConnitoError(
-    registered
-      ? `${hotkey} is registered but has no group in cycle ${view.cycle}: it is a validator or the owner, or it missed the last cycles.`
-      : `${hotkey} was not registered on the subnet at block ${view.block}, before cycle ${view.cycle}.`,
+    `${hotkey} is registered but has no group in cycle ${view.cycle}: it is a validator or the owner, or it missed the last cycles.`,
     {
-      code: registered ? "not-assigned" : "not-registered",
+      code: "not-assigned",
       exit: "notAssigned",
-      hint: registered
-        ? "A miner that missed its last cycles says that it is back through `connito cycle run`, and has a group from the next cycle on."
-        : "Register the hotkey on the subnet (`btcli subnets register`); it takes part from the next cycle on.",
+      hint: "A miner that missed its last cycles says that it is back through `connito cycle run`, and has a group from the next cycle on.",
     },
   );
 }

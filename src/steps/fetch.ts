@@ -3,10 +3,10 @@
  * after another, verified before they are kept. Nothing that a peer says is believed.
  */
 
-import { fetchObject } from "../exchange/fetch-object.ts";
+import { ConnitoError } from "../errors.ts";
 import type { Source } from "../exchange/exchange.ts";
 import { openSource } from "../exchange/exchange.ts";
-import { ConnitoError } from "../errors.ts";
+import { fetchObject } from "../exchange/fetch-object.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Task } from "../protocol/task.ts";
 import { participantsAt } from "./chain-records.ts";
@@ -73,9 +73,22 @@ export async function provideObject(
     ...(wanted.bytes === undefined ? {} : { bytes: wanted.bytes }),
     maximumBytes: wanted.bytes ?? wanted.maximumBytes ?? maximumDocumentBytes,
     signal: context.signal,
+    onFault: ({ locator, error }) => reportLie(context, locator, error),
   });
   await objects.adopt(into, wanted.hash);
   return fetched.bytes;
+}
+
+const lies = new Set(["object-hash-mismatch", "object-oversize", "manifest-root-mismatch", "manifest-invalid"]);
+
+/** A peer that delivers something else than was asked for; merely not having it, or not answering, is no lie. */
+export function isLie(error: unknown): error is ConnitoError {
+  return error instanceof ConnitoError && lies.has(error.code);
+}
+
+/** Says which peer lied, also where another one then delivers: its operator, or its disk, is worth a look. */
+export function reportLie({ progress }: Pick<Context, "progress">, locator: string, error: unknown): void {
+  if (isLie(error)) progress.note(`Passed over ${locator}: ${error.message}`, { code: error.code, peer: locator });
 }
 
 function noSources(what: string): ConnitoError {

@@ -4,7 +4,8 @@
  */
 
 import { ConnitoError } from "../errors.ts";
-import type { Hash } from "../protocol/hash.ts";
+import { collectBytes } from "../exchange/exchange.ts";
+import { type Hash, sha256, toHex } from "../protocol/hash.ts";
 import type { Task } from "../protocol/task.ts";
 import { parseTask, taskHash } from "../protocol/task.ts";
 import { participantsAt } from "./chain-records.ts";
@@ -22,8 +23,8 @@ export interface Membership {
  */
 export async function joinTask(context: Context): Promise<Membership> {
   const { finalized } = await context.clock.now();
-  const early = await participantsAt(context.chain, context.netuid, undefined, finalized.hash);
-  if (early.ownerRecord === undefined) {
+  const hash = await publishedTask(context);
+  if (hash === undefined) {
     throw new ConnitoError(`The owner of subnet ${context.netuid} has published no task (seen at block ${finalized.number}).`, {
       code: "no-task",
       exit: "notInitialised",
@@ -31,11 +32,43 @@ export async function joinTask(context: Context): Promise<Membership> {
       hint: "The owner runs `connito task create`. Check --netuid and --network, then try again.",
     });
   }
-  const hash = early.ownerRecord.taskHash;
   await provideObject(context, await peerSources(context), { hash, maximumBytes: maximumDocumentBytes, what: "the task document" });
-  const task = parseTask(JSON.parse(Buffer.from(await context.workspace.objects.read(hash)).toString("utf8")));
-  if (task.netuid !== context.netuid || taskHash(task) !== hash) {
-    throw new ConnitoError(`The task ${hash} names subnet ${task.netuid}, not ${context.netuid}, or is not in canonical form.`, {
+  return membershipOf(context, hash, await context.workspace.objects.read(hash));
+}
+
+/** What can be known of the subnet's task without keeping anything: its hash where one is published, and its document where somebody has it. */
+export async function lookForTask(context: Context): Promise<{ readonly taskHash?: Hash; readonly membership?: Membership }> {
+  const hash = await publishedTask(context);
+  if (hash === undefined) return {};
+  const { objects } = context.workspace;
+  const bytes = (await objects.has(hash)) ? await objects.read(hash) : await download(context, hash);
+  return { taskHash: hash, ...(bytes && { membership: membershipOf(context, hash, bytes) }) };
+}
+
+async function publishedTask(context: Context): Promise<Hash | undefined> {
+  const { finalized } = await context.clock.now();
+  return (await participantsAt(context.chain, context.netuid, undefined, finalized.hash)).ownerRecord?.taskHash;
+}
+
+/** The object from the first peer that delivers it unaltered, into memory. */
+async function download(context: Context, hash: Hash): Promise<Uint8Array | undefined> {
+  const { signal } = context;
+  for (const source of await peerSources(context)) {
+    try {
+      const stream = await source.get(`/objects/${hash}`, { maximumBytes: maximumDocumentBytes, signal });
+      const bytes = await collectBytes(stream, maximumDocumentBytes);
+      if (toHex(sha256(bytes)) === hash) return bytes;
+    } catch (error) {
+      if (signal.aborted || !(error instanceof ConnitoError)) throw error;
+    }
+  }
+  return undefined;
+}
+
+function membershipOf({ netuid }: Context, hash: Hash, bytes: Uint8Array): Membership {
+  const task = parseTask(JSON.parse(Buffer.from(bytes).toString("utf8")));
+  if (task.netuid !== netuid || taskHash(task) !== hash) {
+    throw new ConnitoError(`The task ${hash} names subnet ${task.netuid}, not ${netuid}, or is not in canonical form.`, {
       code: "task-mismatch",
       exit: "verification",
       hint: "The owner published a document for another subnet; ask the owner, and do not work on it.",

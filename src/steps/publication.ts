@@ -3,14 +3,14 @@
  */
 
 import type { Publication, Published } from "../exchange/exchange.ts";
+import { maximumManifestBytes } from "../model/manifest.ts";
 import { windowOf } from "../protocol/clock.ts";
 import type { Hash } from "../protocol/hash.ts";
+import { maximumReportBytes } from "../protocol/report.ts";
 import { readBounded } from "../workspace/files.ts";
 import type { Context } from "./context.ts";
-import { maximumManifestBytes } from "../model/manifest.ts";
-import type { Membership } from "./membership.ts";
-import { maximumReportBytes } from "../protocol/report.ts";
 import { reportPath } from "./evaluate/reports.ts";
+import type { Membership } from "./membership.ts";
 import { findSubmission } from "./train/submissions.ts";
 
 /** Whether the requester counts as a validator of the subnet now. */

@@ -7,7 +7,7 @@ import { type Participants, participantsAt } from "./chain-records.ts";
 import type { Context } from "./context.ts";
 import { viewCycle } from "./cycle-view.ts";
 import { findReport } from "./evaluate/reports.ts";
-import type { Membership } from "./membership.ts";
+import type { lookForTask, Membership } from "./membership.ts";
 import { submissionOf } from "./train/submissions.ts";
 
 export interface StepState {
@@ -23,7 +23,11 @@ export interface StepState {
 export interface CycleStatus {
   readonly block: number;
   readonly finalized: number;
-  /** Absent before the task's first block. */
+  /** Hash of the subnet's task; absent while its owner has published none. */
+  readonly taskHash?: string;
+  /** The task's name; absent while nobody delivers its document. */
+  readonly task?: string;
+  /** Absent without a task, and before the task's first block. */
   readonly cycle?: number;
   readonly phase?: string;
   /** Blocks left in the phase, the current one included. */
@@ -38,14 +42,22 @@ export interface CycleStatus {
 }
 
 /** @throws what reading the chain throws. */
-export async function cycleStatus(context: Context, membership: Membership): Promise<CycleStatus> {
-  const { task } = membership;
+export async function cycleStatus(
+  context: Context,
+  { taskHash, membership }: Awaited<ReturnType<typeof lookForTask>>,
+): Promise<CycleStatus> {
+  const task = membership?.task;
   const heads = await context.clock.now();
   const hotkey = context.signer.address;
   const participants = await participantsAt(context.chain, context.netuid, task, heads.finalized.hash);
-  const facts = { block: heads.best, finalized: heads.finalized.number };
-  const position = phaseAt(task, heads.best);
-  if (position === undefined) return { ...facts, role: roleOf(participants, hotkey), steps: [], missing: [] };
+  const facts = {
+    block: heads.best,
+    finalized: heads.finalized.number,
+    ...(taskHash === undefined ? {} : { taskHash }),
+    ...(task && { task: task.name }),
+  };
+  const position = task && phaseAt(task, heads.best);
+  if (membership === undefined || position === undefined) return { ...facts, role: roleOf(participants, hotkey), steps: [], missing: [] };
   const { cycle, phase, blocksLeft } = position;
   const view = await viewCycle(context, membership, cycle).catch(() => undefined);
   const role = roleOf(view?.participants ?? participants, hotkey);

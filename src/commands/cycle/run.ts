@@ -2,7 +2,7 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
-import { type Role, roleNames, roles } from "../../cycle/roles.ts";
+import { preparations, type Role, roleNames, roles } from "../../cycle/roles.ts";
 import { type RunResult, runCycles, type StepEvent } from "../../cycle/runner.ts";
 import { defaultListen, servePublication } from "../../cycle/serve.ts";
 import { joinTask } from "../../steps/membership.ts";
@@ -56,6 +56,7 @@ export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResul
     const onEvent = ({ event, ...step }: StepEvent) => progress.note(describe(step), { event, ...step });
     const result = await runCycles(context, membership, {
       steps: roles[flags.role],
+      prepare: preparations[flags.role],
       ...(flags.cycles === undefined ? {} : { cycles: flags.cycles }),
       onEvent,
     });

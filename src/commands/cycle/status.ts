@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
-import { joinTask } from "../../steps/membership.ts";
+import { lookForTask } from "../../steps/membership.ts";
 import { type CycleStatus, cycleStatus } from "../../steps/status.ts";
 import { shortHash } from "../../ui/format.ts";
 import { table } from "../../ui/table.ts";
@@ -20,6 +20,8 @@ export default class CycleStatusCommand extends BaseCommand<typeof CycleStatusCo
     return v.object({
       block: v.number(),
       finalized: v.number(),
+      taskHash: v.optional(v.string()),
+      task: v.optional(v.string()),
       cycle: v.optional(v.number()),
       phase: v.optional(v.string()),
       blocksLeft: v.optional(v.number()),
@@ -33,12 +35,20 @@ export default class CycleStatusCommand extends BaseCommand<typeof CycleStatusCo
 
   protected async perform(invocation: Invocation<typeof CycleStatusCommand>): Promise<CycleStatus> {
     const context = await openParticipant(invocation, { lock: false });
-    return cycleStatus(context, await joinTask(context));
+    return cycleStatus(context, await lookForTask(context));
   }
 
   protected render(status: CycleStatus): string {
-    const { block, finalized, cycle, phase, blocksLeft, role, group, base, steps, missing } = status;
-    if (cycle === undefined) return `Block ${block} (final ${finalized}): the task has not started yet. You are ${role}.`;
+    const { block, finalized, taskHash, task, cycle, phase, blocksLeft, role, group, base, steps, missing } = status;
+    if (cycle === undefined) {
+      const why =
+        taskHash === undefined
+          ? "no task is published"
+          : task === undefined
+            ? "nobody delivers the task now"
+            : "the task has not started yet";
+      return `Block ${block} (final ${finalized}): ${why}. You are ${role}.`;
+    }
     const rows = steps.map(({ step, done, first, last, missed }) => [
       step,
       done ? "done" : missed ? "missed" : "to do",

@@ -9,7 +9,7 @@ import { encodeRecord } from "../../protocol/records.ts";
 import type { Context } from "../context.ts";
 import { assignedGroup, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
-import { sendRecord, type SentRecord } from "../send-record.ts";
+import { type SentRecord, sendRecord } from "../send-record.ts";
 import { type StoredSubmission, submissionOf } from "../train/submissions.ts";
 import { awaitOpening, sendingWindow } from "../windows.ts";
 

@@ -7,10 +7,10 @@ import { encodeRecord } from "../../protocol/records.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import { viewCycle } from "../cycle-view.ts";
+import { requireValidator } from "../evaluate/validators.ts";
 import type { Membership } from "../membership.ts";
 import { requireLocator } from "../publish.ts";
-import { sendRecord, type SentRecord } from "../send-record.ts";
-import { requireValidator } from "../evaluate/validators.ts";
+import { type SentRecord, sendRecord } from "../send-record.ts";
 
 export interface AnnounceResult extends SentRecord {
   readonly cycle: number;

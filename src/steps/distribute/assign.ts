@@ -1,11 +1,11 @@
 /** Level 1: which miner trains which group in a cycle, and which experts that means. */
 
+import { groupOfMiner } from "../../protocol/experts/assignment.ts";
 import type { ExpertMappingDocument } from "../../protocol/experts/expert-mapping.ts";
 import { createExpertMapping } from "../../protocol/experts/expert-mapping.ts";
 import { writeJson } from "../../workspace/files.ts";
-import { groupOfMiner } from "../../protocol/experts/assignment.ts";
 import type { Context } from "../context.ts";
-import { viewCycle } from "../cycle-view.ts";
+import { requireRegistered, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { resolveSlice } from "./slice.ts";
 
@@ -21,9 +21,10 @@ export interface AssignResult {
   readonly mapping: ExpertMappingDocument;
 }
 
-/** Computes the cycle's assignment and keeps the ExpertMapping under cycles/N/mapping.json. */
+/** Computes the cycle's assignment and keeps the ExpertMapping under cycles/N/mapping.json. @throws no-such-cycle, not-registered */
 export async function assign(context: Context, membership: Membership, input: { cycle: number }): Promise<AssignResult> {
   const view = await viewCycle(context, membership, input.cycle);
+  requireRegistered(view, context.signer.address);
   const { manager } = await resolveSlice(context, membership, { root: view.base, group: "whole" });
   const mapping = createExpertMapping(view.assignment, manager).toDocument();
   await writeJson(context.workspace.layout.cycle(input.cycle, "mapping.json"), mapping);

@@ -3,24 +3,26 @@
  * here and kept in the owner's workspace, which serves it; the hash of the document goes on the chain.
  */
 
+import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { createHash } from "node:crypto";
-import type { Checkpoint } from "../../model/checkpoint.ts";
+import { readSequences } from "../../data/text.ts";
+import { ConnitoError } from "../../errors.ts";
 import { publishToDirectory } from "../../exchange/directory.ts";
+import type { Checkpoint } from "../../model/checkpoint.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
-import { expertLayout } from "../../model/slice.ts";
 import { manifestRoot } from "../../model/manifest.ts";
 import { readPieceFrom } from "../../model/pieces.ts";
+import { expertLayout } from "../../model/slice.ts";
 import { makeStandIns } from "../../model/stand-ins.ts";
 import { canonicalJson, documentHash } from "../../protocol/canonical.ts";
+import { drawSequences } from "../../protocol/evaluation.ts";
 import type { ExpertScores } from "../../protocol/experts/esft.ts";
 import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
-import type { Hash } from "../../protocol/hash.ts";
+import { type Hash, hashFields, utf8 } from "../../protocol/hash.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import type { Task, TaskOverrides } from "../../protocol/task.ts";
 import { createTask as composeTask, taskDefaults, taskHash } from "../../protocol/task.ts";
-import { ConnitoError } from "../../errors.ts";
 import type { Context } from "../context.ts";
 import { storeManifest } from "../manifests.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
@@ -60,10 +62,11 @@ export interface CreateTaskResult {
   readonly block?: number;
 }
 
-/** @throws task-invalid, with every problem at once; data-missing; the chain's errors when the record is refused. */
+/** @throws task-invalid, with every problem at once; data-missing; text-too-short; held-out-too-short; locator-missing; the chain's errors when the record is refused. */
 export async function createTask(context: Context, input: CreateTaskInput): Promise<CreateTaskResult> {
   const { workspace, progress } = context;
   const { checkpoint } = input;
+  if (!input.dryRun) requireLocator(context);
 
   const domains = await Promise.all(
     input.domains.map(async ({ name, train, heldOut }) => {
@@ -72,8 +75,9 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
     }),
   );
 
-  // Before anything slow: a group count that does not divide the experts is refused here.
+  // Before anything slow: a group count that does not divide the experts, rules that cannot be, and texts that are too short.
   createExpertManager(expertLayout(checkpoint.architecture), input.groups);
+  await checkRules(context, input);
   progress.start("Hashing the checkpoint's pieces");
   const indexed = await indexCheckpoint(checkpoint, {
     signal: context.signal,
@@ -149,6 +153,32 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context) });
   const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });
   return { task, taskHash: hash, block };
+}
+
+/** What the owner wrote, with stand-ins for what is not made yet. @throws task-invalid, text-too-short, held-out-too-short */
+async function checkRules({ netuid }: Context, { name, groups, domains, overrides, checkpoint }: CreateTaskInput): Promise<void> {
+  const hash = (text: string) => hashFields("connito/draft/1", utf8(text));
+  const task = composeTask(
+    {
+      name,
+      netuid,
+      model: { root: hash("model"), standIns: hash("stand-ins") },
+      groups,
+      scores: hash("scores"),
+      domains: domains.map((domain, index) => ({ name: domain.name, train: hash(`train ${index}`), heldOut: hash(`held-out ${index}`) })),
+      startBlock: 1,
+    },
+    overrides,
+  );
+  const { sequenceLength } = task.data;
+  const available: number[] = [];
+  for (const { train, heldOut } of domains) {
+    await readSequences({ file: train, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences: 1 });
+    const maximumSequences = task.evaluation.sequencesPerDomain;
+    const { sequences } = await readSequences({ file: heldOut, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences });
+    available.push(sequences.length);
+  }
+  drawSequences({ task, seed: hash("draw"), available });
 }
 
 function composeSequenceLength(overrides: TaskOverrides): number {

@@ -4,12 +4,12 @@
  * has the model can measure again and compare.
  */
 
+import { readSequences } from "../../data/text.ts";
 import { expertScores } from "../../engine/router-statistics.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
 import type { IndexedCheckpoint } from "../../model/index-checkpoint.ts";
 import { readPieceFrom } from "../../model/pieces.ts";
 import { loadWeights } from "../../model/weights.ts";
-import { readSequences } from "../../data/text.ts";
 import type { ExpertScores, SelectedExperts } from "../../protocol/experts/esft.ts";
 import { parseExpertScores, selectForGroup } from "../../protocol/experts/esft.ts";
 import type { ExpertManager } from "../../protocol/experts/expert-manager.ts";

@@ -1,12 +1,12 @@
 /** A miner's submission as a validator sees it: fetched under its root, decoded under what the task allows, added to the base. */
 
 import { stat } from "node:fs/promises";
+import { ConnitoError } from "../../errors.ts";
 import { fetchArtifact } from "../../exchange/fetch-object.ts";
-import { piecesOf } from "../../model/weights.ts";
 import { decodeSubmission, SubmissionError } from "../../model/submission.ts";
+import { piecesOf } from "../../model/weights.ts";
 import type { RevealRecord } from "../../protocol/records.ts";
 import type { Status } from "../../protocol/verdict.ts";
-import { ConnitoError } from "../../errors.ts";
 import { moveDurably } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";

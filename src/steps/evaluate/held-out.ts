@@ -5,7 +5,7 @@ import { type Evaluator, openEvaluator } from "../../engine/evaluator.ts";
 import { ConnitoError } from "../../errors.ts";
 import type { DrawnSequence } from "../../protocol/evaluation.ts";
 import type { Context } from "../context.ts";
-import { resolveSlice, type Slice, slice as bringSlice } from "../distribute/slice.ts";
+import { slice as bringSlice, resolveSlice, type Slice } from "../distribute/slice.ts";
 import { maximumDataBytes, peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { sliceTokenizer, sliceWeights } from "../model-weights.ts";

@@ -1,8 +1,8 @@
 /** Signed score reports: kept one file a validator and cycle, exchanged between validators, checked on the way in. */
 
-import { collectBytes } from "../../exchange/exchange.ts";
 import { verifySignature } from "../../chain/signer.ts";
 import { ConnitoError } from "../../errors.ts";
+import { collectBytes } from "../../exchange/exchange.ts";
 import { fromHex, toHex } from "../../protocol/hash.ts";
 import { maximumReportBytes, parseSignedReport, reportMessage, type ScoreReport, type SignedReport } from "../../protocol/report.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";

@@ -4,11 +4,11 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
-import { seed } from "../../protocol/random.ts";
+import { windowOf } from "../../protocol/clock.ts";
 import { type DrawnSequence, drawSequences, judgeLosses } from "../../protocol/evaluation.ts";
+import { seed } from "../../protocol/random.ts";
 import { createReport, type ReportEntry, type SignedReport } from "../../protocol/report.ts";
 import { type ChainCommit, type ChainReveal, chainVerdicts } from "../../protocol/verdict.ts";
-import { windowOf } from "../../protocol/clock.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
 import { submissionsAt } from "../chain-records.ts";
 import type { Context } from "../context.ts";
@@ -16,7 +16,7 @@ import { type CycleView, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { openCandidate } from "./candidates.ts";
-import { type HeldOutSequence, heldOutSequences, openWholeModel, type OpenModel } from "./held-out.ts";
+import { type HeldOutSequence, heldOutSequences, type OpenModel, openWholeModel } from "./held-out.ts";
 import { findReport, publishReport } from "./reports.ts";
 import { requireValidator } from "./validators.ts";
 

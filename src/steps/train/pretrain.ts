@@ -3,6 +3,7 @@
  * Real bases come from elsewhere; this is for demos, tests and experiments.
  */
 
+import { createBatches } from "../../data/batches.ts";
 import { readSequences } from "../../data/text.ts";
 import { openTrainer } from "../../engine/trainer.ts";
 import { ConnitoError } from "../../errors.ts";
@@ -18,7 +19,7 @@ import type { Context } from "../context.ts";
 
 export interface PretrainInput {
   readonly checkpoint: Checkpoint;
-  /** UTF-8 texts; their sequences are mixed. */
+  /** UTF-8 texts, which take turns in a batch whatever their sizes. */
   readonly files: readonly string[];
   /** The directory that the trained checkpoint is written to; may be the checkpoint's own. */
   readonly directory: string;
@@ -51,9 +52,9 @@ const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, c
 export async function pretrain(context: Pick<Context, "threads" | "progress" | "signal">, input: PretrainInput): Promise<PretrainResult> {
   const { checkpoint, sequenceLength, batchSequences } = input;
   const texts = await Promise.all(input.files.map((file) => readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength })));
-  const sequences = texts.flatMap((text) => text.sequences);
-  if (sequences.length < batchSequences) {
-    throw new ConnitoError(`The texts hold ${sequences.length} sequences of ${sequenceLength} tokens; one batch needs ${batchSequences}.`, {
+  const available = texts.reduce((sum, { sequences }) => sum + sequences.length, 0);
+  if (available < batchSequences) {
+    throw new ConnitoError(`The texts hold ${available} sequences of ${sequenceLength} tokens; one batch needs ${batchSequences}.`, {
       code: "data-too-short",
       exit: "invalidInput",
       hint: "Give longer texts, or a shorter --sequence-length or smaller --batch.",
@@ -75,7 +76,11 @@ export async function pretrain(context: Pick<Context, "threads" | "progress" | "
     threads: context.threads,
   });
   try {
-    const order = stream(hashFields("connito/pretrain/1", u32(input.seed))).shuffle(sequences.length);
+    const random = stream(hashFields("connito/pretrain/1", u32(input.seed)));
+    const batches = createBatches(
+      texts.map((text) => text.sequences),
+      random,
+    );
     const started = performance.now();
     const elapsed = () => (performance.now() - started) / 1000;
     const done = (steps: number) =>
@@ -85,10 +90,7 @@ export async function pretrain(context: Pick<Context, "threads" | "progress" | "
     context.progress.start("Pre-training", 100);
     while (done(losses.length) < 1) {
       context.signal.throwIfAborted();
-      const batch = Array.from({ length: batchSequences }, (_, row) => {
-        const place = (losses.length * batchSequences + row) % order.length;
-        return sequences[order[place] as number] as Int32Array;
-      });
+      const batch = batches(losses.length * batchSequences, batchSequences);
       const share = done(losses.length);
       const step = await trainer.step([batch], { learningRate: input.learningRate * schedule(share) });
       losses.push(step.loss);

@@ -1,8 +1,8 @@
 /** Submissions that this participant made or fetched: one file each under submissions/, with the cycle it belongs to. */
 
+import type { Hash } from "../../protocol/hash.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Workspace } from "../../workspace/workspace.ts";
-import type { Hash } from "../../protocol/hash.ts";
 
 export interface StoredSubmission {
   readonly root: Hash;

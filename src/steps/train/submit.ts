@@ -1,8 +1,8 @@
 /** From trained experts to the submission of a cycle: encoded, hashed, in its place, and noted. */
 
 import type { Piece } from "../../model/pieces.ts";
-import { encodeSubmission } from "../../model/submission.ts";
 import { pieceName } from "../../model/pieces.ts";
+import { encodeSubmission } from "../../model/submission.ts";
 import { moveDurably } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import type { Membership } from "../membership.ts";

@@ -3,6 +3,7 @@
  * the version that was trained from. Killed at any moment, it goes on from its last checkpoint.
  */
 
+import { type Batches, createBatches } from "../../data/batches.ts";
 import { readSequences } from "../../data/text.ts";
 import { openTrainer, type Trainer } from "../../engine/trainer.ts";
 import { type Window, windowOf } from "../../protocol/clock.ts";
@@ -136,8 +137,7 @@ async function trainUntil(
 interface Run {
   readonly experts: GroupExperts;
   readonly trainer: Trainer;
-  /** The sequences of each domain, and the order in which this miner goes through them. */
-  readonly domains: readonly { readonly sequences: readonly Int32Array[]; readonly order: readonly number[] }[];
+  readonly batches: Batches;
 }
 
 async function openRun(context: Context, membership: Membership, view: CycleView): Promise<Run> {
@@ -155,8 +155,7 @@ async function openRun(context: Context, membership: Membership, view: CycleView
     batchSequences: task.inner.batchSequences,
     threads: context.threads,
   });
-  const random = stream(orderSeed);
-  return { experts, trainer, domains: texts.map((sequences) => ({ sequences, order: random.shuffle(sequences.length) })) };
+  return { experts, trainer, batches: createBatches(texts, stream(orderSeed)) };
 }
 
 /** All sequences of each domain, in the task's order. */
@@ -179,19 +178,10 @@ async function trainingSequences(context: Context, membership: Membership, { sli
   return domains;
 }
 
-/**
- * The micro-batches of one step. Domains take turns, whatever their sizes, because evaluation weighs them equally; each goes through its
- * own order, and from the beginning again when that ends.
- */
-function nextBatch({ domains }: Run, step: number, { batchSequences, accumulation }: Task["inner"]): Int32Array[][] {
+/** The micro-batches of one step. */
+function nextBatch({ batches }: Run, step: number, { batchSequences, accumulation }: Task["inner"]): Int32Array[][] {
   const first = step * batchSequences * accumulation;
-  const sequenceAt = (place: number): Int32Array => {
-    const { sequences, order } = domains[place % domains.length] as Run["domains"][number];
-    return sequences[order[Math.floor(place / domains.length) % order.length] as number] as Int32Array;
-  };
-  return Array.from({ length: accumulation }, (_, micro) =>
-    Array.from({ length: batchSequences }, (_, row) => sequenceAt(first + micro * batchSequences + row)),
-  );
+  return Array.from({ length: accumulation }, (_, micro) => batches(first + micro * batchSequences, batchSequences));
 }
 
 function difference(trained: Float32Array | undefined, base: Float32Array | undefined): Float32Array {

@@ -5,9 +5,9 @@
 
 import { rm, stat } from "node:fs/promises";
 import type { Trainer } from "../../engine/trainer.ts";
+import { ConnitoError } from "../../errors.ts";
 import { toFloat32 } from "../../model/dtype.ts";
 import { readHeader, streamTensor, writeSafetensors } from "../../model/safetensors.ts";
-import { ConnitoError } from "../../errors.ts";
 import type { Hash } from "../../protocol/hash.ts";
 import type { Workspace } from "../../workspace/workspace.ts";
 
