@@ -3,6 +3,9 @@
  * are cheapest, and closes it when the command ends. This is the one place where the adapters meet.
  */
 
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Flags } from "@oclif/core";
 import { connectChain } from "../chain/client.ts";
 import { resolveNetwork } from "../chain/networks.ts";
@@ -15,7 +18,7 @@ import type { Context } from "../steps/context.ts";
 import { viewBlock } from "../steps/cycle-view.ts";
 import { joinTask, type Membership } from "../steps/membership.ts";
 import { currentCycle } from "../steps/windows.ts";
-import { openWorkspace } from "../workspace/workspace.ts";
+import { openWorkspace, type Workspace } from "../workspace/workspace.ts";
 import type { Invocation } from "./base-command.ts";
 import { chainFlags, walletFlags } from "./flags.ts";
 
@@ -73,7 +76,7 @@ interface ParticipantInvocation extends Pick<Invocation<never>, "signal" | "prog
 
 /**
  * Opens the state directory, the hotkey and the chain; all are closed when the command ends. Without the lock nothing can be written:
- * for commands that look on beside a running `cycle run`.
+ * for commands that look on beside a running `cycle run`, or before anything was done.
  */
 export async function openParticipant(
   { flags, signal, progress, password, onFinish }: ParticipantInvocation,
@@ -82,7 +85,7 @@ export async function openParticipant(
   const { availableParallelism } = await import("node:os");
   const netuid = requireNetuid(flags.netuid);
   const signer = await openHotkey({ path: flags["wallet-path"], wallet: flags["wallet-name"], hotkey: flags.hotkey, password });
-  const workspace = await openWorkspace(flags["state-dir"], { lock });
+  const workspace = lock ? await openWorkspace(flags["state-dir"], { lock }) : await lookInto(flags["state-dir"], onFinish);
   onFinish(() => workspace.close());
   const chain = await connectChain({ endpoints: resolveNetwork(flags.network), signal });
   onFinish(() => chain.disconnect());
@@ -98,6 +101,18 @@ export async function openParticipant(
     progress,
     signal,
   };
+}
+
+/** A state directory that is not there yet looks like an empty one, and is not made by looking. */
+async function lookInto(directory: string, onFinish: ParticipantInvocation["onFinish"]): Promise<Workspace> {
+  try {
+    return await openWorkspace(directory, { lock: false });
+  } catch (error) {
+    if (!(error instanceof ConnitoError) || error.code !== "state-not-initialised") throw error;
+    const empty = await mkdtemp(join(tmpdir(), "connito-"));
+    onFinish(() => rm(empty, { recursive: true, force: true }));
+    return openWorkspace(empty, { lock: true });
+  }
 }
 
 export interface CycleInvocation extends ParticipantInvocation {

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { openParticipant, participantFlags } from "../cli/participant.ts";
 import { participantsAt } from "../steps/chain-records.ts";
-import { joinTask } from "../steps/membership.ts";
+import { lookForTask } from "../steps/membership.ts";
 import { cycleStatus } from "../steps/status.ts";
 import { formatTao, shortAddress } from "../ui/format.ts";
 import { fields, table } from "../ui/table.ts";
@@ -11,8 +11,9 @@ interface StatusResult {
   readonly hotkey: string;
   readonly uid?: number;
   readonly role: string;
-  readonly task: string;
-  readonly taskHash: string;
+  /** Absent while the owner has published none, or nobody delivers the document. */
+  readonly task?: string;
+  readonly taskHash?: string;
   readonly block: number;
   readonly cycle?: number;
   readonly phase?: string;
@@ -35,8 +36,8 @@ export default class Status extends BaseCommand<typeof Status, StatusResult> {
       hotkey: v.string(),
       uid: v.optional(v.number()),
       role: v.string(),
-      task: v.string(),
-      taskHash: v.string(),
+      task: v.optional(v.string()),
+      taskHash: v.optional(v.string()),
       block: v.number(),
       cycle: v.optional(v.number()),
       phase: v.optional(v.string()),
@@ -48,18 +49,18 @@ export default class Status extends BaseCommand<typeof Status, StatusResult> {
 
   protected async perform(invocation: Invocation<typeof Status>): Promise<StatusResult> {
     const context = await openParticipant(invocation, { lock: false });
-    const membership = await joinTask(context);
-    const { task, taskHash } = membership;
+    const found = await lookForTask(context);
+    const task = found.membership?.task;
     const { finalized } = await context.clock.now();
     const participants = await participantsAt(context.chain, context.netuid, task, finalized.hash);
-    const { role, block, cycle, phase, missing } = await cycleStatus(context, membership);
+    const { taskHash, role, block, cycle, phase, missing } = await cycleStatus(context, found);
     const uid = participants.uids.get(context.signer.address);
     return {
       hotkey: context.signer.address,
       ...(uid === undefined ? {} : { uid }),
       role,
-      task: task.name,
-      taskHash,
+      ...(task && { task: task.name }),
+      ...(taskHash === undefined ? {} : { taskHash }),
       block,
       ...(cycle === undefined ? {} : { cycle }),
       ...(phase === undefined ? {} : { phase }),
@@ -86,7 +87,7 @@ export default class Status extends BaseCommand<typeof Status, StatusResult> {
         ["hotkey", hotkey],
         ["uid", uid],
         ["role", role],
-        ["task", `${task} (${taskHash})`],
+        ["task", taskHash === undefined ? "none published" : `${task ?? "nobody delivers it now"} (${taskHash})`],
         ["chain", `block ${block}${cycle === undefined ? "" : `, cycle ${cycle}, ${phase}`}`],
         ["to do", missing.join(", ") || "nothing now"],
         ["miners", miners],

@@ -7,7 +7,13 @@ import { ConnitoError } from "../../errors.ts";
 import { openCheckpoint } from "../../model/checkpoint.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { expertLayout } from "../../model/slice.ts";
-import { type ExpertScores, parseExpertScores, type SelectedExperts, selectForGroup } from "../../protocol/experts/esft.ts";
+import {
+  assertThreshold,
+  type ExpertScores,
+  parseExpertScores,
+  type SelectedExperts,
+  selectForGroup,
+} from "../../protocol/experts/esft.ts";
 import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
 import { defaultSampleTokens, measureExperts } from "../../steps/distribute/select-experts.ts";
 import { table } from "../../ui/table.ts";
@@ -65,6 +71,8 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
 
   protected async perform({ flags, progress, signal }: Invocation<typeof EsftSelect>): Promise<SelectResult> {
     const rule = { score: flags.score, threshold: Number(flags.threshold) };
+    // Before anything slow.
+    assertThreshold(rule.threshold);
     const checkpoint = await openCheckpoint(flags.model);
     const manager = createExpertManager(expertLayout(checkpoint.architecture), flags.groups);
     let scores: ExpertScores;
@@ -89,8 +97,9 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
         hint: "Give --text FILE to measure on, or --scores FILE with a measurement.",
       });
     }
-    if (flags.save !== undefined) await writeJson(flags.save, scores);
     const groups = Array.from({ length: flags.groups }, (_, group) => ({ group, layers: selectForGroup(scores, manager, group, rule) }));
+    // A measurement that nothing can be selected from is not worth keeping.
+    if (flags.save !== undefined) await writeJson(flags.save, scores);
     return { ...rule, tokens: scores.tokens, groups, scores };
   }
 

@@ -56,8 +56,8 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
 
   protected async perform(invocation: Invocation<typeof TaskCreate>): Promise<CreateTaskResult> {
     const { flags, prompts, signal } = invocation;
-    const from = flags.from === undefined ? {} : await readJson(flags.from, signal);
-    const overrides = withStartBlock(from as TaskOverrides, flags["start-block"]);
+    const from = flags.from === undefined ? {} : await readOverrides(flags.from, signal);
+    const overrides = withStartBlock(from, flags["start-block"]);
     const name = flags.name ?? overrides.name ?? (await prompts.text({ flag: "--name", message: "Name of the task" }));
     const directory = flags.model ?? (await prompts.text({ flag: "--model", message: "Directory of the base checkpoint" }));
     const checkpoint = await openCheckpoint(directory);
@@ -113,6 +113,17 @@ async function readJson(file: string, signal: AbortSignal): Promise<unknown> {
       cause,
     });
   }
+}
+
+/** Fields of a task, to be checked as part of the whole. */
+async function readOverrides(file: string, signal: AbortSignal): Promise<TaskOverrides> {
+  const value = await readJson(file, signal);
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new ConnitoError(`${file === "-" ? "stdin" : file} holds no JSON object.`, {
+    code: "task-invalid",
+    exit: "invalidInput",
+    hint: "`connito task schema` describes a task.",
+  });
 }
 
 function withStartBlock(overrides: TaskOverrides, startBlock: number | undefined): TaskOverrides {

@@ -28,7 +28,8 @@ export interface ExpertScores {
 /** The selected experts of each layer, rising. */
 export type SelectedExperts = LayerExperts[];
 
-function assertThreshold(threshold: number): void {
+/** @throws threshold-out-of-range */
+export function assertThreshold(threshold: number): void {
   if (threshold > 0 && threshold <= 1) return;
   throw new ConnitoError(`The threshold ${threshold} is not above 0 and at most 1`, {
     code: "threshold-out-of-range",
