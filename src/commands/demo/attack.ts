@@ -2,7 +2,7 @@ import { Args, Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
-import { runCycles, type RunResult } from "../../cycle/runner.ts";
+import { type RunResult, runCycles } from "../../cycle/runner.ts";
 import { defaultListen, servePublication } from "../../cycle/serve.ts";
 import { attackerSteps, attacks } from "../../demo/attackers.ts";
 import { joinTask } from "../../steps/membership.ts";
