@@ -9,6 +9,7 @@ import { type Block, extrinsicsRootOf, type Header, headerHash, slotLog, stateRo
 import type { Hex } from "./metadata/scale.ts";
 import { createPool, type Pool } from "./pool.ts";
 import { decodeExtrinsic, type Extrinsic } from "./runtime/extrinsic.ts";
+import { blake2Hex } from "./runtime/hashing.ts";
 import { type Changes, createLedger, type Ledger } from "./runtime/ledger.ts";
 import { InvalidTransaction, type Runtime, RuntimeTrap } from "./runtime/runtime.ts";
 import { systemStorage, zeroHash } from "./runtime/system.ts";
@@ -173,8 +174,9 @@ export function createChain({ runtime, genesisState, finalityLag, log }: ChainOp
       log?.append(block, changes);
       const finalizedBefore = finalized().header.number;
       keep(block, changes);
+      // The first is the inherent, which was never in the pool.
       for (const extrinsic of extrinsics.slice(1)) {
-        pool.remove(decodeExtrinsic(registry, extrinsic).hash, "included");
+        pool.remove(blake2Hex(extrinsic), "included");
       }
       for (const listener of listeners) {
         listener.best?.(block, changes);

@@ -27,7 +27,6 @@ const primitiveNames = {
   u32: "U32",
   u64: "U64",
   u128: "U128",
-  i16: "I16",
   i64: "I64",
   i128: "I128",
 } as const;

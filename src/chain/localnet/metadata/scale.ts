@@ -22,7 +22,7 @@ export interface Parameter {
   readonly type?: Shape;
 }
 
-export type Primitive = "bool" | "str" | "u8" | "u16" | "u32" | "u64" | "u128" | "i16" | "i64" | "i128";
+export type Primitive = "bool" | "str" | "u8" | "u16" | "u32" | "u64" | "u128" | "i64" | "i128";
 
 export type Shape =
   | { readonly kind: "primitive"; readonly name: Primitive }
@@ -66,7 +66,6 @@ export const u16 = primitive<number>("u16");
 export const u32 = primitive<number>("u32");
 export const u64 = primitive<bigint>("u64");
 export const u128 = primitive<bigint>("u128");
-export const i16 = primitive<number>("i16");
 export const i64 = primitive<bigint>("i64");
 export const i128 = primitive<bigint>("i128");
 

@@ -206,4 +206,3 @@ export const prometheusInfo = struct("pallet_subtensor::pallet::PrometheusInfo",
 });
 /** U64F64 and I96F32 of substrate-fixed: one field of raw bits. */
 export const u64f64 = struct("substrate_fixed::FixedU128", { bits: u128 });
-export const optionalHash = option(byteArray(32));

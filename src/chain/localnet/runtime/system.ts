@@ -19,7 +19,6 @@ import { DispatchError, type Ledger } from "./ledger.ts";
 import { version } from "./version.ts";
 
 export const zeroHash: Hex = `0x${"00".repeat(32)}`;
-export const zeroAccount: Hex = zeroHash;
 
 const noAccount = { nonce: 0, consumers: 0, providers: 0, sufficients: 0, data: { free: 0n, reserved: 0n, frozen: 0n, flags: 1n << 127n } };
 

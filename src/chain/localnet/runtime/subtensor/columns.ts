@@ -22,8 +22,7 @@ export const plainOf = <T>(type: Scale<T>, item: OfSubnet<T>): Column<T> => colu
 export const compact16 = (item: OfSubnet<number>): Column<number> => plainOf(compact(u16), item);
 export const compact64 = (item: OfSubnet<bigint>): Column<bigint> => plainOf(compact(u64), item);
 
-/** What stays zero here, since nothing is emitted. */
-export const zero16: Column<number> = column(compact(u16), () => 0);
+/** What stays zero here, since nothing is emitted; as Compact<u64>. */
 export const zero64: Column<bigint> = column(compact(u64), () => 0n);
 
 export interface Answer {

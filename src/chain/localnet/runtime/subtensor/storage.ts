@@ -3,7 +3,7 @@
 import { map, optionalMap, single, storage } from "../../metadata/declarations.ts";
 import { bool, bytes, tuple, u8, u16, u64, vec } from "../../metadata/scale.ts";
 import { accountId, axonInfo, hash, netuid, prometheusInfo, u64f64 } from "../../metadata/types.ts";
-import { zeroAccount } from "../system.ts";
+import { zeroHash as zeroAccount } from "../system.ts";
 
 const subnet = [["Identity", netuid]] as const;
 const subnetAndUid = [
