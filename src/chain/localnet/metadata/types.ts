@@ -7,7 +7,6 @@ import {
   cow,
   type Hex,
   newtype,
-  option,
   runtimeEvent,
   type Scale,
   type Shape,
