@@ -92,7 +92,11 @@ export const mutants: readonly Mutant[] = [
     ["agreement: unscored counts as 0", 'entry.status !== "unscored"', "true"],
     ["agreement: half of the stake is a majority", "2n * stake > total", "2n * stake >= total"],
     ["merge order: the worst first", "b.score - a.score ||", "a.score - b.score ||"],
-    ["merge order: the later commit first", "compareCommits(placeOf(a.miner), placeOf(b.miner))", "compareCommits(placeOf(b.miner), placeOf(a.miner))"],
+    [
+      "merge order: the later commit first",
+      "compareCommits(placeOf(a.miner), placeOf(b.miner))",
+      "compareCommits(placeOf(b.miner), placeOf(a.miner))",
+    ],
     ["merge order: no limit to contributors", ".slice(0, input.contributors)", ""],
   ),
   ...mutantsOf(
@@ -106,7 +110,11 @@ export const mutants: readonly Mutant[] = [
     "protocol/gate.ts",
     ["protocol/gate.test.ts", vectors],
     ["gate: a domain may get worse", " && candidate.every((loss, domain) => loss <= (base[domain] as number))", ""],
-    ["gate: the first contributor is dropped, not the last", "contributors.slice(0, kept)", "contributors.slice(contributors.length - kept)"],
+    [
+      "gate: the first contributor is dropped, not the last",
+      "contributors.slice(0, kept)",
+      "contributors.slice(contributors.length - kept)",
+    ],
     ["gate: of equal scales the later", "total(candidate) < total(candidates[best]", "total(candidate) <= total(candidates[best]"],
   ),
   ...mutantsOf(
@@ -161,6 +169,10 @@ export const mutants: readonly Mutant[] = [
     ["lock: a living owner's lock is taken over", "if (await isAlive(last)) throw locked(path, last);", ""],
     ["lock: a dead owner's lock is never taken over", "  if (!exists(owner.pid)) return false;\n", ""],
     ["lock: a reused process id counts as the owner", "return started === owner.started;", "return true;"],
-    ["lock: taken over without looking again", "if (now?.content === dead.content) return await rename(own, path);", "return await rename(own, path);"],
+    [
+      "lock: taken over without looking again",
+      "if (now?.content === dead.content) return await rename(own, path);",
+      "return await rename(own, path);",
+    ],
   ),
 ];
