@@ -11,7 +11,7 @@ import { createPool, type Pool } from "./pool.ts";
 import { decodeExtrinsic, type Extrinsic } from "./runtime/extrinsic.ts";
 import { blake2Hex } from "./runtime/hashing.ts";
 import { type Changes, createLedger, type Ledger } from "./runtime/ledger.ts";
-import { InvalidTransaction, type Runtime, RuntimeTrap } from "./runtime/runtime.ts";
+import type { Runtime } from "./runtime/runtime.ts";
 import { systemStorage, zeroHash } from "./runtime/system.ts";
 import { timestampStorage } from "./runtime/timestamp.ts";
 import { createState, type State } from "./state.ts";
@@ -111,7 +111,20 @@ export function createChain({ runtime, genesisState, finalityLag, log }: ChainOp
 
   const nonceIn = (ledger: Ledger) => (account: Hex) => ledger.get(systemStorage.Account, account).nonce;
 
-  /** Puts what is ready in the block being built, and takes out of the pool what has become invalid. */
+  /** @returns whether it is in the block; false when its turn has not come */
+  function include(ledger: ReturnType<Runtime["initialize"]>, extrinsic: Extrinsic, index: number): boolean {
+    const { nonce, nextNonce } = runtime.validate(ledger, extrinsic);
+    if (nonce !== nextNonce) {
+      return false;
+    }
+    ledger.transaction(() => runtime.apply(ledger, extrinsic, index));
+    return true;
+  }
+
+  /**
+   * Puts what is ready in the block being built, and takes out of the pool what has become invalid. What makes the runtime
+   * fail is treated alike, as a real node treats an extrinsic that makes its runtime panic: it must not stop the chain.
+   */
   function fill(ledger: ReturnType<Runtime["initialize"]>, extrinsics: Hex[]): void {
     let bytes = 0;
     for (const { extrinsic } of pool.ready(nonceIn(ledger))) {
@@ -120,19 +133,12 @@ export function createChain({ runtime, genesisState, finalityLag, log }: ChainOp
         return;
       }
       try {
-        const { nonce, nextNonce } = runtime.validate(ledger, extrinsic);
-        if (nonce !== nextNonce) {
-          continue;
+        if (include(ledger, extrinsic, extrinsics.length)) {
+          extrinsics.push(extrinsic.bytes);
         }
-      } catch (error) {
-        if (error instanceof InvalidTransaction || error instanceof RuntimeTrap) {
-          pool.remove(extrinsic.hash, "invalid");
-          continue;
-        }
-        throw error;
+      } catch {
+        pool.remove(extrinsic.hash, "invalid");
       }
-      runtime.apply(ledger, extrinsic, extrinsics.length);
-      extrinsics.push(extrinsic.bytes);
     }
   }
 
@@ -159,7 +165,7 @@ export function createChain({ runtime, genesisState, finalityLag, log }: ChainOp
         extrinsics.push(inherent);
       }
       fill(ledger, extrinsics);
-      runtime.finalize(ledger, extrinsics.length);
+      runtime.finalize(ledger);
       const { changes } = ledger;
       const block = blockWith(
         {

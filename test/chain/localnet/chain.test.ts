@@ -4,10 +4,12 @@ import assert from "node:assert/strict";
 import type { Header } from "@polkadot/types/interfaces";
 import { blake2AsHex } from "@polkadot/util-crypto";
 import { headerJson } from "../../../src/chain/localnet/blocks.ts";
+import type { Extrinsic } from "../../../src/chain/localnet/runtime/extrinsic.ts";
 import { storageKey } from "../../../src/chain/localnet/runtime/ledger.ts";
+import type { Runtime } from "../../../src/chain/localnet/runtime/runtime.ts";
 import { systemStorage } from "../../../src/chain/localnet/runtime/system.ts";
 import { timestampStorage } from "../../../src/chain/localnet/runtime/timestamp.ts";
-import { createBench, netuid, pairOf, subnetOf } from "./support.ts";
+import { createBench, netuid, pairOf, sharedRuntime, subnetOf } from "./support.ts";
 
 describe("the chain", () => {
   it("hashes headers as polkadot.js does, each naming its parent and slot", async () => {
@@ -74,6 +76,26 @@ describe("the chain", () => {
     assert.equal(bench.chain.runtime.validate(ledger, ancient).death, 4097);
     ledger.remove(systemStorage.BlockHash, 1);
     assert.throws(() => bench.chain.runtime.validate(ledger, ancient), { message: "Transaction has an ancient birth block" });
+  });
+
+  it("goes on without an extrinsic that makes the runtime fail, and undoes what that wrote", async () => {
+    const { runtime } = await sharedRuntime();
+    const failing: Runtime = {
+      ...runtime,
+      apply(ledger, extrinsic, index) {
+        runtime.apply(ledger, extrinsic, index);
+        assert.ok(extrinsic.signed?.nonce !== 1, "the runtime fails at the second");
+      },
+    };
+    const bench = await createBench({}, { runtime: failing });
+    const alice = await pairOf("//Alice");
+    const [good, bad] = [0, 1].map((nonce) => bench.sign(alice, "system.remark", ["0x00"], { nonce })) as [Extrinsic, Extrinsic];
+    bench.chain.submit(good);
+    bench.chain.submit(bad);
+    assert.deepEqual(bench.produce().extrinsics.slice(1), [good.bytes]);
+    assert.equal(bench.chain.ledgerAt(bench.chain.best()).get(systemStorage.Account, bench.account(alice)).nonce, 1);
+    assert.equal(bench.events(bench.chain.best()).filter(({ extrinsic }) => extrinsic === 2).length, 0);
+    assert.deepEqual(bench.chain.pool.pending(), []);
   });
 
   it("refuses a genesis that contradicts itself", async () => {

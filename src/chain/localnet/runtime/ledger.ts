@@ -30,7 +30,11 @@ export function ensure(condition: boolean, error: ErrorDefinition): asserts cond
   }
 }
 
+/** When in a block something happens: a Tagged of the chain's Phase type. */
+export type BlockPhase = Tagged<"ApplyExtrinsic" | "Finalization" | "Initialization", number>;
+
 export interface DepositedEvent {
+  readonly phase: BlockPhase;
   readonly definition: EventDefinition<never>;
   readonly content: unknown;
 }
@@ -89,7 +93,9 @@ export interface StateReader {
 
 export interface WritableLedger extends Ledger {
   readonly changes: Changes;
-  readonly events: DepositedEvent[];
+  readonly events: readonly DepositedEvent[];
+  /** What events deposited from now on belong to. */
+  phase: BlockPhase;
 }
 
 export function createLedger(codec: Codec, block: number, state: StateReader): WritableLedger {
@@ -108,6 +114,7 @@ export function createLedger(codec: Codec, block: number, state: StateReader): W
   }
 
   const ledger: WritableLedger = {
+    phase: { type: "Initialization" },
     codec,
     block,
     get changes() {
@@ -151,7 +158,7 @@ export function createLedger(codec: Codec, block: number, state: StateReader): W
       top().set(key, value);
     },
     deposit(definition, content) {
-      events.push({ definition: definition as never, content });
+      events.push({ phase: ledger.phase, definition: definition as never, content });
     },
     transaction(work) {
       const before = events.length;

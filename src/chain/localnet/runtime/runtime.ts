@@ -52,7 +52,7 @@ export interface Runtime {
   /** Applies what has been validated against this very ledger. */
   apply(ledger: WritableLedger, extrinsic: Extrinsic, index: number): void;
   /** Writes the events and count; the ledger's changes are then the block's. */
-  finalize(ledger: WritableLedger, extrinsics: number): void;
+  finalize(ledger: WritableLedger): void;
 }
 
 function argumentsOf(definition: CallDefinition, args: readonly unknown[]): Readonly<Record<string, unknown>> {
@@ -93,31 +93,20 @@ export function createRuntime(blockTime: number): Runtime {
     found.definition.dispatch(ledger, origin, argumentsOf(found.definition, call.args) as never);
   }
 
-  function eventBytes(ledger: WritableLedger, phases: readonly Uint8Array[]): Hex {
-    const records = ledger.events.map(({ definition, content }, index) => {
+  function eventBytes(ledger: WritableLedger): Hex {
+    const records = ledger.events.map(({ phase, definition, content }) => {
       const { fieldNames, types } = definition;
       const values =
         fieldNames === undefined ? (content as unknown[]) : fieldNames.map((name) => (content as Record<string, unknown>)[name]);
       const pallet = pallets.find(({ name }) => name === definition.pallet) as PalletDefinition;
       return u8aConcat(
-        phases[index] as Uint8Array,
+        codec.encode(phaseType, phase),
         new Uint8Array([pallet.index, definition.index]),
         ...types.map((type, field) => codec.encode(type, values[field])),
         new Uint8Array([0]),
       );
     });
     return u8aToHex(u8aConcat(codec.encode(compact(u32), records.length), ...records));
-  }
-
-  /** Phases of the events deposited so far, in step with a ledger's events. */
-  const phases = new WeakMap<WritableLedger, Uint8Array[]>();
-  function markPhase(ledger: WritableLedger, phase: { type: string; value?: number }): void {
-    const list = phases.get(ledger) ?? [];
-    const bytes = codec.encode(phaseType, phase);
-    while (list.length < ledger.events.length) {
-      list.push(bytes);
-    }
-    phases.set(ledger, list);
   }
 
   function feeOfExtrinsic(extrinsic: Extrinsic): { operational: boolean; fee: bigint; tip: bigint } {
@@ -182,7 +171,6 @@ export function createRuntime(blockTime: number): Runtime {
         ledger.remove(systemStorage.BlockHash, block - blockHashCount - 1);
       }
       onInitialize(ledger);
-      markPhase(ledger, { type: "Initialization" });
       return ledger;
     },
 
@@ -197,6 +185,7 @@ export function createRuntime(blockTime: number): Runtime {
     },
 
     apply(ledger, extrinsic, index) {
+      ledger.phase = { type: "ApplyExtrinsic", value: index };
       const { signed, call } = extrinsic;
       const found = callDefinition(call);
       const paysFee = signed !== undefined && (found?.definition.paysFee ?? false);
@@ -228,13 +217,11 @@ export function createRuntime(blockTime: number): Runtime {
       } else {
         ledger.deposit(systemEvents.ExtrinsicFailed, { dispatchError: encodeDispatchError(failure), dispatchInfo });
       }
-      markPhase(ledger, { type: "ApplyExtrinsic", value: index });
     },
 
     finalize(ledger) {
-      markPhase(ledger, { type: "Finalization" });
       ledger.set(systemStorage.EventCount, [], ledger.events.length);
-      ledger.setRaw(storageKey(codec, systemStorage.Events, []), eventBytes(ledger, phases.get(ledger) ?? []));
+      ledger.setRaw(storageKey(codec, systemStorage.Events, []), eventBytes(ledger));
     },
   };
 }
