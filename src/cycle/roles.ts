@@ -3,13 +3,13 @@
  * it. The same functions stand behind the single commands.
  */
 
+import { commit } from "../steps/commit/commit.ts";
+import { reveal } from "../steps/commit/reveal.ts";
+import type { Context } from "../steps/context.ts";
 import { announce } from "../steps/distribute/announce.ts";
 import { assign } from "../steps/distribute/assign.ts";
 import { ready } from "../steps/distribute/ready.ts";
 import { slice, sliceForCycle } from "../steps/distribute/slice.ts";
-import { commit } from "../steps/commit/commit.ts";
-import { reveal } from "../steps/commit/reveal.ts";
-import type { Context } from "../steps/context.ts";
 import { measure } from "../steps/evaluate/measure.ts";
 import { merge } from "../steps/evaluate/merge.ts";
 import { score } from "../steps/evaluate/score.ts";

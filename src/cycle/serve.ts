@@ -3,7 +3,7 @@
 import { verifySignature } from "../chain/signer.ts";
 import { ConnitoError } from "../errors.ts";
 import { startServer } from "../exchange/server.ts";
-import { participantsAt, type Participants } from "../steps/chain-records.ts";
+import { type Participants, participantsAt } from "../steps/chain-records.ts";
 import type { Context } from "../steps/context.ts";
 import type { Membership } from "../steps/membership.ts";
 import { createPublication } from "../steps/publication.ts";

@@ -13,7 +13,7 @@ describe("batches", () => {
   it("let domains take turns, whatever their sizes", () => {
     const walked = values(batches(0, 20));
     assert.equal(walked.filter((value) => value < 100).length, 10);
-    walked.forEach((value, place) => assert.equal(value < 100, place % 2 === 0));
+    for (const [place, value] of walked.entries()) assert.equal(value < 100, place % 2 === 0);
   });
 
   it("go through every sequence of a domain before one comes again", () => {

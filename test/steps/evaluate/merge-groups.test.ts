@@ -13,7 +13,10 @@ const base = new Map([
   ["a", Float32Array.of(0)],
   ["b", Float32Array.of(0)],
 ]);
-const contribution = (miner: string, name: string, delta: number): Contribution => ({ miner, deltas: new Map([[name, Float32Array.of(delta)]]) });
+const contribution = (miner: string, name: string, delta: number): Contribution => ({
+  miner,
+  deltas: new Map([[name, Float32Array.of(delta)]]),
+});
 
 function search(contributions: Contribution[][], loss: (a: number, b: number) => number[]) {
   const measured: [number, number][] = [];
