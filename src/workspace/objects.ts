@@ -155,13 +155,17 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
     temporaryPath: (hash) => layout.partialObject(hash),
     async adopt(path, hash, { verified = false } = {}) {
       writable();
-      // Two who wanted the same bytes at once share one download, and the other was first.
-      if (!(await exists(path)) && (await has(hash))) return;
-      if (!verified) {
-        const found = await onStorage(path, () => hashRange(path));
-        if (found.hash !== hash) throw mismatch(path, hash, found.hash);
+      try {
+        if (!verified) {
+          const found = await onStorage(path, () => hashRange(path));
+          if (found.hash !== hash) throw mismatch(path, hash, found.hash);
+        }
+        await moveDurably(path, layout.object(hash));
+      } catch (error) {
+        // Two who wanted the same bytes at once share one download, and the other was first, perhaps only just now.
+        if ((await exists(path)) || !(await has(hash))) throw error;
+        return;
       }
-      await moveDurably(path, layout.object(hash));
       dropped.delete(hash);
     },
     async remove(hash) {

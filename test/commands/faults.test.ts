@@ -1,0 +1,166 @@
+/** What goes wrong around a command, and that nothing is lost by it: it says what to do, or waits and goes on. */
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { newHotkey } from "../../src/chain/new-hotkey.ts";
+import { repository } from "../cli/process.ts";
+import { openScene, refuses, result, type Scene } from "./scene.ts";
+
+const execute = promisify(execFile);
+const endless = 100_000;
+const shortest = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 2 };
+
+describe("fetching a slice", () => {
+  let scene: Scene;
+  /** A large piece, in the owner's directory. */
+  let piece: string;
+  let hash: string;
+  before(async () => {
+    scene = await openScene({ phases: { ...shortest, distribute: endless } });
+    const manifest = JSON.parse(await readFile(join(scene.exchange, "manifests", `${scene.task.task.model.root}.json`), "utf8"));
+    hash = manifest.pieces.find(({ name }: { name: string }) => name.includes("embed_tokens")).hash;
+    piece = join(scene.exchange, "objects", hash);
+  });
+  after(() => scene?.close());
+
+  /** Whether every object in a participant's state directory is what its name says. */
+  async function assertVerified(state: string): Promise<void> {
+    const objects = join(scene.directory, "state", state, "objects");
+    const files = (await readdir(objects, { recursive: true })).filter((name) => name.length > 60);
+    assert.ok(files.length > 10);
+    for (const file of files) {
+      const found = createHash("sha256")
+        .update(await readFile(join(objects, file)))
+        .digest("hex");
+      assert.equal(found, file.slice(-64));
+    }
+  }
+
+  it("refuses what is cut short, keeps the rest, and goes on when it is whole again", async () => {
+    await copyFile(piece, `${piece}.whole`);
+    await truncate(piece, 1000);
+    const message = await refuses(scene, "miner", ["slice"], { exit: 40, code: "object-hash-mismatch", hint: /--peer/ });
+    assert.ok(message.includes(hash) && message.includes(scene.exchange));
+    await rename(`${piece}.whole`, piece);
+    const mended = result(await scene.run("miner", ["slice", "--json"]));
+    assert.ok(Number(mended["fetchedPieces"]) < Number(mended["pieces"]));
+    await assertVerified("miner");
+  });
+
+  it("goes on elsewhere when a server breaks off", async () => {
+    const broken: string[] = [];
+    const server = createServer((request, response) => {
+      if (request.url === "/hotkey") return response.end(scene.addresses.validator);
+      const file = join(scene.exchange, request.url ?? "");
+      stat(file).then(
+        async ({ size }) => {
+          broken.push(request.url ?? "");
+          response.writeHead(200, { "content-length": size });
+          response.write((await readFile(file)).subarray(0, Math.floor(size / 2)));
+          setTimeout(() => request.socket.destroy(), 20);
+        },
+        () => response.writeHead(404).end(),
+      );
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    assert.ok(typeof address === "object" && address !== null);
+    try {
+      const peer = `http://127.0.0.1:${address.port}`;
+      result(await scene.run("miner", ["slice", "--peer", peer, "--json"], { state: "cut" }));
+      assert.ok(broken.includes(`/objects/${hash}`));
+      await assertVerified("cut");
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
+  });
+
+  it("passes over a peer that lies, and names it", async () => {
+    const liar = join(scene.directory, "liar");
+    await mkdir(join(liar, "objects"), { recursive: true });
+    const bytes = await readFile(piece);
+    bytes[100] = (bytes[100] ?? 0) ^ 1;
+    await writeFile(join(liar, "objects", hash), bytes);
+    const ended = await scene.run("miner", ["slice", "--peer", `file:${liar}`, "--json"], { state: "lied-to" });
+    result(ended);
+    const notes = ended.stderr.split("\n").flatMap((line) => (line.includes('"note"') ? [JSON.parse(line)] : []));
+    assert.deepEqual(
+      notes.map(({ code, peer }) => [code, peer]),
+      [["object-hash-mismatch", `file:${liar}`]],
+    );
+    await assertVerified("lied-to");
+  });
+
+  it("says that the disk is full, and goes on when there is room", async function () {
+    const namespace = await execute("unshare", ["-rm", "true"]).then(
+      () => true,
+      () => false,
+    );
+    // Mounting needs user namespaces, which some containers and kernels do not allow.
+    if (!namespace) return this.skip();
+    const state = join(scene.directory, "state", "small");
+    await mkdir(state, { recursive: true });
+    const slice = `"$NODE" bin/run.js slice --json`;
+    const script = `mount -t tmpfs -o size=64k small "$CONNITO_STATE_DIR" || exit 99
+      ${slice}; echo "exit $?"
+      mount -o remount,size=16m "$CONNITO_STATE_DIR"
+      ${slice}; echo "exit $?"`;
+    const { stdout } = await execute("unshare", ["-rm", "sh", "-c", script], {
+      cwd: repository,
+      env: { PATH: process.env["PATH"], HOME: scene.directory, NODE: process.execPath, ...scene.environment("miner", "small") },
+    });
+    const [refused, done] = stdout.split(/exit \d+\n/).map((text) => (text === "" ? undefined : JSON.parse(text)));
+    assert.deepEqual(stdout.match(/exit \d+/g), ["exit 50", "exit 0"]);
+    assert.equal(refused.error.code, "disk-full");
+    assert.match(refused.error.hint, /space/);
+    assert.equal(refused.error.retryable, true);
+    assert.ok(done.pieces > 0);
+  });
+
+  it("refuses a wrong password before anything else", async () => {
+    const location = { path: join(scene.directory, "wallets"), wallet: "scene", hotkey: "locked" };
+    await newHotkey({ ...location, password: "right" });
+    const wrong = { name: "miner", state: "locked", env: { BT_WALLET_HOTKEY: "locked", CONNITO_PASSWORD: "wrong" } } as const;
+    await refuses(scene, wrong, ["slice"], { exit: 12, code: "wallet-password-wrong", hint: /password/ });
+    await assert.rejects(stat(join(scene.directory, "state", "locked")), { code: "ENOENT" });
+    await rm(join(location.path, "scene", "hotkeys", "locked"));
+  });
+});
+
+describe("a chain that goes away", () => {
+  let scene: Scene;
+  before(async () => {
+    const phases = { distribute: 30, train: 16, commit: 24, reveal: 24, score: 3, merge: endless };
+    scene = await openScene({ phases, blockTime: 250 });
+  });
+  after(() => scene?.close());
+
+  it("is waited for: the cycle's work is done when it is back, once, and doing it again is success", async () => {
+    const miner = scene.begin("miner", ["cycle", "run", "--role", "miner", "--cycles", "1", "--json"]);
+    await miner.says('"Training group');
+    await scene.pause();
+    await refuses(scene, "validator", ["status"], { exit: 30, code: "chain-unreachable", hint: /--network/ });
+    await scene.resume();
+    const { outcomes } = result(await miner.ended) as { outcomes: { step: string; outcome: string }[] };
+    assert.deepEqual([...new Set(outcomes.map(({ outcome }) => outcome))], ["done"], JSON.stringify(outcomes));
+
+    for (const step of ["train", "commit", "reveal"]) {
+      const again = result(await scene.run("miner", [step, "--cycle", "0", "--json"]));
+      assert.equal(again["alreadyDone"], true, step);
+    }
+    const peer = ["--peer", `file:${scene.heldOut}`];
+    const score = ["score", "--cycle", "0", "--wait", ...peer, "--json"];
+    const scored = result(await scene.run("validator", score)) as { revealed: number; entries: { miner: string; status: string }[] };
+    assert.equal(scored.revealed, 1);
+    // Measured, whatever it was worth: not one of the statuses of bytes that came late, broken or not at all.
+    assert.ok(["accepted", "no-gain"].includes(scored.entries[0]?.status ?? ""), JSON.stringify(scored.entries));
+    assert.equal(result(await scene.run("validator", score))["alreadyDone"], true);
+  });
+});

@@ -1,0 +1,192 @@
+/** What commands refuse before, in and after a cycle: exit code, code and hint, the same for people and for scripts. */
+
+import assert from "node:assert/strict";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { openWorkspace } from "../../src/workspace/workspace.ts";
+import { connito } from "../cli/process.ts";
+import { checkRefusal, openScene, refuses, result, type Scene } from "./scene.ts";
+
+/** Longer than any test: a phase that does not end. */
+const endless = 100_000;
+const shortest = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 2 };
+
+/** A state directory as `train`, and with `committed` also `commit`, leave it. */
+async function leaveSubmission(scene: Scene, state: string, { committed }: { committed: boolean }): Promise<void> {
+  const workspace = await openWorkspace(join(scene.directory, "state", state), { lock: true });
+  try {
+    const root = "ab".repeat(32);
+    const submission = { root, cycle: 0, group: 0, base: scene.task.task.model.root, bytes: 1, steps: 1, tokens: 1 };
+    await mkdir(workspace.layout.cycle(0), { recursive: true });
+    await writeFile(workspace.layout.cycle(0, "submission.json"), JSON.stringify(submission));
+    if (!committed) return;
+    await workspace.secret("salt-0", () => new Uint8Array(32));
+    await workspace.journal.intent("commit/0", { record: "00", root });
+    await workspace.journal.effect("commit/0", { block: 1 });
+  } finally {
+    await workspace.close();
+  }
+}
+
+describe("commands while a cycle is distributed", () => {
+  let scene: Scene;
+  before(async () => {
+    scene = await openScene({ phases: { ...shortest, distribute: endless } });
+  });
+  after(() => scene?.close());
+
+  describe("task create refuses", () => {
+    const create = (document: object | string, ...flags: string[]) => {
+      const input = typeof document === "string" ? document : JSON.stringify(document);
+      const args = ["task", "create", "--name", "wrong", "--model", scene.model, "--from", "-", ...flags];
+      return [scene, { name: "owner", state: "another-owner", input }, args] as const;
+    };
+    const texts = () => ["--domain", `novel=${scene.texts.train},${scene.texts.heldOut}`];
+
+    it("unknown fields and impossible phases, all named at once", async () => {
+      const wrong = { colour: "red", cycle: { phases: { reveal: 1, train: 0 } } };
+      const refusal = { exit: 13, code: "task-invalid", hint: /task schema|`/ };
+      const message = await refuses(...create(wrong, "--groups", "2", ...texts()), refusal);
+      for (const path of ["colour", "cycle.phases.reveal", "cycle.phases.train"]) assert.ok(message.includes(path), message);
+    });
+
+    it("what is no document of a task", async () => {
+      await refuses(...create("null", "--groups", "2", ...texts()), { exit: 13, code: "task-invalid", hint: /task schema/ });
+    });
+
+    it("texts that are not there, or too short to draw from", async () => {
+      const missing = ["--domain", `novel=${scene.texts.train},${join(scene.directory, "nowhere.txt")}`];
+      const message = await refuses(...create({}, "--groups", "2", ...missing), { exit: 13, code: "data-missing", hint: /--domain/ });
+      assert.match(message, /nowhere\.txt/);
+      const long = { evaluation: { sequencesPerDomain: 10_000 } };
+      await refuses(...create(long, "--groups", "2", ...texts()), { exit: 13, code: "held-out-too-short", hint: /sequencesPerDomain/ });
+    });
+
+    it("a number of groups that does not divide the experts", async () => {
+      await refuses(...create({}, "--groups", "3", ...texts()), { exit: 13, code: "groups-do-not-divide", hint: /1, 2, 4/ });
+    });
+  });
+
+  it("slice refuses a manifest that does not have the root on the chain, and a missing piece, each until it is mended", async () => {
+    const path = join(scene.exchange, "manifests", `${scene.task.task.model.root}.json`);
+    const honest = await readFile(path, "utf8");
+    const manifest = JSON.parse(honest);
+    manifest.pieces[0].hash = "00".repeat(32);
+    await writeFile(path, JSON.stringify(manifest));
+    const lie = await refuses(scene, { name: "miner", state: "slicer" }, ["slice"], {
+      exit: 40,
+      code: "manifest-root-mismatch",
+      hint: /--peer/,
+    });
+    assert.ok(lie.includes(scene.exchange));
+    await writeFile(path, honest);
+
+    const object = join(scene.exchange, "objects", JSON.parse(honest).pieces[0].hash);
+    await rename(object, `${object}.kept`);
+    const missing = await refuses(scene, { name: "miner", state: "slicer" }, ["slice"], {
+      exit: 30,
+      code: "object-not-found",
+      hint: /--peer/,
+    });
+    assert.ok(missing.includes(JSON.parse(honest).pieces[0].hash));
+    await rename(`${object}.kept`, object);
+    const mended = result(await scene.run("miner", ["slice", "--json"], { state: "slicer" }));
+    assert.ok(Number(mended["fetchedPieces"]) < Number(mended["pieces"]), "what was fetched before stays");
+  });
+
+  it("assign refuses who is not registered, and cycles that have not begun", async () => {
+    await refuses(scene, "stranger", ["assign"], { exit: 22, code: "not-registered", hint: /Register/ });
+    await refuses(scene, "miner", ["assign", "--cycle", "7"], { exit: 20, code: "no-such-cycle", hint: /cycle status/ });
+  });
+
+  it("train, commit, reveal and score wait for their windows", async () => {
+    const early = { exit: 20, code: "phase-not-open", hint: /--wait/ };
+    await leaveSubmission(scene, "trained", { committed: false });
+    await leaveSubmission(scene, "committed", { committed: true });
+    await refuses(scene, "miner", ["train"], early);
+    await refuses(scene, { name: "miner", state: "trained" }, ["commit"], early);
+    await refuses(scene, { name: "miner", state: "committed" }, ["reveal"], early);
+    await refuses(scene, "validator", ["score"], early);
+  });
+
+  it("commit and reveal refuse where there is nothing to send", async () => {
+    await refuses(scene, "miner", ["commit"], { exit: 13, code: "nothing-to-commit", hint: /connito train/ });
+    await leaveSubmission(scene, "uncommitted", { committed: false });
+    await refuses(scene, { name: "miner", state: "uncommitted" }, ["reveal"], {
+      exit: 13,
+      code: "nothing-to-reveal",
+      hint: /connito commit/,
+    });
+  });
+
+  it("cycle run is alone in its state directory, which status and cycle status may read beside it", async () => {
+    const running = scene.begin("miner", ["cycle", "run", "--role", "miner"], { state: "daemon" });
+    try {
+      await running.says('"step":"slice"');
+      await refuses(scene, { name: "miner", state: "daemon" }, ["cycle", "run", "--role", "miner"], {
+        exit: 11,
+        code: "state-locked",
+        hint: /./,
+      });
+      const status = result(await scene.run("miner", ["cycle", "status", "--json"], { state: "daemon" }));
+      assert.deepEqual([status["phase"], status["role"], status["missing"]], ["distribute", "miner", ["train", "commit", "reveal"]]);
+    } finally {
+      running.child.kill("SIGTERM");
+    }
+    assert.equal((await running.ended).code, 143);
+  });
+
+  it("status and cycle status say where a newcomer stands, and leave no state directory behind", async () => {
+    const status = result(await scene.run("miner", ["status", "--json"], { state: "newcomer" }));
+    assert.deepEqual([status["task"], status["role"], status["uid"]], ["scene", "miner", 2]);
+    const cycle = result(await scene.run("stranger", ["cycle", "status", "--json"], { state: "newcomer" }));
+    assert.deepEqual([cycle["cycle"], cycle["role"], cycle["taskHash"]], [0, "unregistered", scene.task.taskHash]);
+    await assert.rejects(readFile(join(scene.directory, "state", "newcomer", "state.json")), { code: "ENOENT" });
+  });
+});
+
+describe("commands after a cycle's windows", () => {
+  let scene: Scene;
+  before(async () => {
+    scene = await openScene({ phases: { ...shortest, merge: endless } });
+    // Everybody looks at the chain only once the cycle's merge is open for good.
+    while (scene.localnet.finalized().number < 40) await new Promise((resolve) => setTimeout(resolve, 100));
+  });
+  after(() => scene?.close());
+
+  it("train, commit and reveal are too late, with --wait as well", async () => {
+    const late = { exit: 21, code: "deadline-missed", hint: /cycle status/ };
+    await leaveSubmission(scene, "trained", { committed: false });
+    await leaveSubmission(scene, "committed", { committed: true });
+    await refuses(scene, "miner", ["train", "--wait"], late);
+    await refuses(scene, { name: "miner", state: "trained" }, ["commit"], late);
+    await refuses(scene, { name: "miner", state: "committed" }, ["reveal", "--wait"], late);
+  });
+
+  it("score wants a validator, held-out text and something revealed; merge wants scores", async () => {
+    await refuses(scene, "miner", ["score"], { exit: 22, code: "not-a-validator", hint: /permit/ });
+    await refuses(scene, "validator", ["merge"], { exit: 13, code: "scores-missing", hint: /connito score/ });
+    await refuses(scene, "validator", ["score"], { exit: 30, code: "held-out-missing", hint: /--peer/ });
+    const peer = ["--peer", `file:${scene.heldOut}`];
+    await refuses(scene, "validator", ["score", ...peer], { exit: 22, code: "nothing-revealed", hint: /next cycle/ });
+    const merged = result(await scene.run("validator", ["merge", ...peer, "--json"]));
+    assert.equal(merged["root"], merged["base"]);
+  });
+});
+
+describe("commands without a chain", () => {
+  it("localnet refuses a port that is in use", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    const address = server.address();
+    assert.ok(typeof address === "object" && address !== null);
+    try {
+      const args = ["localnet", "--port", String(address.port)];
+      const [asJson, asText] = await Promise.all([connito([...args, "--json"]), connito(args)]);
+      checkRefusal(args, { exit: 30, code: "port-in-use", hint: /another/ }, asJson, asText);
+    } finally {
+      server.close();
+    }
+  });
+});
