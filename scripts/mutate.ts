@@ -27,14 +27,19 @@ interface Outcome {
 }
 
 /** Runs test files in the copy. Throws when mocha does not get as far as its report: a mutant that does not load proves nothing. */
-async function runTests(directory: string, files: readonly string[], limitMilliseconds = 0): Promise<Outcome> {
+async function runTests(
+  directory: string,
+  files: readonly string[],
+  { title, limit = 0 }: { title?: string | undefined; limit?: number } = {},
+): Promise<Outcome> {
   const report = join(directory, "report.json");
   await rm(report, { force: true });
   const options = ["--no-config", "--exit", "--timeout", "60000", "--reporter", "json", "--reporter-option", `output=${report}`];
+  if (title !== undefined) options.push("--fgrep", title);
   const child = spawn(process.execPath, ["--import", "tsx", "node_modules/mocha/bin/mocha.js", ...options, ...files], {
     cwd: directory,
     stdio: ["ignore", "ignore", "pipe"],
-    timeout: limitMilliseconds,
+    timeout: limit,
     killSignal: "SIGKILL",
   });
   let complaint = "";
@@ -95,7 +100,7 @@ try {
   const results: { mutant: Mutant; outcome: Outcome }[] = [];
   for (const { mutant, path, source, broken } of edits) {
     await writeFile(path, broken);
-    const outcome = await runTests(directory, mutant.tests, limit);
+    const outcome = await runTests(directory, mutant.tests, { title: mutant.title, limit });
     await writeFile(path, source);
     results.push({ mutant, outcome });
     if (!json) console.error(`${verdictOf(outcome).caughtBy.padEnd(12)}${mutant.name}`);
