@@ -7,8 +7,10 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
+import type { Task } from "../protocol/task.ts";
 import type { Progress } from "../ui/progress.ts";
 import { chaos } from "./chaos.ts";
+import { followBlocks } from "./follow-blocks.ts";
 import { freePort } from "./free-port.ts";
 import { type ManagedProcess, type ProcessEvent, type ProcessOptions, runCommand, startProcess } from "./processes.ts";
 import { collectReport, type DemoReport } from "./report.ts";
@@ -129,7 +131,7 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
     ...["task", "create", "--name", "demo", "--model", base, "--groups", String(groups), "--from", taskFile],
     ...texts.flatMap(({ name, train, heldOut }) => ["--domain", `${name}=${train},${heldOut}`]),
     ...["--sample-tokens", "8192", "--lead", String(leadBlocks), "--publish", locatorOf("owner")],
-  ])) as { task: { cycle: { startBlock: number } }; taskHash: string };
+  ])) as { task: Task; taskHash: string };
   progress.succeed(`Task ${taskHash.slice(0, 10)} starts at block ${task.cycle.startBlock}`);
 
   const follower = createFollower(progress, cycles);
@@ -147,11 +149,14 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
     input.chaosSeed === undefined
       ? () => {}
       : chaos([...processes.values()], { seed: input.chaosSeed, milliseconds: cycles * 45 * blockMilliseconds, progress });
+  const ended = new AbortController();
+  followBlocks(network, task, progress, AbortSignal.any([ended.signal, signal])).catch(() => undefined);
   try {
     await follower.wait([localnet, ...processes.values()], signal);
     // The owner measures the last version after validators have published it: it ends last.
     await owner(processes).done;
   } finally {
+    ended.abort();
     stopChaos();
   }
   return collectReport({ directory, network, wallets, cycles, task: taskHash, signal });
