@@ -3,6 +3,7 @@
  * sending. No wall clock takes part: a chain that stalls stops the clock, and waiting is all that happens.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { BlockReference, Chain } from "../chain/client.ts";
 
 export interface Heads {
@@ -19,21 +20,28 @@ export interface ChainClock {
   watch(listener: (heads: Heads) => void): () => void;
 }
 
-/** A clock over one chain connection. It follows the heads only while somebody waits or watches. */
-export function createChainClock(chain: Pick<Chain, "bestHead" | "finalizedHead" | "followHeads">): ChainClock {
+/**
+ * A clock over one chain connection. It follows the heads only while somebody waits or watches; where following ends or fails it begins
+ * again after `pause` milliseconds.
+ */
+export function createChainClock(chain: Pick<Chain, "bestHead" | "finalizedHead" | "followHeads">, { pause = 1000 } = {}): ChainClock {
   const listeners = new Set<(heads: Heads) => void>();
   const failures = new Set<(error: unknown) => void>();
   let latest: Heads | undefined;
   let following: AbortController | undefined;
 
   const follow = async (controller: AbortController) => {
-    try {
-      for await (const heads of chain.followHeads(controller.signal)) {
-        latest = heads;
-        for (const listener of [...listeners]) listener(heads);
+    while (!controller.signal.aborted) {
+      try {
+        for await (const heads of chain.followHeads(controller.signal)) {
+          latest = heads;
+          for (const listener of [...listeners]) listener(heads);
+        }
+      } catch (error) {
+        // Who waits decides whether to try again; who only watches is served again as soon as that is possible.
+        if (!controller.signal.aborted) for (const fail of [...failures]) fail(error);
       }
-    } catch (error) {
-      if (!controller.signal.aborted) for (const fail of [...failures]) fail(error);
+      if (!controller.signal.aborted) await sleep(pause, undefined, { signal: controller.signal }).catch(() => undefined);
     }
   };
 

@@ -88,6 +88,27 @@ describe("chain clock", () => {
     );
   });
 
+  it("goes on for who watches when following fails", async () => {
+    const pushed = pushedChain();
+    let attempts = 0;
+    const chain = {
+      ...pushed.chain,
+      followHeads(signal: AbortSignal): AsyncIterable<Heads> {
+        attempts += 1;
+        if (attempts === 1) throw new Error("lost");
+        return pushed.chain.followHeads(signal);
+      },
+    };
+    const seen = await new Promise<number>((resolve) => {
+      const stop = createChainClock(chain, { pause: 1 }).watch(({ best }) => {
+        stop();
+        resolve(best);
+      });
+      pushed.push(33);
+    });
+    assert.deepEqual([seen, attempts], [33, 2]);
+  });
+
   it("tells watchers until they end", async () => {
     const pushed = pushedChain();
     const clock = createChainClock(pushed.chain);
