@@ -55,5 +55,8 @@ export const taskOverrides: TaskOverrides = {
   experts: { selection: { threshold: 0.9 } },
   // The base ends its pre-training annealed: a higher rate loses in the first steps what it gains in the next hundred.
   inner: { learningRate: 5e-4, schedule: "linear", batchSequences: 8 },
-  evaluation: { sequencesPerDomain: 64 },
+  evaluation: { sequencesPerDomain: 48 },
+  merge: { scales: [1, 0.5, 0.25] },
+  // Less training and more merging than the default: two validators share two cores with everything else.
+  cycle: { phases: { distribute: 5, train: 15, commit: 4, reveal: 5, score: 7, merge: 9 } },
 };
