@@ -100,20 +100,23 @@ function noSources(what: string): ConnitoError {
   });
 }
 
-/** Runs the job for every item, at most `limit` at a time; the first failure stops the rest and is thrown. */
+/**
+ * Runs the job for every item, at most `limit` at a time. The first failure is thrown once the jobs under way have ended: what they get
+ * is kept, and nobody works on when the caller cleans up.
+ */
 export async function inParallel<T>(items: readonly T[], limit: number, job: (item: T) => Promise<void>): Promise<void> {
   let next = 0;
-  let failed = false;
+  let failure: { readonly error: unknown } | undefined;
   const worker = async () => {
-    while (!failed && next < items.length) {
+    while (failure === undefined && next < items.length) {
       const item = items[next++] as T;
       try {
         await job(item);
       } catch (error) {
-        failed = true;
-        throw error;
+        failure ??= { error };
       }
     }
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  if (failure !== undefined) throw (failure as { readonly error: unknown }).error;
 }
