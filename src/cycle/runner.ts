@@ -6,6 +6,7 @@
 
 import { ConnitoError } from "../errors.ts";
 import { cycleAt, windowOf } from "../protocol/clock.ts";
+import type { Heads } from "../steps/clock.ts";
 import type { Context } from "../steps/context.ts";
 import { viewBlock } from "../steps/cycle-view.ts";
 import type { Membership } from "../steps/membership.ts";
@@ -62,19 +63,25 @@ export async function runCycles(
   const { task } = membership;
   const outcomes: Pick<StepEvent, "cycle" | "step" | "outcome">[] = [];
   const { firstCycle, current, end } = await planRun(context, membership, cycles);
-  if (cycleAt(task, (await context.clock.now()).best) === undefined) await prepareQuietly(context, membership, prepare);
-  for (let cycle = Math.max(firstCycle, current); cycle < end; ) {
+  if (cycleAt(task, (await headsOf(context)).best) === undefined) await prepareQuietly(context, membership, prepare);
+  // A run that was killed in its last cycle and comes back after it still does what of that cycle can be done late.
+  for (let cycle = Math.max(firstCycle, Math.min(current, end - 1)); cycle < end; ) {
     await context.clock.until(({ finalized }) => finalized.number >= viewBlock(membership, cycle), context.signal);
     for (const step of steps) {
       const event = await runStep(context, membership, step, cycle);
       outcomes.push({ cycle, step: step.name, outcome: event.outcome });
       onEvent(event);
     }
-    const { best } = await context.clock.now();
+    const { best } = await headsOf(context);
     cycle = Math.max(cycle + 1, cycleAt(task, best) ?? 0);
   }
   if (cycles !== undefined) await context.workspace.journal.effect("run", { firstCycle, cycles });
   return { firstCycle, cycles: end - firstCycle, outcomes };
+}
+
+/** The heads, however long the chain is away. */
+function headsOf({ clock, signal }: Context): Promise<Heads> {
+  return retry(() => clock.now(), { signal });
 }
 
 /** Preparation is a favour to the first cycle: what of it fails now, the steps do when they need it. */
@@ -97,7 +104,7 @@ async function planRun(
   cycles: number | undefined,
 ): Promise<{ firstCycle: number; current: number; end: number }> {
   const { journal } = context.workspace;
-  const { best } = await context.clock.now();
+  const { best } = await headsOf(context);
   const current = cycleAt(membership.task, best) ?? 0;
   if (cycles === undefined) return { firstCycle: current, current, end: Number.POSITIVE_INFINITY };
   const noted = journal.find("run");

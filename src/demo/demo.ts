@@ -192,7 +192,7 @@ function createFollower(progress: Progress, cycles: number) {
     const { cycle, step, outcome, result, error } = event as unknown as StepLine;
     if (outcome === "failed") progress.note(`  ${name}: ${step} of cycle ${cycle} failed: ${error?.message ?? ""}`);
     if (outcome !== "done" || result === undefined) {
-      if (role === "validator" && step === "set-weights" && cycle === cycles - 1) done(name);
+      if (role === "validator" && step === "set-weights" && cycle >= cycles - 1) done(name);
       return;
     }
     if (role === "miner" && step === "train" && result.steps)
@@ -202,7 +202,7 @@ function createFollower(progress: Progress, cycles: number) {
     if (role === "owner" && result.loss !== undefined && step === "measure-result")
       progress.note(`Cycle ${cycle}: held-out loss ${describeLoss(result.loss)}`);
     if (role === "owner" && cycle === 0 && step === "measure") progress.note(`Base: held-out loss ${describeLoss(result.loss)}`);
-    if (role === "validator" && step === "set-weights" && cycle === cycles - 1) done(name);
+    if (role === "validator" && step === "set-weights" && cycle >= cycles - 1) done(name);
   };
 
   const done = (name: string) => {

@@ -2,6 +2,7 @@
 
 import { stat } from "node:fs/promises";
 import { ConnitoError } from "../../errors.ts";
+import type { Source } from "../../exchange/exchange.ts";
 import { fetchArtifact } from "../../exchange/fetch-object.ts";
 import { decodeSubmission, SubmissionError } from "../../model/submission.ts";
 import { piecesOf } from "../../model/weights.ts";
@@ -14,20 +15,21 @@ import { selectExperts } from "../distribute/select-experts.ts";
 import type { Slice } from "../distribute/slice.ts";
 import { sourceAt } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { submissionPath } from "../train/submissions.ts";
+import { noteSubmission, submissionPath } from "../train/submissions.ts";
 
 export type Deltas = Map<string, Float32Array>;
 
 /** What became of a submission: its decoded deltas by tensor name, or the status that refuses it. */
 export type Candidate = { readonly deltas: Deltas } | { readonly status: Status; readonly reason: string };
 
-/** Fetches (unless it is here) and decodes one revealed submission. Never throws for what the miner did, only for this machine's own trouble. */
+/** Fetches (unless it is here; `otherSources` are asked after the miner) and decodes one revealed submission. Never throws for what the miner did, only for this machine's own trouble. */
 export async function openCandidate(
   context: Context,
   membership: Membership,
   { slice, view }: { slice: Slice; view: CycleView },
   hotkey: string,
   reveal: RevealRecord,
+  otherSources: readonly Source[] = [],
 ): Promise<Candidate> {
   const { task, taskHash } = membership;
   const file = submissionPath(context.workspace, reveal.artifactRoot);
@@ -35,7 +37,7 @@ export async function openCandidate(
     const into = context.workspace.layout.partialObject(reveal.artifactRoot);
     try {
       await fetchArtifact({
-        sources: [sourceAt(context, reveal.locator, hotkey)],
+        sources: [sourceAt(context, reveal.locator, hotkey), ...otherSources],
         root: reveal.artifactRoot,
         path: `/submissions/${reveal.artifactRoot}`,
         into,
@@ -43,6 +45,8 @@ export async function openCandidate(
         signal: context.signal,
       });
       await moveDurably(into, file);
+      // From here on this validator serves it too.
+      await noteSubmission(context.workspace, { root: reveal.artifactRoot, cycle: view.cycle, bytes: (await stat(file)).size });
     } catch (error) {
       if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
       const status = fetchStatus[error.code];

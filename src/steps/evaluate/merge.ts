@@ -13,6 +13,7 @@ import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
 import { sendVersion } from "../distribute/announce.ts";
+import { peerSources } from "../fetch.ts";
 import { storeManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
 import { sliceMomentum } from "../model-weights.ts";
@@ -133,12 +134,19 @@ async function openContributions(
 ): Promise<Contribution[][]> {
   const { task } = membership;
   const { verdicts, commits } = await readVerdicts(context, membership, view);
+  const sources = await peerSources(context, task);
   const order = mergeOrder({ agreed, commits, groups: task.experts.groups, contributors: task.merge.contributors });
   const open = async ({ miner }: AgreedScore): Promise<Contribution[]> => {
     const verdict = verdicts.find((candidate) => candidate.miner === miner);
     if (verdict?.status !== "to-fetch") return [];
-    const candidate = await openCandidate(context, membership, { slice, view }, miner, verdict.reveal.record);
-    return "deltas" in candidate ? [{ miner, deltas: candidate.deltas }] : [];
+    const candidate = await openCandidate(context, membership, { slice, view }, miner, verdict.reveal.record, sources);
+    if ("deltas" in candidate) return [{ miner, deltas: candidate.deltas }];
+    throw new ConnitoError(`The accepted submission of ${miner} is not here: ${candidate.reason}`, {
+      code: "submission-missing",
+      exit: "network",
+      retryable: true,
+      hint: "Without it this validator would compute another version than the others; it is asked for again until the merge window ends.",
+    });
   };
   return Promise.all(order.map(async (group) => (await Promise.all(group.map(open))).flat()));
 }

@@ -4,11 +4,12 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
+import { ConnitoError } from "../../errors.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import { type DrawnSequence, drawSequences, judgeLosses } from "../../protocol/evaluation.ts";
 import { seed } from "../../protocol/random.ts";
 import { createReport, type ReportEntry, type SignedReport } from "../../protocol/report.ts";
-import { type ChainCommit, type ChainReveal, chainVerdicts } from "../../protocol/verdict.ts";
+import { type ChainCommit, type ChainReveal, type ChainVerdict, chainVerdicts } from "../../protocol/verdict.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
 import { submissionsAt } from "../chain-records.ts";
 import type { Context } from "../context.ts";
@@ -54,6 +55,7 @@ export async function score(context: Context, membership: Membership, input: { c
       );
       context.progress.update(entries.length);
     }
+    await tryAgain(context, membership, { view, opened, sequences, baseLosses }, verdicts, entries);
     context.progress.succeed(`Scored: ${entries.filter((entry) => entry.status === "accepted").length} of ${entries.length} accepted`);
     const report = createReport({ task: membership.taskHash, cycle: input.cycle, base: view.base, validator: signer.address, entries });
     return describe(await publishReport(context, report), false);
@@ -112,6 +114,20 @@ export async function measureBase(
   return { sequences, losses };
 }
 
+/** A miner that could not be reached may have been restarting: it is asked once more when all others are scored. */
+async function tryAgain(
+  context: Context,
+  membership: Membership,
+  held: Parameters<typeof evaluate>[2],
+  verdicts: readonly ChainVerdict[],
+  entries: ReportEntry[],
+): Promise<void> {
+  for (const [index, verdict] of verdicts.entries()) {
+    if (verdict.status === "to-fetch" && entries[index]?.status === "unreachable")
+      entries[index] = await evaluate(context, membership, held, verdict);
+  }
+}
+
 async function evaluate(
   context: Context,
   membership: Membership,
@@ -121,7 +137,14 @@ async function evaluate(
   const { opened, view, sequences, baseLosses } = held;
   const { miner, group, reveal } = verdict;
   const entry = { miner, group, root: reveal.record.artifactRoot };
-  const candidate = await openCandidate(context, membership, { slice: opened.slice, view }, miner, reveal.record);
+  const candidate = await openCandidate(context, membership, { slice: opened.slice, view }, miner, reveal.record).catch(
+    (error: unknown) => {
+      // Trouble of this machine is not the miner's: it says so, and the other validators' scores count.
+      if (context.signal.aborted || !(error instanceof ConnitoError) || error.code === "disk-full") throw error;
+      context.progress.note(`Cannot score ${miner}: ${error.message}`, { code: error.code });
+      return { status: "unscored" as const };
+    },
+  );
   if ("status" in candidate) return { ...entry, status: candidate.status, score: 0 };
   const losses = await lossesWith(opened, addDeltas(opened.weights, candidate.deltas), sequences, context.signal);
   const { status, score: earned } = judgeLosses({ task: membership.task, baseLosses, candidateLosses: losses });

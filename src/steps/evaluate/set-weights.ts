@@ -39,7 +39,7 @@ export async function setWeights(context: Context, membership: Membership, input
   if (done !== undefined) return { cycle: input.cycle, weights, block: done.block };
   await workspace.journal.intent(key, { weights });
   try {
-    const { block } = await chain.setWeights(signer, netuid, weights, limits.weightsVersionKey);
+    const { block } = await chain.setWeights(signer, netuid, weights, limits.weightsVersionKey, { signal: context.signal });
     await workspace.journal.effect(key, { block });
     return { cycle: input.cycle, weights, block };
   } catch (error) {

@@ -21,9 +21,17 @@ export function submissionPath(workspace: Workspace, root: Hash): string {
   return workspace.layout.submission(root);
 }
 
+/** What serving a submission needs to know of it. */
+export type ServedSubmission = Pick<StoredSubmission, "root" | "cycle" | "bytes">;
+
+/** Notes a submission whose file is in its place, this miner's or a fetched one, so that it can be served. */
+export async function noteSubmission(workspace: Workspace, { root, cycle, bytes }: ServedSubmission): Promise<void> {
+  await writeJson(`${submissionPath(workspace, root)}.json`, { root, cycle, bytes } satisfies ServedSubmission);
+}
+
 /** Records which file is this miner's submission of a cycle. The file itself is already in its place, synced. */
 export async function storeSubmission(workspace: Workspace, submission: StoredSubmission): Promise<void> {
-  await writeJson(`${submissionPath(workspace, submission.root)}.json`, submission);
+  await noteSubmission(workspace, submission);
   await writeJson(workspace.layout.cycle(submission.cycle, "submission.json"), submission);
 }
 
@@ -33,7 +41,7 @@ export async function submissionOf(workspace: Workspace, cycle: number): Promise
 }
 
 /** A stored submission by its root, with the file that holds it. */
-export async function findSubmission(workspace: Workspace, root: Hash): Promise<(StoredSubmission & { file: string }) | undefined> {
-  const stored = await readJson<StoredSubmission>(`${submissionPath(workspace, root)}.json`);
+export async function findSubmission(workspace: Workspace, root: Hash): Promise<(ServedSubmission & { file: string }) | undefined> {
+  const stored = await readJson<ServedSubmission>(`${submissionPath(workspace, root)}.json`);
   return stored && { ...stored, file: submissionPath(workspace, root) };
 }
