@@ -24,6 +24,12 @@ export interface SetWeightsResult {
 export async function setWeights(context: Context, membership: Membership, input: { cycle: number }): Promise<SetWeightsResult> {
   const { chain, netuid, signer, workspace } = context;
   const { window } = membership.task.weights;
+  const key = `weights/${input.cycle}`;
+  const noted = workspace.journal.find(key);
+  const intended = noted.intent?.data as { weights: SetWeightsResult["weights"] } | undefined;
+  const done = noted.effect?.data as { block: number } | undefined;
+  if (intended !== undefined && done !== undefined) return { cycle: input.cycle, weights: intended.weights, block: done.block };
+
   const history: CycleScores[] = [];
   for (let cycle = Math.max(0, input.cycle - window + 1); cycle <= input.cycle; cycle++) {
     const merged = await readJson<Pick<MergeResult, "verdicts">>(workspace.layout.cycle(cycle, "merge.json"));
@@ -31,13 +37,12 @@ export async function setWeights(context: Context, membership: Membership, input
   }
   const { finalized } = await context.clock.now();
   const [neurons, limits] = await Promise.all([chain.neurons(netuid, finalized.hash), chain.hyperparameters(netuid, finalized.hash)]);
-  const weights = weightsOf(history, window, input.cycle, new Map(neurons.map((neuron) => [neuron.hotkey, neuron.uid])));
+  // After a crash the very weights that were meant are sent, so that the chain client can see that they stand there already.
+  const weights =
+    intended?.weights ?? weightsOf(history, window, input.cycle, new Map(neurons.map((neuron) => [neuron.hotkey, neuron.uid])));
   if (weights.length === 0) return { cycle: input.cycle, weights, skipped: "no miner has earned a score yet" };
 
-  const key = `weights/${input.cycle}`;
-  const done = workspace.journal.find(key).effect?.data as { block: number } | undefined;
-  if (done !== undefined) return { cycle: input.cycle, weights, block: done.block };
-  await workspace.journal.intent(key, { weights });
+  if (intended === undefined) await workspace.journal.intent(key, { weights });
   try {
     const { block } = await chain.setWeights(signer, netuid, weights, limits.weightsVersionKey, { signal: context.signal });
     await workspace.journal.effect(key, { block });
