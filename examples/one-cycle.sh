@@ -31,9 +31,14 @@ for name in owner validator miner; do as $name wallet new >/dev/null; done
 owner=$(as owner wallet show --json | node -p 'JSON.parse(require("fs").readFileSync(0)).address')
 
 # The chain, in the background until this script ends.
-as chain localnet --port 0 --block-time "${BLOCK_TIME:-500ms}" --owner "$owner" --ready-file "$work/ready" &
-trap 'kill $! 2>/dev/null' EXIT
-until [ -s "$work/ready" ]; do sleep 0.1; done
+# Not through `as`: the process must be the shell's own child, or ending the script would leave it running.
+CONNITO_STATE_DIR=$work/state/chain $connito localnet --port 0 --block-time "${BLOCK_TIME:-500ms}" --owner "$owner" --ready-file "$work/ready" &
+chain=$!
+trap 'kill "$chain" 2>/dev/null && wait "$chain" || true' EXIT
+until [ -s "$work/ready" ]; do
+  kill -0 "$chain" # Ends the script if the chain did not start.
+  sleep 0.1
+done
 CONNITO_NETWORK=$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).endpoint' "$work/ready")
 export CONNITO_NETWORK
 
@@ -50,7 +55,7 @@ as owner task create --name example --model "$work/base" --groups 2 --domain "te
   "data": { "sequenceLength": 64 },
   "experts": { "selection": { "threshold": 0.9 } },
   "inner": { "learningRate": 0.001 },
-  "cycle": { "phases": { "distribute": 20, "train": 20, "commit": 10, "reveal": 10, "score": 20, "merge": 20 } },
+  "cycle": { "phases": { "distribute": 10, "train": 20, "commit": 10, "reveal": 10, "score": 20, "merge": 20 } },
   "evaluation": { "sequencesPerDomain": 16 }
 }
 TASK
