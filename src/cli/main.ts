@@ -57,6 +57,9 @@ function prepareProcess(argv: readonly string[]): void {
   const die = (error: unknown) => {
     void reportFailure(error, { commandLine: "connito", json: wantsJson(argv) }).finally(() => process.exit());
   };
+  // A reader that went away is no fault of the work: without a listener every line of progress would be an uncaught exception, and the
+  // report of that another one, without end. What must not be lost is written by writeAll, which looks for itself.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   process.on("uncaughtException", die);
   process.on("unhandledRejection", die);
 }

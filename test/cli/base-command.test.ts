@@ -187,6 +187,16 @@ describe("base command", () => {
     });
   });
 
+  it("ends in order though nobody reads what it says any more", async () => {
+    const orderly = fixture(["behave", "orderly"]);
+    await orderly.says("ready");
+    orderly.child.stderr?.destroy();
+    orderly.child.stdout?.destroy();
+    orderly.child.kill("SIGTERM");
+    const { code, signal } = await orderly.ended;
+    assert.deepEqual([code, signal], [0, null]);
+  });
+
   describe("shared flags", () => {
     const flagsOf = async (env: Record<string, string>, ...args: string[]) =>
       document(await run(["behave", "flags", "--json", ...args], { env })).flags;
