@@ -8,6 +8,7 @@ import { reveal } from "../steps/commit/reveal.ts";
 import type { Context } from "../steps/context.ts";
 import { announce } from "../steps/distribute/announce.ts";
 import { assign } from "../steps/distribute/assign.ts";
+import { mirrorTask } from "../steps/distribute/mirror.ts";
 import { ready } from "../steps/distribute/ready.ts";
 import { slice, sliceForCycle } from "../steps/distribute/slice.ts";
 import { measure } from "../steps/evaluate/measure.ts";
@@ -40,6 +41,7 @@ export const roles: Readonly<Record<Role, readonly CycleStep[]>> = {
   validator: [
     { name: "slice", run: sliceForCycle("whole") },
     { name: "announce", run: announce },
+    { name: "mirror", run: mirrorTask },
     { name: "score", run: score },
     { name: "merge", run: merge },
     { name: "set-weights", run: setWeights },
