@@ -14,15 +14,18 @@ import { openScene, refuses, result, type Scene } from "./scene.ts";
 
 const execute = promisify(execFile);
 const endless = 100_000;
+/** Milliseconds that a test may take on a busy machine: each is of several processes. */
+const slow = 240_000;
 const shortest = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 2 };
 
-describe("fetching a slice", () => {
+describe("fetching a slice", function () {
+  this.timeout(slow);
   let scene: Scene;
   /** A large piece, in the owner's directory. */
   let piece: string;
   let hash: string;
   before(async () => {
-    scene = await openScene({ phases: { ...shortest, distribute: endless } });
+    scene = await openScene({ phases: { ...shortest, distribute: endless }, blockTime: 250 });
     const manifest = JSON.parse(await readFile(join(scene.exchange, "manifests", `${scene.task.task.model.root}.json`), "utf8"));
     hash = manifest.pieces.find(({ name }: { name: string }) => name.includes("embed_tokens")).hash;
     piece = join(scene.exchange, "objects", hash);
@@ -134,7 +137,8 @@ describe("fetching a slice", () => {
   });
 });
 
-describe("a chain that goes away", () => {
+describe("a chain that goes away", function () {
+  this.timeout(slow);
   let scene: Scene;
   before(async () => {
     const phases = { distribute: 30, train: 16, commit: 24, reveal: 24, score: 3, merge: endless };

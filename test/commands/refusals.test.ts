@@ -1,15 +1,19 @@
 /** What commands refuse before, in and after a cycle: exit code, code and hint, the same for people and for scripts. */
 
 import assert from "node:assert/strict";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openWorkspace } from "../../src/workspace/workspace.ts";
 import { connito } from "../cli/process.ts";
-import { checkRefusal, openScene, refuses, result, type Scene } from "./scene.ts";
+import { checkRefusal, novel, openScene, type Refusal, refuses, result, type Scene, smallModel } from "./scene.ts";
 
 /** Longer than any test: a phase that does not end. */
 const endless = 100_000;
+/** Milliseconds that a test may take on a busy machine: each is of several processes. */
+const slow = 240_000;
 const shortest = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 2 };
 
 /** A state directory as `train`, and with `committed` also `commit`, leave it. */
@@ -29,10 +33,11 @@ async function leaveSubmission(scene: Scene, state: string, { committed }: { com
   }
 }
 
-describe("commands while a cycle is distributed", () => {
+describe("commands while a cycle is distributed", function () {
+  this.timeout(slow);
   let scene: Scene;
   before(async () => {
-    scene = await openScene({ phases: { ...shortest, distribute: endless } });
+    scene = await openScene({ phases: { ...shortest, distribute: endless }, blockTime: 250 });
   });
   after(() => scene?.close());
 
@@ -146,7 +151,8 @@ describe("commands while a cycle is distributed", () => {
   });
 });
 
-describe("commands after a cycle's windows", () => {
+describe("commands after a cycle's windows", function () {
+  this.timeout(slow);
   let scene: Scene;
   before(async () => {
     scene = await openScene({ phases: { ...shortest, merge: endless } });
@@ -175,18 +181,60 @@ describe("commands after a cycle's windows", () => {
   });
 });
 
-describe("commands without a chain", () => {
+describe("commands without a chain", function () {
+  this.timeout(slow);
+  let directory: string;
+  let model: string;
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), "connito-refusals-"));
+    model = join(directory, "base");
+    result(await connito(["model", "init", model, ...smallModel, "--json"]));
+  });
+  after(() => rm(directory, { recursive: true }));
+
+  async function refused(args: readonly string[], refusal: Refusal): Promise<string> {
+    const [asJson, asText] = await Promise.all([connito([...args, "--json"]), connito(args)]);
+    return checkRefusal(args, refusal, asJson, asText);
+  }
+
   it("localnet refuses a port that is in use", async () => {
     const server = createServer().listen(0, "127.0.0.1");
-    await new Promise((resolve) => server.once("listening", resolve));
+    await once(server, "listening");
     const address = server.address();
     assert.ok(typeof address === "object" && address !== null);
     try {
-      const args = ["localnet", "--port", String(address.port)];
-      const [asJson, asText] = await Promise.all([connito([...args, "--json"]), connito(args)]);
-      checkRefusal(args, { exit: 30, code: "port-in-use", hint: /another/ }, asJson, asText);
+      await refused(["localnet", "--port", String(address.port)], { exit: 30, code: "port-in-use", hint: /another/ });
     } finally {
       server.close();
     }
+  });
+
+  it("model inspect refuses malformed and hostile safetensors, and families it does not know", async () => {
+    const broken = join(directory, "broken");
+    await cp(model, broken, { recursive: true });
+    const weights = join(broken, "model.safetensors");
+    const whole = await readFile(weights);
+    // A header that claims to be larger than the file, and all memory.
+    const hostile = Buffer.from(whole);
+    hostile.writeBigUInt64LE(2n ** 62n, 0);
+    await writeFile(weights, hostile);
+    await refused(["model", "inspect", broken], { exit: 13, code: "safetensors-invalid", hint: /./ });
+    await writeFile(weights, whole);
+    const config = JSON.parse(await readFile(join(broken, "config.json"), "utf8"));
+    await writeFile(join(broken, "config.json"), JSON.stringify({ ...config, model_type: "gpt_moe" }));
+    await refused(["model", "inspect", broken], { exit: 13, code: "unknown-family", hint: /qwen3_moe/ });
+  });
+
+  it("esft select refuses a threshold outside (0, 1], and too few tokens, and then keeps no measurement", async () => {
+    const text = join(directory, "text.txt");
+    const scores = join(directory, "scores.json");
+    await writeFile(text, await novel(2_000));
+    const select = ["esft", "select", "--model", model, "--text", text, "--sequence-length", "32", "--save", scores];
+    for (const threshold of ["0", "1.5", "much"]) {
+      const message = await refused([...select, "--threshold", threshold], { exit: 13, code: "threshold-out-of-range", hint: /0\.2/ });
+      assert.match(message, /above 0 and at most 1/);
+    }
+    await refused([...select, "--sample-tokens", "512"], { exit: 13, code: "too-few-tokens", hint: /text/ });
+    await assert.rejects(readFile(scores), { code: "ENOENT" });
   });
 });
