@@ -14,12 +14,15 @@ export interface CallDefinition {
   dispatch(ledger: Ledger, origin: Origin, args: never): void;
   /** A refusal before the pool: the number of Subtensor's custom transaction error. Nothing may be written. */
   validate?(ledger: Ledger, origin: Origin, args: never): number | undefined;
+  /** Whether the chain's bounded types could not even hold the arguments: its runtime then traps instead of answering. */
+  traps?(args: never): boolean;
   readonly paysFee: boolean;
   readonly operational: boolean;
 }
 
 export interface CallOptions<F extends Fields> {
   readonly validate?: (ledger: Ledger, origin: Origin, args: FieldValues<F>) => number | undefined;
+  readonly traps?: (args: FieldValues<F>) => boolean;
   /** Whether the sender pays; most of Subtensor's calls for neurons are free. */
   readonly paysFee?: boolean;
   readonly operational?: boolean;
@@ -36,6 +39,7 @@ export function call<F extends Fields>(
     fields,
     dispatch: dispatch as never,
     ...(options.validate === undefined ? {} : { validate: options.validate as never }),
+    ...(options.traps === undefined ? {} : { traps: options.traps as never }),
     paysFee: options.paysFee ?? false,
     operational: options.operational ?? false,
   };

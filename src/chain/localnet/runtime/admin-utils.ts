@@ -1,17 +1,29 @@
 /** AdminUtils: how root, or for some the subnet's owner, sets hyperparameters. One line a call. */
 
 import { type EventDefinition, errors, type StorageItem } from "../metadata/declarations.ts";
-import { type CallDefinition, call, type PalletDefinition } from "../metadata/pallet.ts";
+import { type CallDefinition, call, type Origin, type PalletDefinition } from "../metadata/pallet.ts";
 import { bool, type Scale, u16, u64 } from "../metadata/scale.ts";
 import { accountId, netuid } from "../metadata/types.ts";
-import { ensure } from "./ledger.ts";
+import { ensure, type Ledger } from "./ledger.ts";
 import { subtensorEvents as events, subtensorErrors } from "./subtensor/outcomes.ts";
 import { subtensorStorage as items } from "./subtensor/storage.ts";
 import { ensureRoot } from "./system.ts";
 
 const adminErrors = errors("AdminUtils", { SubnetDoesNotExist: 0 });
 
+/** Epochs between a weights commit and its reveal. */
+const longestRevealPeriod = 100n;
+
 type Who = "root" | "owner";
+
+function ensureMay(ledger: Ledger, origin: Origin, subnet: number, who: Who): void {
+  ensure(ledger.get(items.NetworksAdded, subnet), adminErrors.SubnetDoesNotExist);
+  if (who === "owner" && origin.kind === "signed") {
+    ensure(origin.account === ledger.get(items.SubnetOwner, subnet), subtensorErrors.NotSubnetOwner);
+  } else {
+    ensureRoot(origin);
+  }
+}
 
 /** A call that writes one value of a subnet and says so. The argument's name is part of the call's metadata. */
 function setter<V>(
@@ -25,12 +37,7 @@ function setter<V>(
   return call(index, { netuid, [argument]: type } as Record<string, Scale<unknown>>, (ledger, origin, args) => {
     const subnet = args.netuid as number;
     const value = args[argument] as V;
-    ensure(ledger.get(items.NetworksAdded, subnet), adminErrors.SubnetDoesNotExist);
-    if (who === "owner" && origin.kind === "signed") {
-      ensure(origin.account === ledger.get(items.SubnetOwner, subnet), subtensorErrors.NotSubnetOwner);
-    } else {
-      ensureRoot(origin);
-    }
+    ensureMay(ledger, origin, subnet, who);
     ledger.set(item, [subnet], value as Exclude<V, undefined>);
     if (event !== undefined) {
       ledger.deposit(event, [subnet, value]);
@@ -106,7 +113,18 @@ export const adminUtils: PalletDefinition = {
       ledger.deposit(events.StakeThresholdSet, [minStake]);
     }),
     sudo_set_commit_reveal_weights_enabled: setter(49, "enabled", bool, items.CommitRevealWeightsEnabled, events.CommitRevealEnabled),
-    sudo_set_commit_reveal_weights_interval: setter(57, "interval", u64, items.RevealPeriodEpochs, events.CommitRevealPeriodsSet),
+    sudo_set_commit_reveal_weights_interval: call(57, { netuid, interval: u64 }, (ledger, origin, { netuid: subnet, interval }) => {
+      ensureMay(ledger, origin, subnet, "owner");
+      ensure(interval <= longestRevealPeriod, subtensorErrors.RevealPeriodTooLarge);
+      ensure(interval >= 1n, subtensorErrors.RevealPeriodTooSmall);
+      ledger.set(items.RevealPeriodEpochs, [subnet], interval);
+      ledger.deposit(events.CommitRevealPeriodsSet, [subnet, interval]);
+    }),
+    sudo_set_commit_reveal_version: call(71, { version: u16 }, (ledger, origin, { version }) => {
+      ensureRoot(origin);
+      ledger.set(items.CommitRevealWeightsVersion, [], version);
+      ledger.deposit(events.CommitRevealVersionSet, [version]);
+    }),
     sudo_set_subtoken_enabled: setter(66, "subtokenEnabled", bool, items.SubtokenEnabled, undefined, "root"),
     sudo_set_sn_owner_hotkey: setter(67, "hotkey", accountId, items.SubnetOwnerHotkey, events.SubnetOwnerHotkeySet),
   },

@@ -69,7 +69,11 @@ export const commitmentsStorage = storage("Commitments", {
   MaxSpace: single(u32, 3100),
 });
 
-const commitmentsEvents = events("Commitments", { Commitment: event(0, { netuid, who: accountId }) });
+const commitmentsEvents = events("Commitments", {
+  Commitment: event(0, { netuid, who: accountId }),
+  /** In place of Commitment, for one with a time-locked field. */
+  TimelockCommitment: event(1, { netuid, who: accountId, revealRound: u64 }),
+});
 
 const commitmentsErrors = errors("Commitments", { TooManyFieldsInCommitmentInfo: 0, AccountNotAllowedCommit: 1, SpaceLimitExceeded: 2 });
 
@@ -83,8 +87,8 @@ function spaceOf(field: Tagged): number {
   return typeof field.value === "string" ? hexBytes(field.value) : 0;
 }
 
-/** Whether Subtensor's bounded types could not even be decoded: its runtime then traps instead of answering. */
-export function traps(fields: readonly Tagged[]): boolean {
+/** Whether the fields are out of the bounds of Subtensor's types. */
+function traps(fields: readonly Tagged[]): boolean {
   return (
     fields.length > maximumFields ||
     fields.some(
@@ -123,9 +127,14 @@ export const commitments: PalletDefinition = {
         }
         ledger.set(commitmentsStorage.CommitmentOf, [subnet, who], { deposit: 0n, block: ledger.block, info });
         ledger.set(commitmentsStorage.LastCommitment, [subnet, who], ledger.block);
-        ledger.deposit(commitmentsEvents.Commitment, { netuid: subnet, who });
+        const locked = info.fields.find((field) => field.type === "TimelockEncrypted")?.value as { revealRound: bigint } | undefined;
+        if (locked === undefined) {
+          ledger.deposit(commitmentsEvents.Commitment, { netuid: subnet, who });
+        } else {
+          ledger.deposit(commitmentsEvents.TimelockCommitment, { netuid: subnet, who, revealRound: locked.revealRound });
+        }
       },
-      { operational: true },
+      { operational: true, traps: ({ info }) => traps(info.fields) },
     ),
     set_max_space: call(2, { newLimit: u32 }, (ledger, origin, { newLimit }) => {
       ensureRoot(origin);

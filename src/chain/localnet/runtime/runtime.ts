@@ -8,7 +8,7 @@ import { phase as phaseType } from "../metadata/types.ts";
 import { adminUtils } from "./admin-utils.ts";
 import { createRuntimeApis } from "./apis.ts";
 import { balances, burn, feeOf, paymentEvents, transactionPayment } from "./balances.ts";
-import { commitments, traps } from "./commitments.ts";
+import { commitments } from "./commitments.ts";
 import { encodeDispatchError } from "./dispatch-error.ts";
 import { decodeExtrinsic, type Extrinsic, encodeUnsigned, eraWindow } from "./extrinsic.ts";
 import { createLedger, DispatchError, type Ledger, type StateReader, storageKey, type WritableLedger } from "./ledger.ts";
@@ -128,8 +128,8 @@ export function createRuntime(blockTime: number): Runtime {
       if (signed === undefined || found === undefined) {
         throw new InvalidTransaction("Transaction call is not expected");
       }
-      if (found.definition === commitments.calls?.set_commitment && traps((call.args[1] as { fields: [] }).fields)) {
-        throw new RuntimeTrap("the commitment's fields are out of bounds");
+      if (found.definition.traps?.(argumentsOf(found.definition, call.args) as never) === true) {
+        throw new RuntimeTrap(`the arguments of ${found.name} are out of bounds`);
       }
       const genesisHash = ledger.get(systemStorage.BlockHash, 0);
       const window = signed.era === undefined ? undefined : eraWindow(signed.era, ledger.block);

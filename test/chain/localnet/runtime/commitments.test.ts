@@ -58,6 +58,17 @@ describe("Commitments", () => {
     assert.equal(bench.send(miner, "commitments.setCommitment", netuid, { fields: [] }), "SpaceLimitExceeded");
   });
 
+  it("says of a time-locked field when it opens, and counts its ciphertext", async () => {
+    const { genesis, miner } = await subnetOf();
+    const bench = await createBench(genesis);
+    const locked = { TimelockEncrypted: { encrypted: `0x${"09".repeat(1000)}`, revealRound: 12 } };
+    assert.equal(bench.send(miner, "commitments.setCommitment", netuid, { fields: [locked] }), "ok");
+    const names = bench.events(bench.chain.best()).map(({ name }) => name);
+    assert.ok(names.includes("Commitments.TimelockCommitment") && !names.includes("Commitments.Commitment"));
+    const ledger = bench.chain.ledgerAt(bench.chain.best());
+    assert.equal(ledger.get(commitmentsStorage.UsedSpaceOf, netuid, bench.account(miner))?.usedSpace, 1000n);
+  });
+
   for (const [what, fields] of [
     ["four fields", [raw(1), raw(1), raw(1), raw(1)]],
     ["a BigRaw of 513 bytes", [{ BigRaw: `0x${"07".repeat(513)}` }]],

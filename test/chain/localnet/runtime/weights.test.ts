@@ -147,4 +147,51 @@ describe("weights", () => {
       assert.equal(bench.send(first, commit, netuid, `0x${"14".repeat(32)}`), "TooManyUnrevealedCommits");
     });
   });
+
+  describe("under a time lock", () => {
+    const timelocked = "subtensorModule.commitTimelockedWeights";
+    const locked = `0x${"5a".repeat(300)}`;
+
+    it("are taken with the chain's own version, named by their hash, and count as the last update", async () => {
+      const { genesis, first } = await subnetOf({ commitRevealEnabled: true, tempo: 10, weightsRateLimit: 3 });
+      const bench = await createBench(genesis);
+      assert.equal(bench.send(first, timelocked, netuid, locked, 77, 3), "IncorrectCommitRevealVersion");
+      assert.equal(bench.send(first, timelocked, netuid, locked, 77, 4), "ok");
+      const block = bench.chain.best();
+      const committed = bench.events(block).find(({ name }) => name === "SubtensorModule.TimelockedWeightsCommitted");
+      assert.deepEqual(committed?.data, [first.address, netuid, blake2AsHex(locked), 77]);
+      const ledger = bench.chain.ledgerAt(block);
+      assert.deepEqual(ledger.get(items.TimelockedWeightCommits, netuid, 0n), [[bench.account(first), 2n, locked, 77n]]);
+      assert.equal(ledger.get(items.LastUpdate, netuid)[0], 2n);
+      assert.equal(bench.send(first, timelocked, netuid, locked, 77, 4), "CommittingWeightsTooFast");
+    });
+
+    it("are dropped when the reveal period has passed, since no beacon reaches the localnet", async () => {
+      const { genesis, first } = await subnetOf({ commitRevealEnabled: true, tempo: 10 });
+      const bench = await createBench(genesis);
+      assert.equal(bench.send(first, timelocked, netuid, locked, 77, 4), "ok");
+      const kept = () => bench.chain.ledgerAt(bench.chain.best()).get(items.TimelockedWeightCommits, netuid, 0n).length;
+      // The commit's epoch ends with block 2, the one it could be revealed in with block 13.
+      bench.produceTo(13);
+      assert.equal(kept(), 1);
+      bench.produceTo(24);
+      assert.equal(kept(), 0);
+    });
+
+    it("are refused where commit and reveal is off, and trap the runtime above 5,000 bytes", async () => {
+      const { genesis, first } = await subnetOf();
+      const bench = await createBench(genesis);
+      assert.equal(bench.send(first, timelocked, netuid, locked, 77, 4), "CommitRevealDisabled");
+      assert.match(bench.send(first, timelocked, netuid, `0x${"00".repeat(5001)}`, 77, 4), /^1011: /);
+    });
+
+    it("wait from one to 100 epochs, as the owner says", async () => {
+      const { genesis, alice } = await subnetOf();
+      const bench = await createBench(genesis);
+      const set = "adminUtils.sudoSetCommitRevealWeightsInterval";
+      assert.equal(bench.send(alice, set, netuid, 101), "RevealPeriodTooLarge");
+      assert.equal(bench.send(alice, set, netuid, 0), "RevealPeriodTooSmall");
+      assert.equal(bench.send(alice, set, netuid, 100), "ok");
+    });
+  });
 });

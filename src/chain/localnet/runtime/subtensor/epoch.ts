@@ -7,6 +7,7 @@
 import type { Hex } from "../../metadata/scale.ts";
 import type { Ledger } from "../ledger.ts";
 import { subtensorStorage as items } from "./storage.ts";
+import { dropExpiredTimelocked } from "./timelocked.ts";
 
 export function epochIndex(ledger: Ledger, netuid: number, block: number): number {
   return Math.floor((block + netuid + 1) / (ledger.get(items.Tempo, netuid) + 1));
@@ -63,6 +64,7 @@ export function onInitialize(ledger: Ledger): void {
     }
     if (blocksUntilEpoch(netuid, ledger.get(items.Tempo, netuid), ledger.block) === 0) {
       recomputePermits(ledger, netuid);
+      dropExpiredTimelocked(ledger, netuid);
       ledger.set(items.BlocksSinceLastStep, [netuid], 0n);
       ledger.set(items.LastMechansimStepBlock, [netuid], BigInt(ledger.block));
     } else {

@@ -7,13 +7,14 @@ import { subtensorErrors, subtensorEvents } from "./outcomes.ts";
 import { registrationCalls } from "./registration.ts";
 import { stakeCalls } from "./stake.ts";
 import { subtensorStorage } from "./storage.ts";
+import { timelockedCalls } from "./timelocked.ts";
 import { weightCalls } from "./weights.ts";
 
 export const subtensor: PalletDefinition = {
   name: "SubtensorModule",
   index: 7,
   storage: subtensorStorage,
-  calls: { ...weightCalls, ...stakeCalls, ...axonCalls, ...registrationCalls },
+  calls: { ...weightCalls, ...timelockedCalls, ...stakeCalls, ...axonCalls, ...registrationCalls },
   events: subtensorEvents,
   errors: subtensorErrors,
   constants: {

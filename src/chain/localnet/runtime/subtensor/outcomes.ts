@@ -38,6 +38,9 @@ export const subtensorEvents = events("SubtensorModule", {
   SubnetOwnerHotkeySet: tupleEvent(92, netuid, accountId),
   CommitRevealPeriodsSet: tupleEvent(98, netuid, u64),
   CommitRevealEnabled: tupleEvent(99, netuid, bool),
+  CommitRevealVersionSet: tupleEvent(104, u16),
+  /** hotkey, netuid, hash of the ciphertext, round of the beacon */
+  TimelockedWeightsCommitted: tupleEvent(105, accountId, netuid, hash, u64),
 });
 
 export const subtensorErrors = errors("SubtensorModule", {
@@ -85,6 +88,9 @@ export const subtensorErrors = errors("SubtensorModule", {
   CommittingWeightsTooFast: 80,
   AmountTooLow: 81,
   SubtokenDisabled: 93,
+  IncorrectCommitRevealVersion: 111,
+  RevealPeriodTooLarge: 112,
+  RevealPeriodTooSmall: 113,
 });
 
 /** What Subtensor's transaction extension answers before the pool: `Custom error: N`. */

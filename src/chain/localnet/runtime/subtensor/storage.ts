@@ -1,7 +1,7 @@
 /** SubtensorModule's storage, as far as the localnet fills it; the fallbacks are mainnet's. */
 
 import { map, optionalMap, single, storage } from "../../metadata/declarations.ts";
-import { bool, bytes, tuple, u8, u16, u64, vec } from "../../metadata/scale.ts";
+import { bool, boundedBytes, bytes, tuple, u8, u16, u64, vec } from "../../metadata/scale.ts";
 import { accountId, axonInfo, hash, netuid, prometheusInfo, u64f64 } from "../../metadata/types.ts";
 import { zeroHash as zeroAccount } from "../system.ts";
 
@@ -119,6 +119,15 @@ export const subtensorStorage = storage("SubtensorModule", {
       ["Twox64Concat", accountId],
     ],
     vec(tuple(hash, u64, u64, u64)),
+  ),
+  /** By the epoch of the commit: hotkey, block, ciphertext, round of the beacon. */
+  TimelockedWeightCommits: map(
+    [
+      ["Twox64Concat", netuid],
+      ["Twox64Concat", u64],
+    ],
+    vec(tuple(accountId, u64, boundedBytes(), u64)),
+    [],
   ),
 });
 

@@ -12,20 +12,20 @@ import { customErrors, subtensorErrors as errors, subtensorEvents as events } fr
 import { subtensorStorage as items } from "./storage.ts";
 
 const largestWeight = 65_535;
-const maximumUnrevealedCommits = 10;
+export const maximumUnrevealedCommits = 10;
 
 /** The subnet's owner may set weights without. */
 function hasStake(ledger: Ledger, subnet: number, hotkey: Hex): boolean {
   return hotkey === ledger.get(items.SubnetOwnerHotkey, subnet) || stakeOf(ledger, hotkey, subnet) >= ledger.get(items.StakeThreshold);
 }
 
-function setLastUpdate(ledger: Ledger, subnet: number, uid: number): void {
+export function setLastUpdate(ledger: Ledger, subnet: number, uid: number): void {
   const updates = [...ledger.get(items.LastUpdate, subnet)];
   updates[uid] = BigInt(ledger.block);
   ledger.set(items.LastUpdate, [subnet], updates);
 }
 
-function withinRateLimit(ledger: Ledger, subnet: number, uid: number): boolean {
+export function withinRateLimit(ledger: Ledger, subnet: number, uid: number): boolean {
   const last = ledger.get(items.LastUpdate, subnet)[uid] ?? 0n;
   return last === 0n || BigInt(ledger.block) - last >= ledger.get(items.WeightsSetRateLimit, subnet);
 }
@@ -163,7 +163,7 @@ function revealWeights(ledger: Ledger, hotkey: Hex, reveal: Reveal): void {
 }
 
 /** Subtensor's extension keeps hotkeys without the stake out of the pool. */
-function validateStake(ledger: Ledger, origin: Origin, args: { readonly netuid: number }): number | undefined {
+export function validateStake(ledger: Ledger, origin: Origin, args: { readonly netuid: number }): number | undefined {
   return hasStake(ledger, args.netuid, ensureSigned(origin)) ? undefined : customErrors.stakeAmountTooLow;
 }
 
@@ -195,7 +195,7 @@ function validateReveal(ledger: Ledger, origin: Origin, reveal: Reveal): number 
 }
 
 /** A subnet may have several mechanisms, each with weights of its own; here it has one, whose index is the subnet's. */
-function ensureMechanism(ledger: Ledger, { netuid: subnet, mecid }: { readonly netuid: number; readonly mecid: number }): void {
+export function ensureMechanism(ledger: Ledger, { netuid: subnet, mecid }: { readonly netuid: number; readonly mecid: number }): void {
   ensure(mecid < ledger.get(items.MechanismCountCurrent, subnet), errors.MechanismDoesNotExist);
 }
 
