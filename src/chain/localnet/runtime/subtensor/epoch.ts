@@ -7,7 +7,6 @@
 import type { Hex } from "../../metadata/scale.ts";
 import type { Ledger } from "../ledger.ts";
 import { subtensorStorage as items } from "./storage.ts";
-import { dropExpiredTimelocked } from "./timelocked.ts";
 
 export function epochIndex(ledger: Ledger, netuid: number, block: number): number {
   return Math.floor((block + netuid + 1) / (ledger.get(items.Tempo, netuid) + 1));
@@ -43,6 +42,16 @@ export function recomputePermits(ledger: Ledger, netuid: number): void {
   const stakes = hotkeysOf(ledger, netuid).map((hotkey) => stakeOf(ledger, hotkey, netuid));
   const permits = permitsByStake(stakes, ledger.get(items.MaxAllowedValidators, netuid), ledger.get(items.StakeThreshold));
   ledger.set(items.ValidatorPermit, [netuid], permits);
+}
+
+/** Time-locked commits whose reveal period has passed go. */
+function dropExpiredTimelocked(ledger: Ledger, subnet: number): void {
+  const oldest = BigInt(epochIndex(ledger, subnet, ledger.block)) - ledger.get(items.RevealPeriodEpochs, subnet);
+  for (const [[epoch]] of ledger.entries(items.TimelockedWeightCommits, subnet)) {
+    if ((epoch as bigint) < oldest) {
+      ledger.remove(items.TimelockedWeightCommits, subnet, epoch as bigint);
+    }
+  }
 }
 
 export function subnetsOf(ledger: Ledger): number[] {

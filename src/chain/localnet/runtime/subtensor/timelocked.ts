@@ -39,16 +39,6 @@ function commitTimelocked(ledger: Ledger, hotkey: Hex, { netuid: subnet, commit,
   setLastUpdate(ledger, subnet, uid);
 }
 
-/** At an epoch, drops the commits whose reveal period has passed. */
-export function dropExpiredTimelocked(ledger: Ledger, subnet: number): void {
-  const oldest = BigInt(epochIndex(ledger, subnet, ledger.block)) - ledger.get(items.RevealPeriodEpochs, subnet);
-  for (const [[epoch]] of ledger.entries(items.TimelockedWeightCommits, subnet)) {
-    if ((epoch as bigint) < oldest) {
-      ledger.remove(items.TimelockedWeightCommits, subnet, epoch as bigint);
-    }
-  }
-}
-
 const timelocked = { commit: boundedBytes(), revealRound: u64, commitRevealVersion: u16 };
 const options = {
   validate: validateStake,
