@@ -43,9 +43,10 @@ module.exports = {
     },
 
     mayImport("protocol"),
-    ...adapters.map((name) => mayImport(name, "protocol")),
-    mayImport("engine", "protocol", "model"),
-    mayImport("steps", "protocol", "engine", ...adapters),
+    mayImport("kernels"),
+    ...adapters.map((name) => mayImport(name, "protocol", "kernels")),
+    mayImport("engine", "protocol", "kernels", "model"),
+    mayImport("steps", "protocol", "kernels", "engine", ...adapters),
     mayImport("cycle", "steps", "protocol", "engine", ...adapters),
     mayImport("cli", "steps", "protocol", ...adapters),
     {
@@ -80,6 +81,8 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: "node_modules" },
+    // AssemblyScript, which its own compiler reads.
+    exclude: { path: "^src/kernels/assembly/" },
     // An import of a type is an arrow as well: it says what a room has to know.
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.json" },

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { table } from "../src/ui/table.ts";
+import { buildKernels } from "./kernels.ts";
 import { type Mutant, mutants } from "./mutants.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -69,6 +70,7 @@ async function copyOf(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "connito-mutate-"));
   for (const name of copied) await cp(join(root, name), join(directory, name), { recursive: true });
   await symlink(join(root, "node_modules"), join(directory, "node_modules"), "junction");
+  await buildKernels(directory);
   return directory;
 }
 
@@ -100,8 +102,10 @@ try {
   const results: { mutant: Mutant; outcome: Outcome }[] = [];
   for (const { mutant, path, source, broken } of edits) {
     await writeFile(path, broken);
+    await buildKernels(directory);
     const outcome = await runTests(directory, mutant.tests, { title: mutant.title, limit });
     await writeFile(path, source);
+    await buildKernels(directory);
     results.push({ mutant, outcome });
     if (!json) console.error(`${verdictOf(outcome).caughtBy.padEnd(12)}${mutant.name}`);
   }

@@ -3,6 +3,7 @@
  * Bytes are little-endian, as in safetensors and on every machine that Node.js runs ONNX Runtime on.
  */
 import { ConnitoError } from "../errors.ts";
+import { bfloat16FromFloat32, float32FromBfloat16 } from "../kernels/bfloat16.ts";
 
 /** Bits of one element, in the order in which the safetensors library sorts tensors (it writes the last first). */
 const bitsOf = {
@@ -85,8 +86,7 @@ export function toFloat32(dtype: FloatDtype, bytes: Uint8Array): Float32Array {
   const source = new Uint16Array(buffer, offset, elements);
   const result = new Float32Array(elements);
   if (dtype === "BF16") {
-    const bits = new Uint32Array(result.buffer);
-    for (let index = 0; index < elements; index++) bits[index] = (source[index] as number) << 16;
+    float32FromBfloat16(source, result);
   } else {
     for (let index = 0; index < elements; index++) result[index] = fromHalf(source[index] as number);
   }
@@ -96,16 +96,11 @@ export function toFloat32(dtype: FloatDtype, bytes: Uint8Array): Float32Array {
 /** Stored elements of fp32 values. For F32 the result shares memory with `values`. */
 export function fromFloat32(dtype: FloatDtype, values: Float32Array): Uint8Array {
   if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const result = new Uint16Array(values.length);
   if (dtype === "BF16") {
-    for (let index = 0; index < bits.length; index++) {
-      const word = bits[index] as number;
-      const rounded = (word & 0x7fffffff) > 0x7f800000 ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
-      result[index] = rounded;
-    }
+    bfloat16FromFloat32(values, result);
   } else {
-    for (let index = 0; index < bits.length; index++) result[index] = toHalf(values[index] as number);
+    for (let index = 0; index < values.length; index++) result[index] = toHalf(values[index] as number);
   }
   return new Uint8Array(result.buffer);
 }
