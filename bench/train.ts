@@ -1,70 +1,93 @@
 /**
- * How fast the engine trains the demo's model, in tokens a second: all weights (pre-training), and three of eight experts in each layer
- * (a miner's work), with one and two threads. The limit that it is compared with is the machine's own: the rate of one large
- * matrix product in the same runtime, measured just before. Run it alone on a quiet machine: node --import tsx bench/train.ts
+ * How fast the engine trains, beside PyTorch (best of eager and torch.compile) on the same model, weights, batches and number of threads, in fp32. The
+ * sides take turns in rounds of a few steps, so that both see the same machine, and their losses show that they do the same work. The limit is
+ * the machine's own: the rate of one large matrix product. Options: --json, --threads N, --shape NAME, --rounds N, --python PATH (an
+ * interpreter with torch and safetensors; without one the engine runs alone).
  */
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { createGraph, input } from "../src/engine/graph/graph.ts";
 import { lowerGraph } from "../src/engine/graph/lower.ts";
 import { linear } from "../src/engine/graph/operators/matrix.ts";
 import { encodeModel } from "../src/engine/onnx/writer.ts";
 import { openSession } from "../src/engine/runtime/session.ts";
 import { float32Value } from "../src/engine/runtime/value.ts";
-import { openTrainer } from "../src/engine/trainer.ts";
 import { type Architecture, familyNamed, type TensorSpec } from "../src/model/families/index.ts";
+import { initializeCheckpoint } from "../src/model/initialize.ts";
+import { table } from "../src/ui/table.ts";
+import type { Answer, Job } from "./train/job.ts";
 
-const architecture: Architecture = {
+const common = {
   family: "qwen3_moe",
-  vocabularySize: 257,
-  hiddenSize: 128,
+  vocabularySize: 512,
   layers: 4,
-  heads: 4,
-  keyValueHeads: 2,
-  headDimension: 32,
-  intermediateSize: 128,
   denseIntermediateSize: 0,
   expertLayers: [0, 1, 2, 3],
-  experts: 8,
-  expertsPerToken: 2,
   normalizeTopK: true,
   queryKeyNorm: "head",
   ropeTheta: 10_000,
   rmsNormEpsilon: 1e-6,
   tieEmbeddings: false,
   notComputed: [],
-};
-const sequenceLength = 128;
-const batchSequences = 8;
-const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
-const warmUpSteps = 5;
-const measuredSteps = 40;
+} as const;
 
-const specs = familyNamed(architecture.family).tensors(architecture);
-const selections: [string, TensorSpec[]][] = [
-  ["all weights", specs],
-  ["3 of 8 experts", specs.filter(({ expert }) => expert !== undefined && expert < 3)],
-];
+interface Shape {
+  readonly architecture: Architecture;
+  readonly sequenceLength: number;
+  readonly batchSequences: number;
+  /** Experts of each layer that are trained; all weights where absent. */
+  readonly trainedExperts?: number;
+}
+
+const size = (hiddenSize: number, intermediateSize: number, experts: number, expertsPerToken: number): Architecture => ({
+  ...common,
+  hiddenSize,
+  intermediateSize,
+  experts,
+  expertsPerToken,
+  heads: hiddenSize / 32,
+  keyValueHeads: hiddenSize / 64,
+  headDimension: 32,
+});
+const shapes: Record<string, Shape> = {
+  "small, all weights": { architecture: size(128, 128, 8, 2), sequenceLength: 128, batchSequences: 8 },
+  small: { architecture: size(128, 128, 8, 2), sequenceLength: 128, batchSequences: 8, trainedExperts: 3 },
+  wide: { architecture: size(256, 128, 64, 8), sequenceLength: 256, batchSequences: 4, trainedExperts: 8 },
+  long: { architecture: size(256, 512, 8, 2), sequenceLength: 1024, batchSequences: 1, trainedExperts: 3 },
+};
+const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
+const warmUpSteps = 3;
+const roundSteps = 8;
 
 const elements = ({ shape }: TensorSpec) => shape.reduce((product, length) => product * length, 1);
+const specsOf = ({ architecture }: Shape) => familyNamed(architecture.family).tensors(architecture);
+const trainedOf = (shape: Shape) =>
+  specsOf(shape).filter(({ expert }) => shape.trainedExperts === undefined || (expert !== undefined && expert < shape.trainedExperts));
 
 /** Floating-point operations of a step, counting matrix products only: forward, gradients of activations, gradients of trained weights. */
-function operations(trained: readonly TensorSpec[]): number {
+function operations(shape: Shape): number {
+  const { architecture, sequenceLength, batchSequences } = shape;
   const { experts, expertsPerToken, layers, heads, headDimension } = architecture;
   const perToken = (chosen: readonly TensorSpec[]) =>
     chosen
-      .filter(({ shape, part }) => shape.length === 2 && part !== "embedding")
+      .filter(({ shape: lengths, part }) => lengths.length === 2 && part !== "embedding")
       .reduce((sum, spec) => sum + elements(spec) * (spec.expert === undefined ? 1 : expertsPerToken / experts), 0);
   const attention = 6 * layers * heads * headDimension * (sequenceLength / 2);
-  return sequenceLength * batchSequences * 2 * (2 * perToken(specs) + perToken(trained) + attention);
+  return sequenceLength * batchSequences * 2 * (2 * perToken(specsOf(shape)) + perToken(trainedOf(shape)) + attention);
 }
 
 /** Floating-point operations a second of a large product, the best of several. */
-async function peak(threads: number): Promise<number> {
-  const size = 1024;
+async function measurePeak(threads: number): Promise<number> {
+  const side = 1024;
   const graph = createGraph();
-  const y = linear(input(graph, "x", "float32", [size, size]), input(graph, "w", "float32", [size, size]));
+  const y = linear(input(graph, "x", "float32", [side, side]), input(graph, "w", "float32", [side, side]));
   const session = await openSession(encodeModel(lowerGraph(graph, { y })), { threads });
-  const value = () => float32Value([size, size], new Float32Array(size * size).fill(0.5));
+  const value = () => float32Value([side, side], new Float32Array(side * side).fill(0.5));
   const feeds = { x: value(), w: value() };
   let best = Number.POSITIVE_INFINITY;
   for (let run = 0; run < 10; run++) {
@@ -74,67 +97,141 @@ async function peak(threads: number): Promise<number> {
     results["y"]?.dispose();
   }
   session.dispose();
-  return (2 * size ** 3) / (best / 1000);
+  return (2 * side ** 3) / (best / 1000);
 }
 
-function pseudoRandom(): () => number {
-  let state = 1;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    return (state >>> 8) / 2 ** 24;
+interface Side {
+  readonly name: string;
+  /** Takes steps and gives their times and losses. */
+  steps(count: number): Promise<Answer>;
+  close(): void;
+}
+
+async function startSide(name: string, command: readonly string[], job: Job): Promise<Side> {
+  const [program, ...parameters] = command as [string, ...string[]];
+  const child = spawn(program, parameters, { stdio: ["pipe", "pipe", "inherit"] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const ask = async (question: object): Promise<unknown> => {
+    child.stdin.write(`${JSON.stringify(question)}\n`);
+    const { value, done } = await lines.next();
+    if (done === true) throw new Error(`${name} ended`);
+    return JSON.parse(value);
   };
+  await ask(job);
+  return { name, steps: async (steps) => (await ask({ steps })) as Answer, close: () => child.stdin.end() };
 }
 
-/** Milliseconds of each measured step, rising. */
-async function stepTimes(trained: readonly TensorSpec[], threads: number): Promise<number[]> {
-  const random = pseudoRandom();
-  const trainer = await openTrainer({
-    architecture,
-    weights: new Map(
-      specs.map((spec) => [
-        spec.name,
-        Float32Array.from({ length: elements(spec) }, () => (spec.shape.length === 1 ? 1 : (random() - 0.5) * 0.07)),
-      ]),
-    ),
-    trainable: trained.map(({ name }) => name),
-    optimizer,
-    sequenceLength,
-    batchSequences,
-    threads,
-  });
-  const batch = () => Array.from({ length: batchSequences }, () => Int32Array.from({ length: sequenceLength + 1 }, () => random() * 256));
-  const times: number[] = [];
-  for (let step = 0; step < warmUpSteps + measuredSteps; step++) {
-    const sequences = batch();
-    const started = performance.now();
-    await trainer.step([sequences]);
-    if (step >= warmUpSteps) times.push(performance.now() - started);
-  }
-  trainer.dispose();
-  return times.sort((a, b) => a - b);
+const beside = (file: string) => fileURLToPath(new URL(`./train/${file}`, import.meta.url));
+const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+
+interface Row {
+  readonly shape: string;
+  readonly side: string;
+  readonly threads: number;
+  readonly tokensPerSecond: number;
+  /** Tokens a second against the faster form of the peer; absent without a peer, and for the peer's own rows. */
+  readonly ratio?: number;
+  readonly ofPeak: number;
+  readonly peakBytes: number;
+  /** Above what the process held with its libraries loaded. */
+  readonly modelBytes: number;
+  readonly lastLoss: number;
 }
 
-export async function run(): Promise<void> {
-  console.log("trained         threads  ms/step (median, best)  tokens/s (median)  GFLOP/s  of a large product's");
-  for (const threads of [1, 2]) {
-    const limit = await peak(threads);
-    for (const [title, trained] of selections) {
-      const times = await stepTimes(trained, threads);
-      const [best, median] = [times[0] as number, times[times.length >> 1] as number];
-      const rate = operations(trained) / (median / 1000);
-      const columns = [
-        title.padEnd(15),
-        String(threads).padStart(7),
-        `${median.toFixed(1)}, ${best.toFixed(1)}`.padStart(23),
-        Math.round((sequenceLength * batchSequences) / (median / 1000))
-          .toString()
-          .padStart(18),
-        (rate / 1e9).toFixed(1).padStart(8),
-        `${((100 * rate) / limit).toFixed(0)}% of ${(limit / 1e9).toFixed(0)}`.padStart(22),
-      ];
-      console.log(columns.join(" "));
+interface Options {
+  readonly threads: number;
+  readonly rounds: number;
+  readonly python: string | undefined;
+}
+
+async function compare(title: string, shape: Shape, { threads, rounds, python }: Options): Promise<Row[]> {
+  const { architecture, sequenceLength, batchSequences } = shape;
+  const directory = await mkdtemp(join(tmpdir(), "connito-bench-"));
+  const sides: Side[] = [];
+  try {
+    await initializeCheckpoint({ directory, family: familyNamed(architecture.family), architecture, seed: "bench" });
+    const job = {
+      checkpoint: join(directory, "model.safetensors"),
+      architecture,
+      trained: trainedOf(shape).map(({ name }) => name),
+      optimizer,
+      sequenceLength,
+      batchSequences,
+      threads,
+    };
+    sides.push(await startSide("connito", [process.execPath, "--import", "tsx", beside("engine.ts")], { ...job, compiled: false }));
+    for (const compiled of python === undefined ? [] : [false, true])
+      sides.push(await startSide(compiled ? "torch.compile" : "torch", [python as string, beside("peer.py")], { ...job, compiled }));
+    const answers = new Map<Side, Answer[]>();
+    for (let round = 0; round <= rounds; round++) {
+      // The first round warms up.
+      for (const side of sides) {
+        const answer = await side.steps(round === 0 ? warmUpSteps : roundSteps);
+        if (round > 0) answers.set(side, [...(answers.get(side) ?? []), answer]);
+      }
     }
+    const peak = await measurePeak(threads);
+    const rows = sides.map((side) => {
+      const all = answers.get(side) as Answer[];
+      const last = all.at(-1) as Answer;
+      const seconds = median(all.flatMap(({ times }) => times)) / 1000;
+      return {
+        shape: title,
+        side: side.name,
+        threads,
+        tokensPerSecond: (sequenceLength * batchSequences) / seconds,
+        ofPeak: operations(shape) / seconds / peak,
+        peakBytes: last.peakBytes,
+        modelBytes: last.peakBytes - last.importedBytes,
+        lastLoss: last.losses.at(-1) as number,
+      };
+    });
+    const [own, ...peers] = rows as [Row, ...Row[]];
+    if (peers.length === 0) return [own];
+    return [{ ...own, ratio: own.tokensPerSecond / Math.max(...peers.map((row) => row.tokensPerSecond)) }, ...peers];
+  } finally {
+    for (const side of sides) side.close();
+    await rm(directory, { recursive: true, force: true });
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await run();
+export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
+  const { values } = parseArgs({
+    args: [...parameters],
+    options: {
+      json: { type: "boolean", default: false },
+      threads: { type: "string" },
+      shape: { type: "string" },
+      rounds: { type: "string", default: "4" },
+      python: { type: "string" },
+    },
+  });
+  const python = values.python ?? process.env["CONNITO_PYTHON"];
+  const chosen = Object.entries(shapes).filter(([title]) => values.shape === undefined || title === values.shape);
+  if (chosen.length === 0) throw new Error(`--shape is one of: ${Object.keys(shapes).join("; ")}`);
+  const rows: Row[] = [];
+  for (const threads of values.threads === undefined ? [1, 2] : [Number(values.threads)]) {
+    for (const [title, shape] of chosen) rows.push(...(await compare(title, shape, { threads, rounds: Number(values.rounds), python })));
+  }
+  if (values.json) {
+    process.stdout.write(`${JSON.stringify({ benchmark: "train", rows }, undefined, 2)}\n`);
+    return;
+  }
+  const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
+  const right = (heading: string) => ({ heading, align: "right" as const });
+  const headings = ["tokens/s", "ratio", "of peak", "peak MiB", "model MiB", "last loss"].map(right);
+  const cells = rows.map((row) => [
+    row.shape,
+    row.side,
+    row.threads,
+    Math.round(row.tokensPerSecond),
+    row.ratio?.toFixed(2),
+    `${(100 * row.ofPeak).toFixed(0)}%`,
+    mebibytes(row.peakBytes),
+    mebibytes(row.modelBytes),
+    row.lastLoss.toFixed(4),
+  ]);
+  process.stdout.write(`${table(["shape", "side", right("threads"), ...headings], cells)}\n`);
+  if (python === undefined)
+    process.stdout.write("Without --python (an interpreter with torch and safetensors) there is no peer to compare with.\n");
+}
