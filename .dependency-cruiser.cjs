@@ -6,13 +6,16 @@
 const room = (...names) => `^src/(${names.join("|")})/`;
 const adapters = ["model", "data", "chain", "exchange", "workspace", "ui"];
 
+/** The files beside the rooms: errors for all, the disk for all but the rules. */
+const shared = (name) => (name === "protocol" ? ["errors[.]ts"] : ["errors[.]ts", "files[.]ts"]);
+
 /** The only rooms, and the only files, that a room may import from: anything else under src/ is an arrow that does not exist. */
 const mayImport = (name, ...targets) => ({
   name: `${name}-imports`,
-  comment: `${name}/ may import ${targets.length === 0 ? "nothing of the project" : targets.join(", ")} and errors.ts.`,
+  comment: `${name}/ may import ${targets.length === 0 ? "nothing of the project" : targets.join(", ")} and ${shared(name).join(", ")}.`,
   severity: "error",
   from: { path: room(name) },
-  to: { path: "^src/", pathNot: [room(name, ...targets), "^src/errors[.]ts$", "[.]d[.]ts$"] },
+  to: { path: "^src/", pathNot: [room(name, ...targets), `^src/(${shared(name).join("|")})$`, "[.]d[.]ts$"] },
 });
 
 /** A package that is heavy to load, and the one place that may name it. Type-only imports cost nothing and are free. */
@@ -61,6 +64,12 @@ module.exports = {
       severity: "error",
       from: { path: "^src/errors[.]ts$" },
       to: { path: "." },
+    },
+    {
+      name: "files-import-errors",
+      severity: "error",
+      from: { path: "^src/files[.]ts$" },
+      to: { path: "^src/", pathNot: "^src/errors[.]ts$" },
     },
     {
       name: "protocol-is-pure",

@@ -7,8 +7,9 @@ import { defaultFinalityLag, type Genesis, startLocalnet } from "../chain/localn
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { expandHome } from "../cli/flags.ts";
 import { parseDuration, parseTao } from "../cli/quantities.ts";
+import { makeDirectory } from "../files.ts";
 import { publicKeyOf } from "../protocol/hotkey.ts";
-import { makeDirectory, writeAtomic } from "../workspace/files.ts";
+import { writeAtomic } from "../workspace/files.ts";
 import { acquireLock } from "../workspace/lock.ts";
 
 interface EndedLocalnet {

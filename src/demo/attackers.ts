@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { CycleStep } from "../cycle/roles.ts";
 import { roles } from "../cycle/roles.ts";
 import { ConnitoError } from "../errors.ts";
+import { makeDirectory } from "../files.ts";
 import { windowOf } from "../protocol/clock.ts";
 import { hashFields, u32 } from "../protocol/hash.ts";
 import { publicKeyOf } from "../protocol/hotkey.ts";
@@ -19,7 +20,6 @@ import type { Membership } from "../steps/membership.ts";
 import { openGroupExperts } from "../steps/train/group-experts.ts";
 import { type StoredSubmission, storeSubmission, submissionOf } from "../steps/train/submissions.ts";
 import { submitDeltas } from "../steps/train/submit.ts";
-import { makeDirectory } from "../workspace/files.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
 
 export const attacks = ["copy", "noise"] as const;

@@ -10,10 +10,10 @@ import { constants } from "node:fs";
 import { copyFile, type FileHandle, mkdir, open, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ConnitoError } from "../errors.ts";
+import { fileError, isMissing, nameFile, writeAll } from "../files.ts";
 import { hashMismatch, objectNotFound, objectOversize, peerUnreachable, requestRefused } from "./errors.ts";
 import { resourceAt } from "./resources.ts";
 import type { Source } from "./source.ts";
-import { isMissing, nameFile, storageError, writeAll } from "./storage.ts";
 
 const partBytes = 1 << 18;
 
@@ -113,7 +113,7 @@ export async function publishToDirectory(directory: string, path: string, conten
       throw error;
     }
   } catch (error) {
-    throw storageError(error, target);
+    throw fileError(error, target);
   }
 }
 

@@ -8,12 +8,12 @@ import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
+import { fileError, isMissing, nameFile, writeAll } from "../files.ts";
 import { createArtifactHasher } from "../protocol/artifact.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { type BackoffOptions, backoffDelay, sleep } from "./backoff.ts";
 import { hashMismatch, objectOversize } from "./errors.ts";
 import type { Source } from "./source.ts";
-import { isMissing, nameFile, storageError, writeAll } from "./storage.ts";
 
 /** A download that advanced by this much starts its attempts anew: a long one over a bad line must not run out of them. */
 const progressBytes = 1 << 20;
@@ -123,7 +123,7 @@ async function download(options: FetchOptions, hash: Hash, newHasher: () => Hash
       await partial.handle.close();
     }
   } catch (error) {
-    const typed = storageError(error, into);
+    const typed = fileError(error, into);
     // On a full disk a half download is in the way of whatever is to make room.
     if (typed instanceof ConnitoError && typed.code === "disk-full") await rm(partialPath, { force: true });
     throw typed;

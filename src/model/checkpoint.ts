@@ -5,9 +5,9 @@
 import { join } from "node:path";
 import * as v from "valibot";
 import { ConnitoError } from "../errors.ts";
+import { fileExists, readWhole } from "../files.ts";
 import { type Dtype, isFloatDtype } from "./dtype.ts";
 import { type Architecture, type Family, familyOf, type TensorSpec } from "./families/index.ts";
-import { fileExists, readWhole } from "./files.ts";
 import { readHeader } from "./safetensors.ts";
 
 /** Limits on the small files beside the tensors. */

@@ -1,10 +1,10 @@
 /** Indexing: one pass over a checkpoint that hashes every piece, in the order in which they lie on the disk. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { type Location, type OpenFile, openFile, readInto } from "../files.ts";
 import { type Hash, sha256, toHex } from "../protocol/hash.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import type { TensorSpec } from "./families/index.ts";
-import { type Location, type OpenFile, openFile, readInto } from "./files.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
 import type { Piece } from "./pieces.ts";
 

@@ -4,12 +4,12 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { ConnitoError } from "../errors.ts";
+import { transferBytes } from "../files.ts";
 import { sha256, utf8 } from "../protocol/hash.ts";
 import { byteTokenizer, byteTokenizerConfig, byteVocabularySize, endOfTextId } from "./byte-tokenizer.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import { elementsOf } from "./dtype.ts";
 import type { Architecture, Family, Part } from "./families/index.ts";
-import { transferBytes } from "./files.ts";
 import { jsonFile, writeCheckpoint } from "./write-checkpoint.ts";
 
 export interface InitializeOptions {

@@ -4,9 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import { ConnitoError } from "../errors.ts";
+import { type Location, streamLocation } from "../files.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { bytesOf, type Dtype, elementsOf } from "./dtype.ts";
-import { type Location, streamLocation } from "./files.ts";
 import { compareText } from "./text.ts";
 
 /** In canonical order; stand-ins stand in a manifest of their own. */

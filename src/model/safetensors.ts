@@ -2,9 +2,11 @@
  * safetensors files: reading the header of one that may be hostile, and writing one as a stream. What is written equals, byte for
  * byte, what the format's own library writes for the same tensors: sorted by element type and name, header padded with spaces.
  */
+
+import type { FileHandle } from "node:fs/promises";
 import { ConnitoError } from "../errors.ts";
+import { type Location, type OpenFile, openFile, readInto, replaceFile, streamLocation, transferBytes, writeAll } from "../files.ts";
 import { bytesOf, type Dtype, dtypeRank } from "./dtype.ts";
-import { createAtomicFile, type Location, type OpenFile, openFile, readInto, streamLocation } from "./files.ts";
 import { maximumHeaderBytes, parseHeader, SafetensorsError, type SafetensorsHeader } from "./safetensors-header.ts";
 import { compareText } from "./text.ts";
 
@@ -62,7 +64,7 @@ export interface WrittenFile {
 /**
  * Writes a file in one pass and syncs it; it appears under its name when it is complete. `onBytes` sees every byte in order
  * (to hash what is written). Throws `tensor-length` when a tensor delivers more or fewer bytes than its shape, and what
- * `createAtomicFile` throws.
+ * `replaceFile` throws.
  */
 export async function writeSafetensors(
   path: string,
@@ -72,12 +74,12 @@ export async function writeSafetensors(
 ): Promise<WrittenFile> {
   const ordered = [...tensors].sort((a, b) => dtypeRank(b.dtype) - dtypeRank(a.dtype) || compareText(a.name, b.name));
   const { header, offsets, total } = layOut(ordered, metadata);
-  const file = await createAtomicFile(path);
-  const put = (bytes: Uint8Array) => {
-    onBytes(bytes);
-    return file.write(bytes);
-  };
-  try {
+  await replaceFile(path, async (handle) => {
+    const file = gatherWrites(handle);
+    const put = (bytes: Uint8Array) => {
+      onBytes(bytes);
+      return file.write(bytes);
+    };
     await put(header);
     for (const tensor of ordered) {
       const wanted = bytesOf(tensor.dtype, tensor.shape) as number;
@@ -89,14 +91,32 @@ export async function writeSafetensors(
       }
       if (got !== wanted) throw lengthError(tensor, got, wanted);
     }
-    await file.commit();
-  } finally {
-    await file.discard();
-  }
+    await file.flush();
+  });
   const locations = ordered.map((tensor, index): [string, Location] => {
     return [tensor.name, { file: path, offset: offsets[index] as number, bytes: bytesOf(tensor.dtype, tensor.shape) as number }];
   });
   return { bytes: total, tensors: new Map(locations) };
+}
+
+/** Small writes one after another, as few large ones. */
+function gatherWrites(handle: FileHandle): { write(bytes: Uint8Array): Promise<void>; flush(): Promise<void> } {
+  const gathered = new Uint8Array(transferBytes);
+  let pending = 0;
+  const flush = async () => {
+    const bytes = pending;
+    pending = 0;
+    await writeAll(handle, gathered.subarray(0, bytes));
+  };
+  return {
+    flush,
+    async write(bytes) {
+      if (pending + bytes.length > gathered.length) await flush();
+      if (bytes.length >= gathered.length) return writeAll(handle, bytes);
+      gathered.set(bytes, pending);
+      pending += bytes.length;
+    },
+  };
 }
 
 /** The eight bytes of length and the header; where each tensor will begin in the file; the file's bytes. */

@@ -4,11 +4,11 @@
  * missing file, a wrong call) is any other error, and never a miner's fault.
  */
 import { ConnitoError } from "../errors.ts";
+import { type OpenFile, openFile, readInto, streamLocation } from "../files.ts";
 import { type ArtifactDigest, createArtifactHasher } from "../protocol/artifact.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { codecNamed, type StoredPart } from "./codecs/index.ts";
 import { allFinite, elementsOf } from "./dtype.ts";
-import { type OpenFile, openFile, readInto, streamLocation } from "./files.ts";
 import { readHeaderOf, SafetensorsError, type SafetensorsHeader, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
 
 /** What a submission is bound to; the codec stands in it too. */

@@ -1,9 +1,9 @@
 /** Writing a checkpoint directory in the Hugging Face layout: config.json, tokenizer.json and model.safetensors, the tensors last. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { fileError, writeWhole } from "../files.ts";
 import type { Dtype } from "./dtype.ts";
 import type { TensorSpec } from "./families/index.ts";
-import { fileError, writeWhole } from "./files.ts";
 import { type WrittenFile, writeSafetensors } from "./safetensors.ts";
 
 export interface WriteCheckpointOptions {

@@ -10,7 +10,8 @@ import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { onStorage, readBounded, readOnlyError, storageError, syncDirectory, writeAll } from "./files.ts";
+import { fileError, onStorage, syncDirectory, writeAll } from "../files.ts";
+import { readBounded, readOnlyError } from "./files.ts";
 
 const firstChecksum = "connito/journal/1";
 const maximumLineBytes = 1 << 20;
@@ -112,7 +113,7 @@ function journalOf(path: string, handle: FileHandle | undefined, entries: Journa
         },
         () => undefined,
       );
-      throw storageError(error, path);
+      throw fileError(error, path);
     }
     length += line.length;
     checksum = next;

@@ -4,26 +4,15 @@
  * on, so that the caller can fetch it again. Nothing here is ever half an object: an object gets its name when it is whole and synced.
  */
 import { createHash } from "node:crypto";
-import { rm, stat } from "node:fs/promises";
+import { type FileHandle, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
+import { fileExists, hashRange, isMissing, type Location, makeDirectory, onStorage, readRange, replaceFile, writeAll } from "../files.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { sha256, toHex } from "../protocol/hash.ts";
-import {
-  hashRange,
-  isMissing,
-  moveDurably,
-  onStorage,
-  readOnlyError,
-  readRange,
-  storageError,
-  writeAll,
-  writeAtomic,
-  writeAtomicWith,
-} from "./files.ts";
+import { moveDurably, readOnlyError, writeAtomic } from "./files.ts";
 import type { Layout } from "./layout.ts";
-import { type Location, openViews } from "./views.ts";
-
-export type { Location } from "./views.ts";
+import { openViews } from "./views.ts";
 
 export interface ObjectStore {
   /** True when the object is here, by name; its bytes are checked when they are read. */
@@ -132,7 +121,9 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
       return onStorage(path, async () => {
         const hash = expected ?? (await hashRange(path)).hash;
         if (expected === undefined && (await has(hash))) return hash;
-        await writeAtomicWith(layout.object(hash), async (handle) => {
+        const file = layout.object(hash);
+        await makeDirectory(dirname(file));
+        const copy = async (handle: FileHandle) => {
           const hasher = createHash("sha256");
           for await (const part of readRange(path)) {
             hasher.update(part);
@@ -140,7 +131,8 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
           }
           const found = hasher.digest("hex");
           if (found !== hash) throw mismatch(path, hash, found);
-        });
+        };
+        await replaceFile(file, copy, 0o600);
         dropped.delete(hash);
         return hash;
       });
@@ -163,7 +155,7 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
         await moveDurably(path, layout.object(hash));
       } catch (error) {
         // Two who wanted the same bytes at once share one download, and the other was first, perhaps only just now.
-        if ((await exists(path)) || !(await has(hash))) throw error;
+        if ((await fileExists(path)) || !(await has(hash))) throw error;
         return;
       }
       dropped.delete(hash);
@@ -173,16 +165,6 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
       await onStorage(layout.object(hash), () => drop(hash));
     },
   };
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (isMissing(error)) return false;
-    throw storageError(error, path);
-  }
 }
 
 function missing(hash: Hash): ConnitoError {

@@ -7,19 +7,13 @@ import { createHash } from "node:crypto";
 import { readdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ConnitoError } from "../errors.ts";
+import { hashRange, isMissing, type Location, onStorage } from "../files.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { isHash } from "../protocol/hash.ts";
-import { hashRange, isMissing, onStorage, readJson, writeAtomic } from "./files.ts";
+import { readJson, writeAtomic } from "./files.ts";
 
 const format = "connito/view/1";
 const maximumViewBytes = 256 << 20;
-
-/** Where an object's bytes lie. */
-export interface Location {
-  readonly file: string;
-  readonly offset: number;
-  readonly bytes: number;
-}
 
 export interface Views {
   /** Where the piece lies, if it is known and still has its hash. */

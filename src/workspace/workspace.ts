@@ -6,8 +6,9 @@
 import { chmod, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
+import { fileExists, isMissing, makeDirectory, onStorage, temporarySuffix } from "../files.ts";
 import { isHash } from "../protocol/hash.ts";
-import { isMissing, makeDirectory, onStorage, readBounded, readJson, readOnlyError, temporarySuffix, writeAtomic } from "./files.ts";
+import { readBounded, readJson, readOnlyError, writeAtomic } from "./files.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import { type Layout, layoutOf } from "./layout.ts";
 import { acquireLock, type Lock } from "./lock.ts";
@@ -145,17 +146,7 @@ async function tidy(layout: Layout): Promise<void> {
   }
   for (const name of await namesIn(layout.partial)) {
     const hash = name.slice(0, 64);
-    if (isHash(hash) && (await isThere(layout.object(hash)))) await rm(join(layout.partial, name), { force: true });
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (isMissing(error)) return false;
-    throw error;
+    if (isHash(hash) && (await fileExists(layout.object(hash)))) await rm(join(layout.partial, name), { force: true });
   }
 }
 

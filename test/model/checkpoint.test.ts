@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { chmodSync, cpSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { readWhole } from "../../src/files.ts";
 import { openCheckpoint, type StoredTensor } from "../../src/model/checkpoint.ts";
 import { fromFloat32, toFloat32 } from "../../src/model/dtype.ts";
-import { readWhole } from "../../src/model/files.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { manifestRoot } from "../../src/model/manifest.ts";
 import { pieceName, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";

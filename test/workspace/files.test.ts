@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { hashRange, moveDurably, readBounded, readJson, readRange, writeAtomic } from "../../src/workspace/files.ts";
+import { moveDurably, readBounded, readJson, writeAtomic } from "../../src/workspace/files.ts";
 import { failsWith, inTemporaryDirectory, onFullDisk, traceDisk } from "./support.ts";
 
 describe("files", () => {
@@ -61,17 +61,5 @@ describe("files", () => {
       await failsWith("file-oversize", readBounded(path, 4));
       await writeFile(path, '{"a":1}');
       assert.deepEqual(await readJson(path), { a: 1 });
-    }));
-
-  it("reads and hashes ranges across its buffer, and ends where the file does", () =>
-    inTemporaryDirectory(async (directory) => {
-      const path = join(directory, "file");
-      const bytes = Buffer.alloc((2 << 20) + 17, 1).map((_, index) => index % 251);
-      await writeFile(path, bytes);
-      const parts: Buffer[] = [];
-      for await (const part of readRange(path, 5, (1 << 20) + 9)) parts.push(Buffer.from(part));
-      assert.ok(Buffer.concat(parts).equals(bytes.subarray(5, 5 + (1 << 20) + 9)));
-      assert.equal((await hashRange(path, bytes.length - 3, 100)).bytes, 3);
-      assert.equal((await hashRange(path, 0, 0)).hash, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }));
 });

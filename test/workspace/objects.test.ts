@@ -109,7 +109,7 @@ describe("objects", () => {
       ]);
       assert.ok(Buffer.from(await store.read(hashOf(bytes))).equals(bytes));
       await store.adopt(path, hashOf(bytes));
-      await failsWith("storage-failed", store.adopt(path, hashOf(Buffer.from("other"))));
+      await failsWith("file-missing", store.adopt(path, hashOf(Buffer.from("other"))));
     }));
 
   it("leaves nothing of an object for which there was no space", () =>

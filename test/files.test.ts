@@ -3,10 +3,22 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { createAtomicFile, fileError, openFile, readInto, readWhole, streamLocation, writeWhole } from "../../src/model/files.ts";
-import { failure, inDirectory, writeFile } from "./support.ts";
+import { ConnitoError } from "../src/errors.ts";
+import {
+  fileError,
+  hashRange,
+  openFile,
+  readInto,
+  readRange,
+  readWhole,
+  replaceFile,
+  streamLocation,
+  writeAll,
+  writeWhole,
+} from "../src/files.ts";
+import { failure, inDirectory, writeFile } from "./model/support.ts";
 
-describe("model files", () => {
+describe("files", () => {
   it("opens regular files and links to them, nothing else", async () => {
     await inDirectory(async (directory) => {
       writeFile(directory, "file", "abc");
@@ -54,15 +66,16 @@ describe("model files", () => {
     await inDirectory(async (directory) => {
       const path = join(directory, "file");
       const parts = [10, 2_000_000, 3, 1_048_570, 5, 6, 7].map((length, index) => new Uint8Array(length).fill(index + 1));
-      const file = await createAtomicFile(path);
-      for (const part of parts) await file.write(part);
-      assert.ok(!readdirSync(directory).includes("file"), "no name before the commit");
-      await file.commit();
-      await file.discard();
+      await replaceFile(path, async (handle) => {
+        for (const part of parts) await writeAll(handle, part);
+        assert.ok(!readdirSync(directory).includes("file"), "no name before all is written");
+      });
       assert.deepEqual(readFileSync(path), Buffer.concat(parts));
-      const given = await createAtomicFile(path);
-      await given.write(new Uint8Array(5));
-      await given.discard();
+      const given = replaceFile(path, async (handle) => {
+        await writeAll(handle, new Uint8Array(5));
+        throw new Error("given up");
+      });
+      await assert.rejects(given, { message: "given up" });
       assert.deepEqual(readdirSync(directory), ["file"]);
       assert.deepEqual(readFileSync(path), Buffer.concat(parts));
       await writeWhole(path, Uint8Array.of(1));
@@ -78,6 +91,9 @@ describe("model files", () => {
     assert.ok(failure("disk-full")(system("EDQUOT")));
     assert.ok(failure("permission-denied", { exit: 50 })(system("EACCES")));
     assert.ok(failure("disk-error")(system("EIO")));
+    assert.equal(system("EMFILE") instanceof ConnitoError, false);
+    const answered = fileError(Object.assign(new Error("EMFILE"), { code: "EMFILE", syscall: "open" }), "/some/file");
+    assert.ok(failure("storage-failed", { exit: 50 })(answered));
     const bug = new TypeError("a bug");
     assert.equal(fileError(bug, "/some/file"), bug);
   });
@@ -116,6 +132,18 @@ describe("model files", () => {
         [...readFileSync(path)],
         Array.from({ length: 1000 }, (_, index) => index % 256),
       );
+    });
+  });
+
+  it("reads and hashes ranges across its buffer, and ends where the file does", async () => {
+    await inDirectory(async (directory) => {
+      const bytes = Buffer.alloc((2 << 20) + 17, 1).map((_, index) => index % 251);
+      const path = writeFile(directory, "file", bytes);
+      const parts: Buffer[] = [];
+      for await (const part of readRange(path, 5, (1 << 20) + 9)) parts.push(Buffer.from(part));
+      assert.ok(Buffer.concat(parts).equals(bytes.subarray(5, 5 + (1 << 20) + 9)));
+      assert.equal((await hashRange(path, bytes.length - 3, 100)).bytes, 3);
+      assert.equal((await hashRange(path, 0, 0)).hash, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     });
   });
 });
