@@ -17,26 +17,20 @@ import { linear } from "../src/engine/graph/operators/matrix.ts";
 import { encodeModel } from "../src/engine/onnx/writer.ts";
 import { openSession } from "../src/engine/runtime/session.ts";
 import { float32Value } from "../src/engine/runtime/value.ts";
-import { type Architecture, familyNamed, type TensorSpec } from "../src/model/families/index.ts";
+import {
+  type Architecture,
+  familyNamed,
+  listWeights,
+  readArchitecture,
+  requireComputable,
+  type TensorSpec,
+} from "../src/model/families/index.ts";
 import { initializeCheckpoint } from "../src/model/initialize.ts";
 import { table } from "../src/ui/table.ts";
 import type { Answer, Job } from "./train/job.ts";
 
-const common = {
-  family: "qwen3_moe",
-  vocabularySize: 512,
-  layers: 4,
-  denseIntermediateSize: 0,
-  expertLayers: [0, 1, 2, 3],
-  normalizeTopK: true,
-  queryKeyNorm: "head",
-  ropeTheta: 10_000,
-  rmsNormEpsilon: 1e-6,
-  tieEmbeddings: false,
-  notComputed: [],
-} as const;
-
 interface Shape {
+  readonly config: Record<string, unknown>;
   readonly architecture: Architecture;
   readonly sequenceLength: number;
   readonly batchSequences: number;
@@ -44,35 +38,40 @@ interface Shape {
   readonly trainedExperts?: number;
 }
 
-const size = (hiddenSize: number, intermediateSize: number, experts: number, expertsPerToken: number): Architecture => ({
-  ...common,
-  hiddenSize,
-  intermediateSize,
-  experts,
-  expertsPerToken,
-  heads: hiddenSize / 32,
-  keyValueHeads: hiddenSize / 64,
-  headDimension: 32,
-});
+const size = (hiddenSize: number, intermediateSize: number, experts: number, expertsPerToken: number) => {
+  const config = familyNamed("qwen3_moe").newConfig?.({
+    vocabularySize: 512,
+    layers: 4,
+    hiddenSize,
+    intermediateSize,
+    experts,
+    expertsPerToken,
+    heads: hiddenSize / 32,
+    keyValueHeads: hiddenSize / 64,
+    normalizeTopK: true,
+  }) as Record<string, unknown>;
+  return { config, architecture: readArchitecture(config) };
+};
 const shapes: Record<string, Shape> = {
-  "small, all weights": { architecture: size(128, 128, 8, 2), sequenceLength: 128, batchSequences: 8 },
-  small: { architecture: size(128, 128, 8, 2), sequenceLength: 128, batchSequences: 8, trainedExperts: 3 },
-  wide: { architecture: size(256, 128, 64, 8), sequenceLength: 256, batchSequences: 4, trainedExperts: 8 },
-  long: { architecture: size(256, 512, 8, 2), sequenceLength: 1024, batchSequences: 1, trainedExperts: 3 },
+  "small, all weights": { ...size(128, 128, 8, 2), sequenceLength: 128, batchSequences: 8 },
+  small: { ...size(128, 128, 8, 2), sequenceLength: 128, batchSequences: 8, trainedExperts: 3 },
+  wide: { ...size(256, 128, 64, 8), sequenceLength: 256, batchSequences: 4, trainedExperts: 8 },
+  long: { ...size(256, 512, 8, 2), sequenceLength: 1024, batchSequences: 1, trainedExperts: 3 },
 };
 const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
 const warmUpSteps = 3;
 const roundSteps = 8;
 
 const elements = ({ shape }: TensorSpec) => shape.reduce((product, length) => product * length, 1);
-const specsOf = ({ architecture }: Shape) => familyNamed(architecture.family).tensors(architecture);
+const specsOf = ({ architecture }: Shape) => listWeights(architecture);
 const trainedOf = (shape: Shape) =>
   specsOf(shape).filter(({ expert }) => shape.trainedExperts === undefined || (expert !== undefined && expert < shape.trainedExperts));
 
 /** Floating-point operations of a step, counting matrix products only: forward, gradients of activations, gradients of trained weights. */
 function operations(shape: Shape): number {
   const { architecture, sequenceLength, batchSequences } = shape;
-  const { experts, expertsPerToken, layers, heads, headDimension } = architecture;
+  const { experts, expertsPerToken, layers } = architecture;
+  const { heads, headDimension } = requireComputable(architecture).attention;
   const perToken = (chosen: readonly TensorSpec[]) =>
     chosen
       .filter(({ shape: lengths, part }) => lengths.length === 2 && part !== "embedding")
@@ -149,7 +148,7 @@ async function compare(title: string, shape: Shape, { threads, rounds, python }:
   const directory = await mkdtemp(join(tmpdir(), "connito-bench-"));
   const sides: Side[] = [];
   try {
-    await initializeCheckpoint({ directory, family: familyNamed(architecture.family), architecture, seed: "bench" });
+    await initializeCheckpoint({ directory, config: shape.config, seed: "bench" });
     const job = {
       checkpoint: join(directory, "model.safetensors"),
       architecture,

@@ -1,7 +1,6 @@
 /** The weights that trainer, evaluator and router statistics are given: complete, of the right sizes, and nothing else. */
 import { ConnitoError } from "../errors.ts";
-import type { Architecture } from "../model/families/index.ts";
-import { tensorSpecs } from "./decoder/weights.ts";
+import { type Architecture, listWeights } from "../model/families/index.ts";
 
 /**
  * The shape of every tensor of the architecture, by name.
@@ -12,7 +11,7 @@ export function checkWeights(
   weights: ReadonlyMap<string, Float32Array>,
   trainable?: readonly string[],
 ): Map<string, readonly number[]> {
-  const shapes = new Map(tensorSpecs(architecture).map(({ name, shape }) => [name, shape]));
+  const shapes = new Map(listWeights(architecture).map(({ name, shape }) => [name, shape]));
   for (const [name, shape] of shapes) {
     const expected = shape.reduce((product, length) => product * length, 1);
     const given = weights.get(name)?.length;

@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { ConnitoError } from "../errors.ts";
 import { fileExists, readWhole } from "../files.ts";
 import { type Dtype, isFloatDtype } from "./dtype.ts";
-import { type Architecture, type Family, familyOf, type TensorSpec } from "./families/index.ts";
+import { type Architecture, listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
 import { readHeader } from "./safetensors.ts";
 
 /** Limits on the small files beside the tensors. */
@@ -29,7 +29,6 @@ export interface Checkpoint {
   readonly configBytes: Uint8Array;
   /** The bytes of tokenizer.json. */
   readonly tokenizer: Uint8Array;
-  readonly family: Family;
   readonly architecture: Architecture;
   /** What the family says is in it, in the family's order. */
   readonly specs: readonly TensorSpec[];
@@ -73,13 +72,14 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const configFile = join(directory, "config.json");
   const configBytes = await readWhole(configFile, maximumBytes.config);
   const config = parseJson(configBytes, configFile);
-  const family = familyOf(config);
-  const architecture = family.architecture(config);
+  // Refused before the tensors are read where it is no configuration of a known family.
+  readArchitecture(config);
   const tokenizer = await readWhole(join(directory, "tokenizer.json"), maximumBytes.tokenizer);
   const tensors = await readTensors(directory);
-  const specs = family.tensors(architecture);
+  const architecture = readArchitecture(config, new Set(tensors.keys()));
+  const specs = listTensors(architecture);
   checkTensors(directory, specs, tensors);
-  return { directory, config, configBytes, tokenizer, family, architecture, specs, tensors };
+  return { directory, config, configBytes, tokenizer, architecture, specs, tensors };
 }
 
 function parseJson(bytes: Uint8Array, file: string): unknown {

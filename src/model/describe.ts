@@ -4,7 +4,7 @@
  */
 import { ConnitoError } from "../errors.ts";
 import { bytesOf, elementsOf, type FloatDtype } from "./dtype.ts";
-import { type Architecture, familyNamed } from "./families/index.ts";
+import { type Architecture, listTensors } from "./families/index.ts";
 import { bytesOfPiece } from "./pieces.ts";
 
 export interface ModelDescription {
@@ -48,7 +48,7 @@ export function describeModel(architecture: Architecture, groups: number, dtype:
   }
   const parameters = { backbone: 0, routed: 0 };
   let standIns = 0;
-  for (const spec of familyNamed(family).tensors(architecture)) {
+  for (const spec of listTensors(architecture)) {
     const elements = elementsOf(spec.shape) ?? Number.NaN;
     if (spec.role === "backbone") parameters.backbone += elements;
     else {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Location, type OpenFile, openFile, readInto } from "../files.ts";
 import { type Hash, sha256, toHex } from "../protocol/hash.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
-import type { TensorSpec } from "./families/index.ts";
+import { shapeOfExpert, type TensorSpec } from "./families/index.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
 import type { Piece } from "./pieces.ts";
 
@@ -82,8 +82,7 @@ function cut(spec: TensorSpec, { file, offset, bytes, dtype, shape }: StoredTens
   if (role === "backbone" || layer === undefined) return [{ piece: { role, name, dtype, shape, bytes }, file, offset }];
   if (spec.expert !== undefined) return [{ piece: { role, name, dtype, shape, bytes, layer, expert: spec.expert }, file, offset }];
   const experts = spec.fusedExperts ?? 1;
-  const [leading = 1, ...rest] = shape;
-  const own = leading === experts ? rest : [leading / experts, ...rest];
+  const own = shapeOfExpert(shape, experts);
   const part = bytes / experts;
   return Array.from({ length: experts }, (_, expert) => {
     return { piece: { role, name, dtype, shape: own, bytes: part, layer, expert }, file, offset: offset + expert * part };

@@ -2,20 +2,19 @@
  * A small checkpoint to begin with: random weights in fp32 that are the same on every machine for the same seed, since they are made
  * of integers. Norms are one; all else is nearly normal with mean 0 and deviation 0.02.
  */
-import { isDeepStrictEqual } from "node:util";
 import { ConnitoError } from "../errors.ts";
 import { transferBytes } from "../files.ts";
 import { sha256, utf8 } from "../protocol/hash.ts";
 import { byteTokenizer, byteTokenizerConfig, byteVocabularySize, endOfTextId } from "./byte-tokenizer.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import { elementsOf } from "./dtype.ts";
-import type { Architecture, Family, Part } from "./families/index.ts";
+import { listTensors, type Part, readArchitecture } from "./families/index.ts";
 import { jsonFile, writeCheckpoint } from "./write-checkpoint.ts";
 
 export interface InitializeOptions {
   readonly directory: string;
-  readonly family: Family;
-  readonly architecture: Architecture;
+  /** What config.json is to say; where the tokenizer is the project's own, its special tokens are added. */
+  readonly config: Record<string, unknown>;
   /** Any text. */
   readonly seed: string;
   /** The bytes of a tokenizer.json; without it one token a byte. */
@@ -23,19 +22,12 @@ export interface InitializeOptions {
 }
 
 /**
- * Writes config.json, tokenizer.json and model.safetensors, and opens what it wrote. Throws `architecture-inexpressible` where the
- * family's configuration cannot say the architecture, `vocabulary-too-small`, and what writing files throws.
+ * Writes config.json, tokenizer.json and model.safetensors, and opens what it wrote. Throws `config-invalid`, `unknown-family`,
+ * `vocabulary-too-small`, and what writing files throws.
  */
 export async function initializeCheckpoint(options: InitializeOptions): Promise<Checkpoint> {
-  const { directory, family, architecture, seed } = options;
-  const config = family.config(architecture);
-  if (!isDeepStrictEqual(family.architecture(config), architecture)) {
-    throw new ConnitoError(`a config.json of ${family.modelType} cannot say this architecture`, {
-      code: "architecture-inexpressible",
-      exit: "invalidInput",
-      hint: "Leave the settings that the family fixes (norms of queries and keys, head dimension, layers without experts) as they are.",
-    });
-  }
+  const { directory, config, seed } = options;
+  const architecture = readArchitecture(config);
   const own = options.tokenizer === undefined;
   if (own && architecture.vocabularySize < byteVocabularySize) {
     throw new ConnitoError(
@@ -53,7 +45,7 @@ export async function initializeCheckpoint(options: InitializeOptions): Promise<
     config: jsonFile({ ...config, ...endOfTextSetting, torch_dtype: "float32" }),
     tokenizer: options.tokenizer ?? jsonFile(byteTokenizer()),
     others: own ? { "tokenizer_config.json": jsonFile(byteTokenizerConfig()) } : {},
-    specs: family.tensors(architecture),
+    specs: listTensors(architecture),
     dtype: "F32",
     data:
       ({ name, part, shape }) =>
@@ -66,8 +58,8 @@ export async function initializeCheckpoint(options: InitializeOptions): Promise<
 const deviation = 0.02;
 
 /** A tensor's first values, in chunks of bytes. */
-function* initialValues(seed: string, part: Part, elements: number): Generator<Uint8Array> {
-  const isNorm = /norm$/i.test(part);
+function* initialValues(seed: string, part: Part | undefined, elements: number): Generator<Uint8Array> {
+  const isNorm = /norm$/i.test(part ?? "");
   const fill = generator(seed);
   // The sum of four uniform integers below 2^16 has the deviation 2^16 / sqrt(3).
   const unit = (deviation * Math.sqrt(3)) / 65_536;

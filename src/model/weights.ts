@@ -7,7 +7,7 @@ import { ConnitoError } from "../errors.ts";
 import type { LayerExperts } from "../protocol/experts/expert-manager.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { allFinite, elementsOf, fromFloat32, requireFloatDtype, toFloat32 } from "./dtype.ts";
-import { type Architecture, familyNamed, requireComputable, type TensorSpec } from "./families/index.ts";
+import { type Architecture, listWeights, requireComputable } from "./families/index.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
 import { type Piece, pieceKey, pieceName, type ReadPiece, readWholePiece } from "./pieces.ts";
 import { dequantize } from "./stand-ins.ts";
@@ -29,49 +29,26 @@ export interface LoadWeightsOptions {
 }
 
 /**
- * Every tensor of the model by name, in fp32. Throws `config-not-computable`, `weights-mismatch` where the pieces are not exactly the
+ * Every weight of the model by name (a fused tensor is one for each expert), in fp32. Throws `config-not-computable`, `weights-mismatch` where the pieces are not exactly the
  * model's tensors, and what reading a piece throws.
  */
 export async function loadWeights(options: LoadWeightsOptions): Promise<Map<string, Float32Array>> {
   const { readPiece, architecture, onProgress, signal } = options;
   requireComputable(architecture);
-  const specs = new Map(
-    familyNamed(architecture.family)
-      .tensors(architecture)
-      .map((spec) => [spec.name, spec]),
-  );
   const pieces = options.pieces.filter((piece) => piece.role !== "momentum");
   const sources = new Map(pieces.map((piece) => [pieceName(piece), piece]));
   const weights = new Map<string, Float32Array>();
-  let used = 0;
-  for (const spec of specs.values()) {
-    const parts = partNames(spec).map((name) => sources.get(name) ?? name);
-    const missing = parts.find((part) => typeof part === "string");
-    if (missing !== undefined) throw mismatch(`no piece holds ${missing}`);
-    const elements = elementsOf(spec.shape) as number;
-    const tensor = parts.length === 1 ? undefined : new Float32Array(elements);
-    let at = 0;
-    for (const piece of parts as Piece[]) {
-      signal?.throwIfAborted();
-      if ((elementsOf(piece.shape) ?? Number.NaN) * parts.length !== elements)
-        throw mismatch(`${pieceKey(piece)} has shape [${piece.shape}]`);
-      const values = await readValues(piece, readPiece);
-      if (tensor === undefined) weights.set(spec.name, values);
-      else tensor.set(values, at);
-      at += values.length;
-      used++;
-      onProgress?.(used, pieces.length);
-    }
-    if (tensor !== undefined) weights.set(spec.name, tensor);
+  for (const { name, shape } of listWeights(architecture)) {
+    signal?.throwIfAborted();
+    const piece = sources.get(name);
+    if (piece === undefined) throw mismatch(`no piece holds ${name}`);
+    if (`${piece.shape}` !== `${shape}`) throw mismatch(`${pieceKey(piece)} has shape [${piece.shape}]`);
+    weights.set(name, await readValues(piece, readPiece));
+    onProgress?.(weights.size, pieces.length);
   }
-  if (used !== pieces.length) throw mismatch(`${pieces.length - used} pieces belong to no tensor of the model, or stand there twice`);
+  const unused = pieces.length - weights.size;
+  if (unused !== 0) throw mismatch(`${unused} pieces belong to no tensor of the model, or stand there twice`);
   return weights;
-}
-
-/** The names of the pieces that make a tensor up, in their order in it. */
-function partNames(spec: TensorSpec): string[] {
-  if (spec.fusedExperts === undefined) return [spec.name];
-  return Array.from({ length: spec.fusedExperts }, (_, expert) => pieceName({ name: spec.name, expert }));
 }
 
 /** The pieces of one role of the selected experts, in canonical order. */

@@ -2,7 +2,7 @@
  * The decoder's forward pass once more, written from the families' definitions in float64 with plain loops and nothing of the engine's: what
  * the engine is compared with, and what finite differences are taken of.
  */
-import type { Architecture } from "../../src/model/families/index.ts";
+import { type Architecture, type Computation, requireComputable } from "../../src/model/families/index.ts";
 
 type Vector = Float64Array;
 type Weight = (name: string) => Float64Array;
@@ -32,13 +32,14 @@ const softmax = (x: readonly number[]): number[] => {
 const added = (x: Vector, y: Vector): Vector => x.map((value, index) => value + y[index]!);
 
 /** Splits a vector in heads, norms and turns each as the architecture says. */
-function prepare(x: Vector, position: number, weight: Vector | undefined, architecture: Architecture): Vector {
-  const { headDimension: d, queryKeyNorm, rmsNormEpsilon, ropeTheta } = architecture;
-  const whole = queryKeyNorm === "full" ? norm(x, weight!, rmsNormEpsilon) : x;
+function prepare(x: Vector, position: number, weight: Vector | undefined, computation: Computation): Vector {
+  const { normEpsilon, ropeTheta } = computation;
+  const { headDimension: d, queryKeyNorm } = computation.attention;
+  const whole = queryKeyNorm === "full" ? norm(x, weight!, normEpsilon) : x;
   const result = new Float64Array(x.length);
   for (let start = 0; start < x.length; start += d) {
     const part = whole.slice(start, start + d);
-    const head = queryKeyNorm === "head" ? norm(part, weight!, rmsNormEpsilon) : part;
+    const head = queryKeyNorm === "head" ? norm(part, weight!, normEpsilon) : part;
     for (let index = 0; index < d / 2; index++) {
       const angle = position * ropeTheta ** ((-2 * index) / d);
       const [a, b] = [head[index]!, head[index + d / 2]!];
@@ -49,12 +50,12 @@ function prepare(x: Vector, position: number, weight: Vector | undefined, archit
   return result;
 }
 
-function attention(normed: Vector[], layer: number, weight: Weight, architecture: Architecture): Vector[] {
-  const { heads, keyValueHeads, headDimension: d, queryKeyNorm } = architecture;
+function attention(normed: Vector[], layer: number, weight: Weight, computation: Computation): Vector[] {
+  const { heads, keyValueHeads, headDimension: d, queryKeyNorm } = computation.attention;
   const of = (name: string) => weight(`model.layers.${layer}.self_attn.${name}.weight`);
   const normOf = (name: string) => (queryKeyNorm === "none" ? undefined : of(name));
-  const query = normed.map((x, position) => prepare(matrixVector(of("q_proj"), x), position, normOf("q_norm"), architecture));
-  const key = normed.map((x, position) => prepare(matrixVector(of("k_proj"), x), position, normOf("k_norm"), architecture));
+  const query = normed.map((x, position) => prepare(matrixVector(of("q_proj"), x), position, normOf("q_norm"), computation));
+  const key = normed.map((x, position) => prepare(matrixVector(of("k_proj"), x), position, normOf("k_norm"), computation));
   const value = normed.map((x) => matrixVector(of("v_proj"), x));
   return normed.map((_, position) => {
     const attended = new Float64Array(heads * d);
@@ -87,7 +88,9 @@ function feedForward(x: Vector, layer: number, weight: Weight, architecture: Arc
   if (!architecture.expertLayers.includes(layer)) return network(x, prefix, weight);
   const probabilities = softmax([...matrixVector(weight(`${prefix}.gate.weight`), x)]);
   const chosen = [...probabilities.keys()].sort((a, b) => probabilities[b]! - probabilities[a]!).slice(0, architecture.expertsPerToken);
-  const sum = architecture.normalizeTopK ? chosen.reduce((total, expert) => total + probabilities[expert]!, 0) : 1;
+  const sum = requireComputable(architecture).router.normalizeTopK
+    ? chosen.reduce((total, expert) => total + probabilities[expert]!, 0)
+    : 1;
   const gates = chosen.map((expert) => probabilities[expert]! / sum);
   observe?.(layer, chosen, gates);
   return chosen.reduce((total, expert, choice) => {
@@ -104,25 +107,27 @@ export function referenceLosses(
   observe?: Observer,
 ): number[] {
   const weight: Weight = (name) => weights.get(name)!;
-  const { hiddenSize, rmsNormEpsilon } = architecture;
+  const { hiddenSize } = architecture;
+  const computation = requireComputable(architecture);
+  const { normEpsilon } = computation;
   const embedding = weight("model.embed_tokens.weight");
   let rows: Vector[] = Array.from(sequence.subarray(0, -1), (token) => embedding.slice(token * hiddenSize, (token + 1) * hiddenSize));
   for (let layer = 0; layer < architecture.layers; layer++) {
     const of = (name: string) => weight(`model.layers.${layer}.${name}.weight`);
     const attended = attention(
-      rows.map((x) => norm(x, of("input_layernorm"), rmsNormEpsilon)),
+      rows.map((x) => norm(x, of("input_layernorm"), normEpsilon)),
       layer,
       weight,
-      architecture,
+      computation,
     );
     rows = rows.map((x, index) => added(x, attended[index]!));
     rows = rows.map((x) =>
-      added(x, feedForward(norm(x, of("post_attention_layernorm"), rmsNormEpsilon), layer, weight, architecture, observe)),
+      added(x, feedForward(norm(x, of("post_attention_layernorm"), normEpsilon), layer, weight, architecture, observe)),
     );
   }
-  const head = architecture.tieEmbeddings ? embedding : weight("lm_head.weight");
+  const head = computation.tieEmbeddings ? embedding : weight("lm_head.weight");
   return rows.map((x, position) => {
-    const logits = [...matrixVector(head, norm(x, weight("model.norm.weight"), rmsNormEpsilon))];
+    const logits = [...matrixVector(head, norm(x, weight("model.norm.weight"), normEpsilon))];
     return -Math.log(softmax(logits)[sequence[position + 1]!]!);
   });
 }

@@ -1,74 +1,58 @@
 /** Small models of both families, odd sizes included, with weights and text that are the same in every run. */
-import { type Architecture, familyNamed } from "../../src/model/families/index.ts";
+import { type Architecture, listWeights, readArchitecture } from "../../src/model/families/index.ts";
 import { random } from "./graph/finite-differences.ts";
 
-const shared = {
-  vocabularySize: 13,
-  layers: 2,
-  expertLayers: [0, 1],
-  denseIntermediateSize: 0,
-  ropeTheta: 100,
-  rmsNormEpsilon: 1e-5,
-  notComputed: [],
-};
+const shared = { vocab_size: 13, rope_theta: 100, rms_norm_eps: 1e-5 };
 
 /** Grouped queries, a norm for each head, an odd hidden size, renormalised gates, tied embeddings, a layer without experts. */
-export const smallQwen3Moe: Architecture = {
+export const smallQwen3Moe = readArchitecture({
   ...shared,
-  family: "qwen3_moe",
-  hiddenSize: 7,
-  layers: 3,
-  expertLayers: [0, 2],
-  denseIntermediateSize: 9,
-  heads: 4,
-  keyValueHeads: 2,
-  headDimension: 6,
-  intermediateSize: 5,
-  experts: 5,
-  expertsPerToken: 2,
-  normalizeTopK: true,
-  queryKeyNorm: "head",
-  tieEmbeddings: true,
-};
+  model_type: "qwen3_moe",
+  hidden_size: 7,
+  num_hidden_layers: 3,
+  mlp_only_layers: [1],
+  intermediate_size: 9,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 6,
+  moe_intermediate_size: 5,
+  num_experts: 5,
+  num_experts_per_tok: 2,
+  norm_topk_prob: true,
+  tie_word_embeddings: true,
+});
 
 /** As many key as query heads, norms over the full width, gates that are not renormalised, a head of its own. */
-export const smallOlmoe: Architecture = {
+export const smallOlmoe = readArchitecture({
   ...shared,
-  family: "olmoe",
-  hiddenSize: 6,
-  heads: 3,
-  keyValueHeads: 3,
-  headDimension: 2,
-  intermediateSize: 7,
-  experts: 6,
-  expertsPerToken: 3,
-  normalizeTopK: false,
-  queryKeyNorm: "full",
-  tieEmbeddings: false,
-};
+  model_type: "olmoe",
+  hidden_size: 6,
+  num_hidden_layers: 2,
+  num_attention_heads: 3,
+  intermediate_size: 7,
+  num_experts: 6,
+  num_experts_per_tok: 3,
+  norm_topk_prob: false,
+});
 
 export const smallModels: readonly Architecture[] = [smallQwen3Moe, smallOlmoe];
 
 export function tensorNames(architecture: Architecture): string[] {
-  return familyNamed(architecture.family)
-    .tensors(architecture)
-    .map(({ name }) => name);
+  return listWeights(architecture).map(({ name }) => name);
 }
 
 /** Weights large enough that every part of the model matters to the loss. */
 export function smallWeights(architecture: Architecture, seed = 1): Map<string, Float32Array> {
   return new Map(
-    familyNamed(architecture.family)
-      .tensors(architecture)
-      .map(({ name, shape, part }, index) => {
-        const values = random(
-          shape.reduce((product, length) => product * length, 1),
-          seed * 1000 + index + 1,
-        );
-        if (part.toLowerCase().includes("norm")) return [name, values.map((value) => 1 + 0.3 * value)];
-        // A gentle router, so that every expert gets tokens.
-        return [name, part === "router" ? values.map((value) => 0.3 * value) : values];
-      }),
+    listWeights(architecture).map(({ name, shape, part = "" }, index) => {
+      const values = random(
+        shape.reduce((product, length) => product * length, 1),
+        seed * 1000 + index + 1,
+      );
+      if (part.toLowerCase().includes("norm")) return [name, values.map((value) => 1 + 0.3 * value)];
+      // A gentle router, so that every expert gets tokens.
+      return [name, part === "router" ? values.map((value) => 0.3 * value) : values];
+    }),
   );
 }
 

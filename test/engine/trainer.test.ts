@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openTrainer, type Trainer, type TrainerOptions } from "../../src/engine/trainer.ts";
-import { type Architecture, familyNamed } from "../../src/model/families/index.ts";
+import { type Architecture, listWeights } from "../../src/model/families/index.ts";
 import { random } from "./graph/finite-differences.ts";
 import { referenceLoss } from "./reference-decoder.ts";
 import { inFloat64, smallModels, smallOlmoe, smallQwen3Moe, smallSequences, smallWeights, tensorNames } from "./small-models.ts";
@@ -54,8 +54,7 @@ function largestDifference(a: ReadonlyMap<string, Float32Array>, b: ReadonlyMap<
 }
 
 const expertNames = (architecture: Architecture, expert: number) =>
-  familyNamed(architecture.family)
-    .tensors(architecture)
+  listWeights(architecture)
     .filter((spec) => spec.expert === expert)
     .map(({ name }) => name);
 

@@ -1,7 +1,6 @@
 /** A small base for tests: a checkpoint, its manifest and stand-ins, and everything's bytes. */
 import { join } from "node:path";
 import type { Checkpoint } from "../../src/model/checkpoint.ts";
-import { type Family, familyNamed } from "../../src/model/families/index.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { initializeCheckpoint } from "../../src/model/initialize.ts";
 import type { Manifest } from "../../src/model/manifest.ts";
@@ -9,10 +8,9 @@ import { type ReadPiece, readPieceFrom } from "../../src/model/pieces.ts";
 import { expertLayout } from "../../src/model/slice.ts";
 import { makeStandIns } from "../../src/model/stand-ins.ts";
 import { createExpertManager, type ExpertManager } from "../../src/protocol/experts/expert-manager.ts";
-import { tiny } from "./support.ts";
+import { tiny, tinyConfig } from "./support.ts";
 
 export interface Example {
-  readonly family: Family;
   readonly checkpoint: Checkpoint;
   readonly manifest: Manifest;
   readonly standIns: Manifest;
@@ -23,8 +21,7 @@ export interface Example {
 }
 
 export async function makeExample(directory: string): Promise<Example> {
-  const family = familyNamed(tiny.family);
-  const checkpoint = await initializeCheckpoint({ directory: join(directory, "base"), family, architecture: tiny, seed: "example" });
+  const checkpoint = await initializeCheckpoint({ directory: join(directory, "base"), config: tinyConfig, seed: "example" });
   const { manifest, locations } = await indexCheckpoint(checkpoint);
   const fromBase = readPieceFrom((hash) => locations.get(hash));
   const objects = new Map<string, Uint8Array>();
@@ -34,5 +31,5 @@ export async function makeExample(directory: string): Promise<Example> {
     const bytes = objects.get(piece.hash);
     return bytes === undefined ? fromBase(piece) : Promise.resolve(bytes);
   };
-  return { family, checkpoint, manifest, standIns, manager: createExpertManager(expertLayout(tiny), 2), readPiece, objects };
+  return { checkpoint, manifest, standIns, manager: createExpertManager(expertLayout(tiny), 2), readPiece, objects };
 }

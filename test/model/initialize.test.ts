@@ -3,31 +3,25 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { toFloat32 } from "../../src/model/dtype.ts";
-import { families, familyNamed } from "../../src/model/families/index.ts";
+import { families, readArchitecture } from "../../src/model/families/index.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { initializeCheckpoint } from "../../src/model/initialize.ts";
 import { manifestRoot } from "../../src/model/manifest.ts";
-import { failure, inDirectory, independentRead, tiny } from "./support.ts";
-
-const qwen = familyNamed("qwen3_moe");
+import { failure, inDirectory, independentRead, newConfig, tinyConfig } from "./support.ts";
 
 describe("initialize", () => {
-  for (const family of families) {
+  for (const family of families.filter((one) => one.newConfig !== undefined)) {
     it(`makes a ${family.modelType} checkpoint that opens, the same for the same seed`, () =>
       inDirectory(async (directory) => {
-        const architecture = {
-          ...tiny,
-          family: family.modelType,
-          queryKeyNorm: family.modelType === "olmoe" ? ("full" as const) : ("head" as const),
-        };
+        const config = newConfig(family.modelType);
         const roots = [];
         for (const [name, seed] of [
           ["a", "one"],
           ["b", "one"],
           ["c", "two"],
         ] as const) {
-          const checkpoint = await initializeCheckpoint({ directory: join(directory, name), family, architecture, seed });
-          assert.deepEqual(checkpoint.architecture, architecture);
+          const checkpoint = await initializeCheckpoint({ directory: join(directory, name), config, seed });
+          assert.deepEqual(checkpoint.architecture, readArchitecture(config));
           roots.push(manifestRoot((await indexCheckpoint(checkpoint)).manifest));
         }
         assert.equal(roots[0], roots[1]);
@@ -43,7 +37,7 @@ describe("initialize", () => {
 
   it("draws values that are nearly normal, no two tensors alike, and norms of one", () =>
     inDirectory(async (directory) => {
-      await initializeCheckpoint({ directory, family: qwen, architecture: { ...tiny, hiddenSize: 64 }, seed: "s" });
+      await initializeCheckpoint({ directory, config: newConfig("qwen3_moe", { hiddenSize: 64 }), seed: "s" });
       const { tensors, metadata } = independentRead(join(directory, "model.safetensors"));
       assert.deepEqual(metadata, { format: "pt" });
       const values = (name: string) => toFloat32("F32", tensors[name]?.data ?? new Uint8Array());
@@ -62,7 +56,7 @@ describe("initialize", () => {
 
   it("writes a tokenizer that others read: one token a byte, the end of a text, and back", () =>
     inDirectory(async (directory) => {
-      await initializeCheckpoint({ directory, family: qwen, architecture: tiny, seed: "s" });
+      await initializeCheckpoint({ directory, config: tinyConfig, seed: "s" });
       const read = (name: string) => JSON.parse(readFileSync(join(directory, name), "utf8"));
       const tokenizer = new Tokenizer(read("tokenizer.json"), read("tokenizer_config.json"));
       const everything = String.fromCodePoint(...Array.from({ length: 0x800 }, (_, code) => code));
@@ -79,8 +73,7 @@ describe("initialize", () => {
       const tokenizer = new TextEncoder().encode("{}");
       const checkpoint = await initializeCheckpoint({
         directory,
-        family: qwen,
-        architecture: { ...tiny, vocabularySize: 8 },
+        config: newConfig("qwen3_moe", { vocabularySize: 8 }),
         seed: "s",
         tokenizer,
       });
@@ -90,12 +83,10 @@ describe("initialize", () => {
 
   it("refuses what the family cannot say, and too small a vocabulary, before it writes anything", () =>
     inDirectory(async (directory) => {
-      const initialize = (changes: object) =>
-        initializeCheckpoint({ directory, family: qwen, architecture: { ...tiny, ...changes }, seed: "s" });
-      await assert.rejects(initialize({ queryKeyNorm: "full" }), failure("architecture-inexpressible"));
-      await assert.rejects(initialize({ family: "olmoe" }), failure("architecture-inexpressible"));
-      await assert.rejects(initialize({ hiddenSize: 0 }), failure("config-invalid"));
-      await assert.rejects(initialize({ vocabularySize: 256 }), failure("vocabulary-too-small"));
+      const initialize = (changes: object) => initializeCheckpoint({ directory, config: { ...tinyConfig, ...changes }, seed: "s" });
+      await assert.rejects(initialize({ model_type: "bert" }), failure("unknown-family"));
+      await assert.rejects(initialize({ hidden_size: 0 }), failure("config-invalid"));
+      await assert.rejects(initialize({ vocab_size: 256 }), failure("vocabulary-too-small"));
       assert.deepEqual(readdirSync(directory), []);
     }));
 });

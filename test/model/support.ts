@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConnitoError } from "../../src/errors.ts";
-import type { Architecture } from "../../src/model/families/index.ts";
+import { familyNamed, type NewModel, readArchitecture } from "../../src/model/families/index.ts";
 import type { Manifest } from "../../src/model/manifest.ts";
 import { missingPiece, type Piece, type ReadPiece } from "../../src/model/pieces.ts";
 
@@ -89,27 +89,29 @@ export function someFloats(seed: number, count: number, scale = 1): Float32Array
   return Float32Array.from({ length: count }, () => (next() + next() + next() - 1.5) * scale);
 }
 
-/** A small Qwen3-MoE: two layers, four experts. */
-export const tiny: Architecture = {
-  family: "qwen3_moe",
+/** The sizes of a small model: two layers, four experts. */
+export const tinySizes: NewModel = {
   vocabularySize: 260,
   hiddenSize: 12,
   layers: 2,
   heads: 2,
   keyValueHeads: 1,
-  headDimension: 6,
   intermediateSize: 10,
-  denseIntermediateSize: 0,
-  expertLayers: [0, 1],
   experts: 4,
   expertsPerToken: 2,
   normalizeTopK: true,
-  queryKeyNorm: "head",
-  ropeTheta: 10_000,
-  rmsNormEpsilon: 1e-6,
-  tieEmbeddings: false,
-  notComputed: [],
 };
+
+/** The config.json of a new model of a family that can be made. */
+export function newConfig(family: string, changes: Partial<NewModel> = {}): Record<string, unknown> {
+  const config = familyNamed(family).newConfig?.({ ...tinySizes, ...changes });
+  if (config === undefined) throw new Error(`${family} cannot be made`);
+  return config;
+}
+
+/** A small Qwen3-MoE. */
+export const tinyConfig = newConfig("qwen3_moe");
+export const tiny = readArchitecture(tinyConfig);
 
 /** Pieces from memory, by hash. */
 export function readFrom(objects: ReadonlyMap<string, Uint8Array>): ReadPiece {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { fromFloat32, toFloat32 } from "../../src/model/dtype.ts";
-import type { Architecture } from "../../src/model/families/index.ts";
+import { type Architecture, readArchitecture } from "../../src/model/families/index.ts";
 import { createManifest, encodeManifest, type Manifest, manifestRoot, parseManifest } from "../../src/model/manifest.ts";
 import { type Piece, pieceKey, pieceName } from "../../src/model/pieces.ts";
 import { streamTensor } from "../../src/model/safetensors.ts";
@@ -9,7 +9,7 @@ import { dequantize, quantize } from "../../src/model/stand-ins.ts";
 import { loadWeights, newVersion, piecesOf, readAllValues } from "../../src/model/weights.ts";
 import { sha256, toHex } from "../../src/protocol/hash.ts";
 import { type Example, makeExample } from "./example.ts";
-import { failure, inDirectory, pieceNamed, readFrom, someFloats, tiny } from "./support.ts";
+import { failure, inDirectory, pieceNamed, readFrom, someFloats, tiny, tinyConfig } from "./support.ts";
 
 let shared: Example;
 
@@ -77,13 +77,14 @@ describe("weights", () => {
         return bytes === undefined ? readPiece(piece) : Promise.resolve(bytes);
       };
       const load = (pieces: readonly Piece[], architecture: Architecture = tiny) => loadWeights({ pieces, readPiece: read, architecture });
+      const other = (changes: object) => readArchitecture({ ...tinyConfig, ...changes });
       const weights = await load(updated.manifest.pieces);
       assert.deepEqual(weights.get(up), someFloats(1, elements));
       await assert.rejects(load(manifest.pieces.slice(1)), failure("weights-mismatch"));
       await assert.rejects(load([...manifest.pieces, manifest.pieces[0] as Piece]), failure("weights-mismatch"));
-      await assert.rejects(load(manifest.pieces, { ...tiny, tieEmbeddings: true }), failure("weights-mismatch"));
+      await assert.rejects(load(manifest.pieces, other({ tie_word_embeddings: true })), failure("weights-mismatch"));
       await assert.rejects(load(manifest.pieces, { ...tiny, experts: 8 }), failure("weights-mismatch"));
-      await assert.rejects(load(manifest.pieces, { ...tiny, intermediateSize: 11 }), failure("weights-mismatch"));
+      await assert.rejects(load(manifest.pieces, other({ moe_intermediate_size: 11 })), failure("weights-mismatch"));
       await assert.rejects(load(manifest.pieces, { ...tiny, notComputed: ["clip_qkv"] }), failure("config-not-computable"));
       await assert.rejects(load(manifest.pieces, { ...tiny, family: "bert" }), failure("unknown-family"));
       await assert.rejects(

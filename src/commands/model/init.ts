@@ -5,7 +5,7 @@ import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { readInput } from "../../cli/input.ts";
 import { ConnitoError } from "../../errors.ts";
-import { type Architecture, families, familyNamed } from "../../model/families/index.ts";
+import { families, familyNamed } from "../../model/families/index.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { initializeCheckpoint } from "../../model/initialize.ts";
 import { manifestRoot, totalBytes } from "../../model/manifest.ts";
@@ -22,6 +22,9 @@ interface InitializedModel {
 
 const maximumTokenizerBytes = 128 * 2 ** 20;
 
+/** The families of which a model can be made from sizes alone: those that the engine computes. */
+const creatable = families.filter(({ newConfig }) => newConfig !== undefined).map(({ modelType }) => modelType);
+
 const size = (summary: string, initial: number) => Flags.integer({ helpValue: "N", summary, default: initial, min: 1, max: 2 ** 24 });
 
 export default class ModelInit extends BaseCommand<typeof ModelInit, InitializedModel> {
@@ -35,7 +38,7 @@ export default class ModelInit extends BaseCommand<typeof ModelInit, Initialized
 
   static override readonly args = { directory: Args.directory({ required: true, description: "Where to write it." }) };
   static override readonly flags = {
-    family: Flags.string({ summary: "Whose names and rules.", options: families.map(({ modelType }) => modelType), default: "qwen3_moe" }),
+    family: Flags.string({ summary: "Whose names and rules.", options: creatable, default: "qwen3_moe" }),
     layers: size("Decoder layers.", 4),
     "hidden-size": size("Width of the residual stream.", 128),
     heads: size("Attention heads; hidden size divided by them is a head's width.", 4),
@@ -70,30 +73,20 @@ export default class ModelInit extends BaseCommand<typeof ModelInit, Initialized
     const tokenizer =
       flags.tokenizer === undefined ? undefined : await readInput(flags.tokenizer, { maximumBytes: maximumTokenizerBytes, signal });
     const family = familyNamed(flags.family);
-    const draft: Architecture = {
-      family: family.modelType,
+    const config = family.newConfig?.({
       vocabularySize: flags["vocabulary-size"],
       hiddenSize: flags["hidden-size"],
       layers: flags.layers,
       heads: flags.heads,
       keyValueHeads: flags["key-value-heads"],
-      headDimension: Math.floor(flags["hidden-size"] / flags.heads),
       intermediateSize: flags["intermediate-size"],
-      denseIntermediateSize: 0,
-      expertLayers: Array.from({ length: flags.layers }, (_, layer) => layer),
       experts: flags.experts,
       expertsPerToken: flags["experts-per-token"],
       normalizeTopK: flags["normalize-top-k"],
-      queryKeyNorm: "none",
-      ropeTheta: 10_000,
-      rmsNormEpsilon: 1e-6,
-      tieEmbeddings: false,
-      notComputed: [],
-    };
-    // Through the family's own configuration and back: it sets what it fixes (norms of queries and keys) and refuses what it cannot be.
-    const architecture = family.architecture(family.config(draft));
+    });
+    if (config === undefined) throw new Error(`${flags.family} is offered and cannot be made`);
     progress.start("writing weights");
-    const checkpoint = await initializeCheckpoint({ directory, family, architecture, seed: flags.seed, ...(tokenizer && { tokenizer }) });
+    const checkpoint = await initializeCheckpoint({ directory, config, seed: flags.seed, ...(tokenizer && { tokenizer }) });
     const { manifest } = await indexCheckpoint(checkpoint, { signal });
     progress.succeed();
     return {

@@ -1,5 +1,5 @@
 /** The attention half of a layer: norm, projections, query and key norms, rotary positions, causal attention, output projection. */
-import type { Architecture } from "../../model/families/index.ts";
+import type { Computation } from "../../model/families/index.ts";
 import type { Tensor } from "../graph/graph.ts";
 import { causalAttention } from "../graph/operators/attention.ts";
 import { linear } from "../graph/operators/matrix.ts";
@@ -14,17 +14,18 @@ export function attention(
   x: Tensor,
   layer: number,
   weights: Weights,
-  architecture: Architecture,
+  computation: Computation,
   batch: BatchShape,
   rotation: Rotation,
 ): Tensor {
-  const { heads, keyValueHeads, headDimension, queryKeyNorm, rmsNormEpsilon } = architecture;
-  const normed = rmsNorm(x, weights.of("attention.norm", layer), rmsNormEpsilon);
+  const { normEpsilon } = computation;
+  const { heads, keyValueHeads, headDimension, queryKeyNorm } = computation.attention;
+  const normed = rmsNorm(x, weights.of("attention.norm", layer), normEpsilon);
   const normedHeads = (projected: Tensor, part: "attention.queryNorm" | "attention.keyNorm") => {
     if (queryKeyNorm === "none") return projected;
     const width = queryKeyNorm === "head" ? headDimension : Number(projected.shape[1]);
     const rows = (Number(projected.shape[0]) * Number(projected.shape[1])) / width;
-    return reshape(rmsNorm(reshape(projected, [rows, width]), weights.of(part, layer), rmsNormEpsilon), projected.shape);
+    return reshape(rmsNorm(reshape(projected, [rows, width]), weights.of(part, layer), normEpsilon), projected.shape);
   };
   const query = normedHeads(linear(normed, weights.of("attention.query", layer)), "attention.queryNorm");
   const key = normedHeads(linear(normed, weights.of("attention.key", layer)), "attention.keyNorm");

@@ -26,23 +26,23 @@ export const targetsInput = "targets";
 
 /** Builds the decoder into an empty graph. Errors: unknown-family, config-not-computable. */
 export function buildDecoder(graph: Graph, architecture: Architecture, batch: BatchShape): Decoder {
-  requireComputable(architecture);
+  const computation = requireComputable(architecture);
   const rows = batch.sequences * batch.positions;
   const tokens = input(graph, tokensInput, "int64", [rows]);
   const targets = input(graph, targetsInput, "int64", [rows]);
   const weights = declareWeights(graph, architecture);
   const positions = Array.from({ length: rows }, (_, row) => Math.floor(row / batch.sequences));
-  const turn = rotation(graph, positions, architecture.headDimension, architecture.ropeTheta);
+  const turn = rotation(graph, positions, computation.attention.headDimension, computation.ropeTheta);
   const routed: Routed[] = [];
 
   let x = embed(weights.of("embedding"), tokens);
   for (let layer = 0; layer < architecture.layers; layer++) {
-    x = add(x, attention(x, layer, weights, architecture, batch, turn));
-    const half = feedForward(x, layer, weights, architecture);
+    x = add(x, attention(x, layer, weights, computation, batch, turn));
+    const half = feedForward(x, layer, weights, architecture, computation);
     if (half.routed !== undefined) routed.push(half.routed);
     x = add(x, half.added);
   }
-  const final = rmsNorm(x, weights.of("finalNorm"), architecture.rmsNormEpsilon);
-  const logits = linear(final, weights.of(architecture.tieEmbeddings ? "embedding" : "head"));
+  const final = rmsNorm(x, weights.of("finalNorm"), computation.normEpsilon);
+  const logits = linear(final, weights.of(computation.tieEmbeddings ? "embedding" : "head"));
   return { weights, losses: crossEntropy(logits, targets), routed };
 }

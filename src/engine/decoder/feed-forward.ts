@@ -2,7 +2,7 @@
  * The feed-forward half of a layer: norm, then routed experts, or one dense network in a layer without experts. The router
  * is a softmax over all experts of which each token takes the largest few; gradients reach the tokens through the weights of the chosen experts too.
  */
-import type { Architecture } from "../../model/families/index.ts";
+import type { Architecture, Computation } from "../../model/families/index.ts";
 import type { Tensor } from "../graph/graph.ts";
 import { multiply } from "../graph/operators/elementwise.ts";
 import { linear } from "../graph/operators/matrix.ts";
@@ -27,13 +27,14 @@ export function feedForward(
   layer: number,
   weights: Weights,
   architecture: Architecture,
+  computation: Computation,
 ): { added: Tensor; routed: Routed | undefined } {
-  const normed = rmsNorm(x, weights.of("feedForward.norm", layer), architecture.rmsNormEpsilon);
+  const normed = rmsNorm(x, weights.of("feedForward.norm", layer), computation.normEpsilon);
   if (!architecture.expertLayers.includes(layer)) {
     const inner = swiglu(linear(normed, weights.of("dense.gate", layer)), linear(normed, weights.of("dense.up", layer)));
     return { added: linear(inner, weights.of("dense.down", layer)), routed: undefined };
   }
-  const routed = route(normed, layer, weights, architecture);
+  const routed = route(normed, layer, weights, architecture.expertsPerToken, computation);
   const routing = sortByExpert(routed.experts, architecture.experts);
   const gates = dispatchSlots(routed.gates, routing);
   const results = dispatch(normed, routing).map((rows, expert) => {
@@ -44,8 +45,8 @@ export function feedForward(
 }
 
 /** Scaling the chosen softmax weights to sum to one is the same as a softmax over the chosen logits alone. */
-function route(x: Tensor, layer: number, weights: Weights, { expertsPerToken, normalizeTopK }: Architecture): Routed {
+function route(x: Tensor, layer: number, weights: Weights, expertsPerToken: number, { router }: Computation): Routed {
   const logits = linear(x, weights.of("router", layer));
-  const { values, indices } = largest(normalizeTopK ? logits : softmax(logits), expertsPerToken);
-  return { layer, experts: indices, gates: normalizeTopK ? softmax(values) : values };
+  const { values, indices } = largest(router.normalizeTopK ? logits : softmax(logits), expertsPerToken);
+  return { layer, experts: indices, gates: router.normalizeTopK ? softmax(values) : values };
 }

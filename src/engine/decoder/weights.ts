@@ -1,23 +1,18 @@
 /** A decoder's weights as inputs of a graph, found by what they are for. */
-import { type Architecture, familyNamed, type Part, type TensorSpec } from "../../model/families/index.ts";
+import { type Architecture, listWeights, type Part } from "../../model/families/index.ts";
 import { type Graph, input, type Tensor } from "../graph/graph.ts";
 
 export interface Weights {
-  /** Every weight by its name in the checkpoint, which is also the name of its input. */
+  /** Every weight by its piece's name, which is also the name of its input. */
   readonly byName: ReadonlyMap<string, Tensor>;
   /** One weight by its part, and its layer and expert where it has them. Throws an Error where the architecture has no such weight. */
   of(part: Part, layer?: number, expert?: number): Tensor;
 }
 
-/** The tensors of an architecture. Errors: unknown-family. */
-export function tensorSpecs(architecture: Architecture): TensorSpec[] {
-  return familyNamed(architecture.family).tensors(architecture);
-}
-
 export function declareWeights(graph: Graph, architecture: Architecture): Weights {
   const byName = new Map<string, Tensor>();
   const byPart = new Map<string, Tensor>();
-  for (const { name, shape, part, layer, expert } of tensorSpecs(architecture)) {
+  for (const { name, shape, part, layer, expert } of listWeights(architecture)) {
     const tensor = input(graph, name, "float32", shape);
     byName.set(name, tensor);
     byPart.set(`${part} ${layer} ${expert}`, tensor);

@@ -5,7 +5,7 @@
 import * as v from "valibot";
 import { ConnitoError } from "../../errors.ts";
 import { maximumTensors } from "../safetensors-header.ts";
-import type { Architecture } from "./family.ts";
+import type { Architecture, Family, NewModel, TensorSpec } from "./family.ts";
 
 const integer = (least: number, most: number) => v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));
 
@@ -49,23 +49,54 @@ export function invalidConfig(setting: string, reason: string): ConnitoError {
 }
 
 /** The settings of `schema` from a config.json; the first one that does not fit is named. */
-export function readSettings<Schema extends v.GenericSchema>(schema: Schema, config: unknown): v.InferOutput<Schema> {
+function readSettings<Schema extends v.GenericSchema>(schema: Schema, config: unknown): v.InferOutput<Schema> {
   const result = v.safeParse(schema, config, { abortEarly: true });
   if (result.success) return result.output;
   const issue = result.issues[0];
   throw invalidConfig(v.getDotPath(issue) ?? "the document", issue.message);
 }
 
+interface FamilyDefinition<Schema extends v.GenericSchema> {
+  readonly modelType: string;
+  /** Absent where there is one form, whose name is then `published`. */
+  readonly forms?: readonly string[];
+  /** The settings that the family reads, each bounded; all else in config.json is passed over. */
+  readonly settings: Schema;
+  /** What the settings say, the first form assumed where none is given. Throws `config-invalid`. */
+  readonly read: (settings: v.InferOutput<Schema>) => Omit<Architecture, "family" | "form" | "settings"> & { readonly form?: string };
+  readonly tensors: (architecture: Architecture<v.InferOutput<Schema>>) => TensorSpec[];
+  readonly newConfig?: (sizes: NewModel) => Record<string, unknown>;
+}
+
+/** A family from what its file says. */
+export function defineFamily<Schema extends v.GenericSchema>(definition: FamilyDefinition<Schema>): Family {
+  const { modelType, forms = ["published"], newConfig } = definition;
+  return {
+    modelType,
+    forms,
+    architecture: (config) => {
+      const settings = readSettings(definition.settings, config);
+      return checkArchitecture({ family: modelType, form: forms[0] as string, ...definition.read(settings), settings });
+    },
+    tensors: (architecture) => definition.tensors(architecture as Architecture<v.InferOutput<Schema>>),
+    ...(newConfig && { newConfig: (sizes) => ({ model_type: modelType, ...newConfig(sizes) }) }),
+  };
+}
+
 /** What the schemas cannot say: how the numbers must agree. Returns the architecture unchanged. */
-export function checkArchitecture(architecture: Architecture): Architecture {
-  const { heads, keyValueHeads, headDimension, experts, expertsPerToken, expertLayers, layers } = architecture;
+function checkArchitecture(architecture: Architecture): Architecture {
+  const { experts, expertsPerToken, expertLayers, layers } = architecture;
+  if (expertsPerToken > experts) throw invalidConfig("num_experts_per_tok", `${expertsPerToken} is more than the ${experts} experts`);
+  if (expertLayers.length === 0) throw invalidConfig("num_hidden_layers", "no layer has experts");
+  if (expertLayers.length * experts * 3 + layers * 32 > maximumTensors)
+    throw invalidConfig("num_experts", "more tensors than any checkpoint has");
+  return architecture;
+}
+
+/** Heads that share keys and values evenly and that rotary positions can turn. Throws `config-invalid`. */
+export function checkHeads(heads: number, keyValueHeads: number, headDimension: number): void {
   if (heads % keyValueHeads !== 0) throw invalidConfig("num_key_value_heads", `${keyValueHeads} does not divide ${heads} heads`);
   if (headDimension < 2 || headDimension % 2 !== 0)
     throw invalidConfig("head_dim", `${headDimension} is not a positive even number, which rotary positions need`);
   if (heads * headDimension > 2 ** 26) throw invalidConfig("num_attention_heads", `${heads} heads of ${headDimension} are too wide`);
-  if (expertsPerToken > experts) throw invalidConfig("num_experts_per_tok", `${expertsPerToken} is more than the ${experts} experts`);
-  if (expertLayers.length === 0) throw invalidConfig("decoder_sparse_step", "no layer has experts");
-  if (expertLayers.length * experts * 3 + layers * 16 > maximumTensors)
-    throw invalidConfig("num_experts", "more tensors than any checkpoint has");
-  return architecture;
 }

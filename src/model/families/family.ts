@@ -1,82 +1,76 @@
 /**
- * What the rest of the project knows about a model: its numbers (`Architecture`) and the list of its tensors (`TensorSpec`).
- * A family of checkpoints is one file beside this one that turns a `config.json` into both, and back. Nothing outside this
- * folder knows a tensor's name or a configuration's spelling.
+ * What the rest of the project knows about a model: its numbers (`Architecture`), the list of its tensors (`TensorSpec`) and, where
+ * the engine computes it, how (`Computation`). A family of checkpoints is one file beside this one that turns a `config.json` into
+ * these. Nothing outside this folder knows a tensor's name or a configuration's spelling.
  */
+import type { Dtype } from "../dtype.ts";
+import type { Computation, Part } from "./computation.ts";
 
-/** The numbers of one decoder with experts. Sizes count elements. */
-export interface Architecture {
+/** The structure of one decoder with experts: all that indexing, slicing and describing it take. Sizes count elements. */
+export interface Architecture<Settings = unknown> {
   /** `model_type` of the family. */
   readonly family: string;
+  /** Which of the family's `forms` the tensors have. */
+  readonly form: string;
   readonly vocabularySize: number;
   readonly hiddenSize: number;
   readonly layers: number;
-  readonly heads: number;
-  readonly keyValueHeads: number;
-  readonly headDimension: number;
-  /** Inner width of one expert. */
-  readonly intermediateSize: number;
-  /** Inner width of the feed-forward part of layers without experts; 0 where every layer has experts. */
-  readonly denseIntermediateSize: number;
   /** Layers that have experts, rising. */
   readonly expertLayers: readonly number[];
   /** Routed experts in each of `expertLayers`. */
   readonly experts: number;
   readonly expertsPerToken: number;
-  /** Whether the weights of the chosen experts are scaled to sum to one. */
-  readonly normalizeTopK: boolean;
-  /** RMSNorm of queries and keys: over each head, over the full width, or none. */
-  readonly queryKeyNorm: "head" | "full" | "none";
-  readonly ropeTheta: number;
-  readonly rmsNormEpsilon: number;
-  /** True where the head is the embedding: there is then no `head` tensor. */
-  readonly tieEmbeddings: boolean;
+  /** The family's own reading of config.json: plain data that only its file looks into. */
+  readonly settings: Settings;
+  /** Absent where the engine does not know how to compute the family. */
+  readonly computation?: Computation;
   /** Settings of the configuration that slices do not care about but that the engine does not compute, e.g. `rope_scaling`. */
   readonly notComputed: readonly string[];
 }
-
-/** How the engine knows a tensor. Linear maps are stored [out, in]; `x @ W^T`. */
-export type Part =
-  | "embedding"
-  | "attention.norm"
-  | "attention.query"
-  | "attention.key"
-  | "attention.value"
-  | "attention.output"
-  | "attention.queryNorm"
-  | "attention.keyNorm"
-  | "feedForward.norm"
-  | "router"
-  | "expert.gate"
-  | "expert.up"
-  | "expert.down"
-  | "dense.gate"
-  | "dense.up"
-  | "dense.down"
-  | "finalNorm"
-  | "head";
 
 export interface TensorSpec {
   /** Name in the checkpoint. */
   readonly name: string;
   readonly shape: readonly number[];
   readonly role: "backbone" | "expert";
-  readonly part: Part;
+  /** What the engine uses it for; absent where the engine does not know the tensor. */
+  readonly part?: Part;
   /** Absent for tensors outside the layers. */
   readonly layer?: number;
-  /** Of an expert tensor in the per-expert layout: its expert. */
+  /** Of an expert tensor in a per-expert layout: its expert. */
   readonly expert?: number;
   /** Of an expert tensor in a fused layout: how many experts lie one after another along its leading dimension. */
   readonly fusedExperts?: number;
+  /** The element type where the format fixes one, as packed 4-bit blocks have; otherwise any float type that the file says. */
+  readonly dtype?: Dtype;
+}
+
+/** The sizes that `model init` asks for. What else a family's configuration says, the family sets as its published models do. */
+export interface NewModel {
+  readonly vocabularySize: number;
+  readonly hiddenSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly intermediateSize: number;
+  readonly experts: number;
+  readonly expertsPerToken: number;
+  /** Whether the weights of the chosen experts are scaled to sum to one, in families that leave the choice. */
+  readonly normalizeTopK: boolean;
 }
 
 export interface Family {
   /** `model_type` in config.json. */
   readonly modelType: string;
-  /** Reads a parsed config.json. Throws ConnitoError `config-invalid` that names the setting. */
+  /**
+   * The ways in which checkpoints of the family lay their tensors out, by name; the usual one first. A checkpoint is in the first form
+   * whose tensors are all there.
+   */
+  readonly forms: readonly string[];
+  /** Reads a parsed config.json, in the form that it suggests. Throws ConnitoError `config-invalid` that names the setting. */
   architecture(config: unknown): Architecture;
-  /** Every tensor of a checkpoint of this architecture, layer by layer. */
+  /** Every tensor of a checkpoint of this architecture in its form, layer by layer. */
   tensors(architecture: Architecture): TensorSpec[];
-  /** The config.json of an architecture, such that `architecture(config(a))` equals `a` where the family can express it. */
-  config(architecture: Architecture): Record<string, unknown>;
+  /** A config.json for a model of these sizes; absent where the engine could not compute it. */
+  newConfig?(sizes: NewModel): Record<string, unknown>;
 }

@@ -2,7 +2,8 @@
 import * as v from "valibot";
 import {
   activation,
-  checkArchitecture,
+  checkHeads,
+  defineFamily,
   dimension,
   expertCount,
   flag,
@@ -10,89 +11,97 @@ import {
   layerCount,
   positive,
   readRope,
-  readSettings,
   rope,
 } from "./config.ts";
-import { decoderTensors } from "./decoder.ts";
-import type { Family } from "./family.ts";
+import { fusedExperts, inLayers, linear, norm, outside, projections, row, separateExperts } from "./tensors.ts";
 
-const modelType = "olmoe";
+export const olmoe = defineFamily({
+  modelType: "olmoe",
+  forms: ["separate", "fused"],
 
-const settings = v.looseObject({
-  ...rope,
-  vocab_size: dimension,
-  hidden_size: dimension,
-  num_hidden_layers: layerCount,
-  num_attention_heads: dimension,
-  num_key_value_heads: v.nullish(dimension),
-  intermediate_size: dimension,
-  num_experts: expertCount,
-  num_experts_per_tok: expertCount,
-  norm_topk_prob: v.optional(flag, false),
-  rms_norm_eps: v.optional(positive, 1e-5),
-  tie_word_embeddings: v.optional(flag, false),
-  hidden_act: v.optional(activation, "silu"),
-  attention_bias: v.optional(flag, false),
-  clip_qkv: v.nullish(positive),
-});
+  settings: v.object({
+    ...rope,
+    vocab_size: dimension,
+    hidden_size: dimension,
+    num_hidden_layers: layerCount,
+    num_attention_heads: dimension,
+    num_key_value_heads: v.nullish(dimension),
+    intermediate_size: dimension,
+    num_experts: expertCount,
+    num_experts_per_tok: expertCount,
+    norm_topk_prob: v.optional(flag, false),
+    rms_norm_eps: v.optional(positive, 1e-5),
+    tie_word_embeddings: v.optional(flag, false),
+    hidden_act: v.optional(activation, "silu"),
+    attention_bias: v.optional(flag, false),
+    clip_qkv: v.nullish(positive),
+  }),
 
-export const olmoe: Family = {
-  modelType,
-
-  architecture(config) {
-    const read = readSettings(settings, config);
+  read(read) {
     if (read.attention_bias) throw invalidConfig("attention_bias", "no published checkpoint of this family has attention biases");
-    if (read.hidden_size % read.num_attention_heads !== 0) {
-      throw invalidConfig("num_attention_heads", `${read.num_attention_heads} does not divide hidden_size ${read.hidden_size}`);
-    }
+    const { hidden_size: hidden, num_attention_heads: heads } = read;
+    if (hidden % heads !== 0) throw invalidConfig("num_attention_heads", `${heads} does not divide hidden_size ${hidden}`);
+    const keyValueHeads = read.num_key_value_heads ?? heads;
+    checkHeads(heads, keyValueHeads, hidden / heads);
     const { theta, scaled } = readRope(read, 10_000);
-    return checkArchitecture({
-      family: modelType,
+    return {
       vocabularySize: read.vocab_size,
-      hiddenSize: read.hidden_size,
+      hiddenSize: hidden,
       layers: read.num_hidden_layers,
-      heads: read.num_attention_heads,
-      keyValueHeads: read.num_key_value_heads ?? read.num_attention_heads,
-      headDimension: read.hidden_size / read.num_attention_heads,
-      intermediateSize: read.intermediate_size,
-      denseIntermediateSize: 0,
       expertLayers: [...Array(read.num_hidden_layers).keys()],
       experts: read.num_experts,
       expertsPerToken: read.num_experts_per_tok,
-      normalizeTopK: read.norm_topk_prob,
-      queryKeyNorm: "full",
-      ropeTheta: theta,
-      rmsNormEpsilon: read.rms_norm_eps,
-      tieEmbeddings: read.tie_word_embeddings,
+      computation: {
+        attention: { kind: "grouped-query", heads, keyValueHeads, headDimension: hidden / heads, queryKeyNorm: "full" },
+        router: { kind: "softmax", normalizeTopK: read.norm_topk_prob },
+        normEpsilon: read.rms_norm_eps,
+        ropeTheta: theta,
+        tieEmbeddings: read.tie_word_embeddings,
+      },
       notComputed: [...(scaled ? ["rope_scaling"] : []), ...(typeof read.clip_qkv === "number" ? ["clip_qkv"] : [])],
-    });
-  },
-
-  tensors: decoderTensors,
-
-  config(architecture) {
-    return {
-      architectures: ["OlmoeForCausalLM"],
-      model_type: modelType,
-      vocab_size: architecture.vocabularySize,
-      hidden_size: architecture.hiddenSize,
-      num_hidden_layers: architecture.layers,
-      num_attention_heads: architecture.heads,
-      num_key_value_heads: architecture.keyValueHeads,
-      intermediate_size: architecture.intermediateSize,
-      num_experts: architecture.experts,
-      num_experts_per_tok: architecture.expertsPerToken,
-      norm_topk_prob: architecture.normalizeTopK,
-      rms_norm_eps: architecture.rmsNormEpsilon,
-      rope_theta: architecture.ropeTheta,
-      tie_word_embeddings: architecture.tieEmbeddings,
-      hidden_act: "silu",
-      attention_bias: false,
-      attention_dropout: 0,
-      clip_qkv: null,
-      max_position_embeddings: 4096,
-      router_aux_loss_coef: 0.01,
-      use_cache: true,
     };
   },
-};
+
+  tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, experts }) {
+    const { num_attention_heads: heads, intermediate_size: inner, tie_word_embeddings: tied } = settings;
+    const keyValueHeads = settings.num_key_value_heads ?? heads;
+    const headDimension = hidden / heads;
+    const expertsOf = form === "fused" ? fusedExperts : separateExperts;
+    return [
+      ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
+      ...inLayers("model.layers", layers, () => [
+        norm("input_layernorm", hidden, "attention.norm"),
+        ...projections({ hidden, heads, keyValueHeads, headDimension }),
+        norm("self_attn.q_norm", hidden, "attention.queryNorm"),
+        norm("self_attn.k_norm", keyValueHeads * headDimension, "attention.keyNorm"),
+        norm("post_attention_layernorm", hidden, "feedForward.norm"),
+        linear("mlp.gate", [experts, hidden], "router"),
+        ...expertsOf("mlp.experts", { experts, hidden, inner }),
+      ]),
+      ...outside([norm("model.norm", hidden, "finalNorm"), ...(tied ? [] : [linear("lm_head", [vocabularySize, hidden], "head")])]),
+    ];
+  },
+
+  newConfig: (sizes) => ({
+    architectures: ["OlmoeForCausalLM"],
+    vocab_size: sizes.vocabularySize,
+    hidden_size: sizes.hiddenSize,
+    num_hidden_layers: sizes.layers,
+    num_attention_heads: sizes.heads,
+    num_key_value_heads: sizes.keyValueHeads,
+    intermediate_size: sizes.intermediateSize,
+    num_experts: sizes.experts,
+    num_experts_per_tok: sizes.expertsPerToken,
+    norm_topk_prob: sizes.normalizeTopK,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10_000,
+    tie_word_embeddings: false,
+    hidden_act: "silu",
+    attention_bias: false,
+    attention_dropout: 0,
+    clip_qkv: null,
+    max_position_embeddings: 4096,
+    router_aux_loss_coef: 0.01,
+    use_cache: true,
+  }),
+});

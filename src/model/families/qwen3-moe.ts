@@ -2,7 +2,8 @@
 import * as v from "valibot";
 import {
   activation,
-  checkArchitecture,
+  checkHeads,
+  defineFamily,
   dimension,
   expertCount,
   flag,
@@ -11,41 +12,37 @@ import {
   layerList,
   positive,
   readRope,
-  readSettings,
   rope,
 } from "./config.ts";
-import { decoderTensors } from "./decoder.ts";
-import type { Family } from "./family.ts";
+import { denseNetwork, fusedExperts, inLayers, linear, norm, outside, projections, row, separateExperts } from "./tensors.ts";
 
-const modelType = "qwen3_moe";
+export const qwen3Moe = defineFamily({
+  modelType: "qwen3_moe",
+  forms: ["separate", "fused"],
 
-const settings = v.looseObject({
-  ...rope,
-  vocab_size: dimension,
-  hidden_size: dimension,
-  num_hidden_layers: layerCount,
-  num_attention_heads: dimension,
-  num_key_value_heads: dimension,
-  head_dim: v.nullish(dimension),
-  moe_intermediate_size: dimension,
-  intermediate_size: v.optional(dimension),
-  num_experts: expertCount,
-  num_experts_per_tok: expertCount,
-  norm_topk_prob: v.optional(flag, false),
-  decoder_sparse_step: v.optional(layerCount, 1),
-  mlp_only_layers: v.nullish(layerList),
-  rms_norm_eps: v.optional(positive, 1e-6),
-  tie_word_embeddings: v.optional(flag, false),
-  hidden_act: v.optional(activation, "silu"),
-  attention_bias: v.optional(flag, false),
-  use_sliding_window: v.optional(flag, false),
-});
+  settings: v.object({
+    ...rope,
+    vocab_size: dimension,
+    hidden_size: dimension,
+    num_hidden_layers: layerCount,
+    num_attention_heads: dimension,
+    num_key_value_heads: dimension,
+    head_dim: v.nullish(dimension),
+    moe_intermediate_size: dimension,
+    intermediate_size: v.optional(dimension),
+    num_experts: expertCount,
+    num_experts_per_tok: expertCount,
+    norm_topk_prob: v.optional(flag, false),
+    decoder_sparse_step: v.optional(layerCount, 1),
+    mlp_only_layers: v.nullish(layerList),
+    rms_norm_eps: v.optional(positive, 1e-6),
+    tie_word_embeddings: v.optional(flag, false),
+    hidden_act: v.optional(activation, "silu"),
+    attention_bias: v.optional(flag, false),
+    use_sliding_window: v.optional(flag, false),
+  }),
 
-export const qwen3Moe: Family = {
-  modelType,
-
-  architecture(config) {
-    const read = readSettings(settings, config);
+  read(read) {
     if (read.attention_bias) throw invalidConfig("attention_bias", "no published checkpoint of this family has attention biases");
     const dense = new Set(read.mlp_only_layers ?? []);
     const layers = [...Array(read.num_hidden_layers).keys()];
@@ -53,59 +50,75 @@ export const qwen3Moe: Family = {
     if (expertLayers.length < layers.length && read.intermediate_size === undefined) {
       throw invalidConfig("intermediate_size", "missing, and some layers have no experts");
     }
-    const headDimension = read.head_dim ?? Math.floor(read.hidden_size / read.num_attention_heads);
+    const { num_attention_heads: heads, num_key_value_heads: keyValueHeads } = read;
+    const headDimension = read.head_dim ?? Math.floor(read.hidden_size / heads);
+    checkHeads(heads, keyValueHeads, headDimension);
     const { theta, scaled } = readRope(read, 10_000);
-    return checkArchitecture({
-      family: modelType,
+    return {
       vocabularySize: read.vocab_size,
       hiddenSize: read.hidden_size,
       layers: read.num_hidden_layers,
-      heads: read.num_attention_heads,
-      keyValueHeads: read.num_key_value_heads,
-      headDimension,
-      intermediateSize: read.moe_intermediate_size,
-      denseIntermediateSize: expertLayers.length < layers.length ? (read.intermediate_size ?? 0) : 0,
       expertLayers,
       experts: read.num_experts,
       expertsPerToken: read.num_experts_per_tok,
-      normalizeTopK: read.norm_topk_prob,
-      queryKeyNorm: "head",
-      ropeTheta: theta,
-      rmsNormEpsilon: read.rms_norm_eps,
-      tieEmbeddings: read.tie_word_embeddings,
+      computation: {
+        attention: { kind: "grouped-query", heads, keyValueHeads, headDimension, queryKeyNorm: "head" },
+        router: { kind: "softmax", normalizeTopK: read.norm_topk_prob },
+        normEpsilon: read.rms_norm_eps,
+        ropeTheta: theta,
+        tieEmbeddings: read.tie_word_embeddings,
+      },
       notComputed: [...(scaled ? ["rope_scaling"] : []), ...(read.use_sliding_window ? ["use_sliding_window"] : [])],
-    });
-  },
-
-  tensors: decoderTensors,
-
-  config(architecture) {
-    const withExperts = new Set(architecture.expertLayers);
-    return {
-      architectures: ["Qwen3MoeForCausalLM"],
-      model_type: modelType,
-      vocab_size: architecture.vocabularySize,
-      hidden_size: architecture.hiddenSize,
-      num_hidden_layers: architecture.layers,
-      num_attention_heads: architecture.heads,
-      num_key_value_heads: architecture.keyValueHeads,
-      head_dim: architecture.headDimension,
-      moe_intermediate_size: architecture.intermediateSize,
-      intermediate_size: architecture.denseIntermediateSize || architecture.intermediateSize,
-      num_experts: architecture.experts,
-      num_experts_per_tok: architecture.expertsPerToken,
-      norm_topk_prob: architecture.normalizeTopK,
-      decoder_sparse_step: 1,
-      mlp_only_layers: [...Array(architecture.layers).keys()].filter((layer) => !withExperts.has(layer)),
-      rms_norm_eps: architecture.rmsNormEpsilon,
-      rope_theta: architecture.ropeTheta,
-      tie_word_embeddings: architecture.tieEmbeddings,
-      hidden_act: "silu",
-      attention_bias: false,
-      attention_dropout: 0,
-      max_position_embeddings: 4096,
-      router_aux_loss_coef: 0.001,
-      use_cache: true,
     };
   },
-};
+
+  tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, expertLayers, experts }) {
+    const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, tie_word_embeddings: tied } = settings;
+    const headDimension = settings.head_dim ?? Math.floor(hidden / heads);
+    const withExperts = new Set(expertLayers);
+    const expertsOf = form === "fused" ? fusedExperts : separateExperts;
+    const feedForward = [
+      linear("mlp.gate", [experts, hidden], "router"),
+      ...expertsOf("mlp.experts", { experts, hidden, inner: settings.moe_intermediate_size }),
+    ];
+    const dense = denseNetwork("mlp", hidden, settings.intermediate_size ?? 0);
+    return [
+      ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
+      ...inLayers("model.layers", layers, (layer) => [
+        norm("input_layernorm", hidden, "attention.norm"),
+        ...projections({ hidden, heads, keyValueHeads, headDimension }),
+        norm("self_attn.q_norm", headDimension, "attention.queryNorm"),
+        norm("self_attn.k_norm", headDimension, "attention.keyNorm"),
+        norm("post_attention_layernorm", hidden, "feedForward.norm"),
+        ...(withExperts.has(layer) ? feedForward : dense),
+      ]),
+      ...outside([norm("model.norm", hidden, "finalNorm"), ...(tied ? [] : [linear("lm_head", [vocabularySize, hidden], "head")])]),
+    ];
+  },
+
+  newConfig: (sizes) => ({
+    architectures: ["Qwen3MoeForCausalLM"],
+    vocab_size: sizes.vocabularySize,
+    hidden_size: sizes.hiddenSize,
+    num_hidden_layers: sizes.layers,
+    num_attention_heads: sizes.heads,
+    num_key_value_heads: sizes.keyValueHeads,
+    head_dim: Math.floor(sizes.hiddenSize / sizes.heads),
+    moe_intermediate_size: sizes.intermediateSize,
+    intermediate_size: sizes.intermediateSize,
+    num_experts: sizes.experts,
+    num_experts_per_tok: sizes.expertsPerToken,
+    norm_topk_prob: sizes.normalizeTopK,
+    decoder_sparse_step: 1,
+    mlp_only_layers: [],
+    rms_norm_eps: 1e-6,
+    rope_theta: 10_000,
+    tie_word_embeddings: false,
+    hidden_act: "silu",
+    attention_bias: false,
+    attention_dropout: 0,
+    max_position_embeddings: 4096,
+    router_aux_loss_coef: 0.001,
+    use_cache: true,
+  }),
+});

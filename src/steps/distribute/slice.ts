@@ -4,7 +4,7 @@
  * costs only what changed. Nothing is copied: a slice is a view of verified pieces, unless a safetensors file is asked for.
  */
 
-import { type Architecture, familyOf } from "../../model/families/index.ts";
+import { type Architecture, readArchitecture } from "../../model/families/index.ts";
 import type { Manifest } from "../../model/manifest.ts";
 import type { Piece } from "../../model/pieces.ts";
 import { expertLayout, planSlice, type SlicePlan, writeSliceFile } from "../../model/slice.ts";
@@ -55,7 +55,7 @@ export async function resolveSlice(context: Context, membership: Membership, inp
   const standIns = input.group === "whole" ? undefined : await provideManifest(context, sources, membership.task.model.standIns);
   await provideObject(context, sources, { hash: manifest.config, what: "the model's config.json" });
   const config = JSON.parse(Buffer.from(await context.workspace.objects.read(manifest.config)).toString("utf8"));
-  const architecture = familyOf(config).architecture(config);
+  const architecture = readArchitecture(config, new Set(manifest.pieces.map((piece) => piece.name)));
   const manager = createExpertManager(expertLayout(architecture), membership.task.experts.groups);
   const plan = planSlice({ manifest, ...(standIns && { standIns }), manager, group: input.group });
   return { root: input.root, manifest, architecture, plan, manager };

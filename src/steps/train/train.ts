@@ -6,6 +6,7 @@
 import { type Batches, createBatches } from "../../data/batches.ts";
 import { readSequences } from "../../data/text.ts";
 import { openTrainer, type Trainer } from "../../engine/trainer.ts";
+import { pieceName } from "../../model/pieces.ts";
 import { type Window, windowOf } from "../../protocol/clock.ts";
 import { hashFields, u32, utf8 } from "../../protocol/hash.ts";
 import { publicKeyOf } from "../../protocol/hotkey.ts";
@@ -75,7 +76,10 @@ export async function train(context: Context, membership: Membership, input: Tra
       steps: state.steps,
       tokens: state.tokens,
       ...(loss === undefined ? {} : { loss }),
-      deltas: experts.selected.map((piece) => ({ piece, delta: difference(trained.get(piece.name), experts.weights.get(piece.name)) })),
+      deltas: experts.selected.map((piece) => {
+        const name = pieceName(piece);
+        return { piece, delta: difference(trained.get(name), experts.weights.get(name)) };
+      }),
     });
     await state.remove();
     return { ...submission, alreadyDone: false, trainingSeconds, windowSeconds };
@@ -149,7 +153,7 @@ async function openRun(context: Context, membership: Membership, view: CycleView
   const trainer = await openTrainer({
     architecture: experts.slice.architecture,
     weights: experts.weights,
-    trainable: experts.selected.map((piece) => piece.name),
+    trainable: experts.selected.map(pieceName),
     optimizer: task.inner,
     sequenceLength: task.data.sequenceLength,
     batchSequences: task.inner.batchSequences,
