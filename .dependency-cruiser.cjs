@@ -80,7 +80,8 @@ module.exports = {
       to: { pathNot: ["^src/", "^(node:)?crypto$", "^node_modules/(valibot|@valibot|canonicalize)/"] },
     },
 
-    oneDoor("@polkadot/[^/]+", "^src/chain/"),
+    oneDoor("@polkadot-api/[^/]+|@polkadot/wasm-crypto|@noble/[^/]+", "^src/chain/packages/"),
+    oneDoor("@polkadot/[^/]+", "^src/chain/(localnet|packages)/"),
     oneDoor("onnxruntime-node|koffi", "^src/engine/runtime/"),
     oneDoor("hono|@hono/[^/]+", "^src/exchange/"),
     oneDoor("@huggingface/[^/]+", "^src/data/"),

@@ -17,21 +17,14 @@ import {
   hashOfFinalized,
 } from "./heads.ts";
 import { createLink, type Link, type LinkOptions } from "./link.ts";
+import { loadCodecLibrary } from "./metadata.ts";
 import { createRecent } from "./recent.ts";
-import { openRuntime, type Runtime } from "./runtime.ts";
+import { createRuntimes, type Runtimes } from "./runtime.ts";
 import { setCommitment, type TransactionOptions } from "./set-commitment.ts";
 import { setWeights } from "./set-weights.ts";
 import type { Signer } from "./signer.ts";
 import { createStates, type StateAt } from "./state.ts";
-import {
-  type Hyperparameters,
-  type Neuron,
-  readHyperparameters,
-  readNeurons,
-  readSubnetOwnerHotkey,
-  readWeights,
-  type Weight,
-} from "./subnet.ts";
+import { type Hyperparameters, type Neuron, readSubnet, readWeights, type Subnet, type Weight } from "./subnet.ts";
 import { createSender, type Inclusion, type Transaction } from "./transactions.ts";
 import { orAborted } from "./waiting.ts";
 
@@ -39,7 +32,7 @@ export type { ChainCommitment } from "./commitments.ts";
 export type { BlockReference, Heads } from "./heads.ts";
 export type { TransactionOptions } from "./set-commitment.ts";
 export type { Signer } from "./signer.ts";
-export type { Hyperparameters, Neuron, Weight } from "./subnet.ts";
+export type { Hyperparameters, Neuron, Subnet, Weight } from "./subnet.ts";
 export type { Inclusion } from "./transactions.ts";
 
 export interface ConnectOptions extends LinkOptions {
@@ -61,7 +54,9 @@ export interface Chain {
   followHeads(signal: AbortSignal): AsyncIterable<Heads>;
   /** The hash of a block by number; the canonical one for finalised blocks. Throws `block-unknown`. */
   blockHash(number: number): Promise<string>;
-  neurons(netuid: number, at: string): Promise<Neuron[]>;
+  /** Owner, hyperparameters and neurons, in one round trip; `neurons`, `subnetOwnerHotkey` and `hyperparameters` are parts of it. */
+  subnet(netuid: number, at: string): Promise<Subnet>;
+  neurons(netuid: number, at: string): Promise<readonly Neuron[]>;
   subnetOwnerHotkey(netuid: number, at: string): Promise<Hotkey | undefined>;
   commitments(netuid: number, at: string): Promise<ChainCommitment[]>;
   /** The place in its block of the extrinsic that set a hotkey's commitment; undefined where none did. For ties within a block. */
@@ -85,7 +80,7 @@ export interface Chain {
   disconnect(): void;
 }
 
-/** Milliseconds for the client's code and the chain's metadata to be loaded; long on a busy machine. */
+/** Milliseconds for the chain's metadata to come and be understood; long on a busy machine. */
 const readyLimit = 90_000;
 
 /**
@@ -96,27 +91,28 @@ export async function connectChain(options: ConnectOptions): Promise<Chain> {
   const { timeout = 15_000, signal } = options;
   signal?.throwIfAborted();
   const link = createLink(options);
+  loadCodecLibrary().catch(() => {}); // while the node answers; who needs it is told
   try {
     await link.connected(timeout, signal);
+    const runtimes = createRuntimes(link);
     const expired = AbortSignal.timeout(readyLimit);
-    const runtime = await orAborted(openRuntime(link), signal === undefined ? expired : AbortSignal.any([signal, expired])).catch(
-      (error) => {
-        throw expired.aborted && signal?.aborted !== true
-          ? chainUnreachable(options.endpoints, new Error("its metadata did not come"))
-          : error;
-      },
-    );
-    return chainOver(link, runtime);
+    await orAborted(runtimes.latest(), signal === undefined ? expired : AbortSignal.any([signal, expired])).catch((error) => {
+      throw expired.aborted && signal?.aborted !== true
+        ? chainUnreachable(options.endpoints, new Error("its metadata did not come"))
+        : error;
+    });
+    return chainOver(link, runtimes);
   } catch (error) {
     link.close();
     throw error;
   }
 }
 
-function chainOver(link: Link, runtime: Runtime): Chain {
-  const stateAt = createStates(link, runtime);
+function chainOver(link: Link, runtimes: Runtimes): Chain {
+  const genesisHash = link.genesisHash() as string;
+  const stateAt = createStates(link, runtimes);
   const tracker = createHeadTracker(link);
-  const sender = createSender(link, runtime, stateAt, tracker);
+  const sender = createSender(link, runtimes, genesisHash, stateAt, tracker);
   const parts = { link, stateAt, tracker, sender };
   const cached = createRecent<string, Promise<unknown>>(64);
 
@@ -126,28 +122,30 @@ function chainOver(link: Link, runtime: Runtime): Chain {
       cached.get(`${name} ${netuid} ${at}`, async () => read(await stateAt(at), netuid)) as Promise<T>;
   }
 
+  const subnet = pinned("subnet", readSubnet);
   const blockHash = (number: number): Promise<string> => hashOfFinalized(link, number);
 
   return {
-    genesisHash: runtime.api().genesisHash.toHex(),
+    genesisHash,
     endpoint: link.endpoint,
     finalizedHead: () => finalizedHead(link),
     bestHead: () => bestHead(link),
     followFinalized: (signal) => followFinalized(link, tracker, signal),
     followHeads: (signal) => followHeads(link, tracker, signal),
     blockHash,
-    neurons: pinned("neurons", readNeurons),
-    subnetOwnerHotkey: pinned("owner", readSubnetOwnerHotkey),
+    subnet,
+    neurons: async (netuid, at) => (await subnet(netuid, at)).neurons,
+    subnetOwnerHotkey: async (netuid, at) => (await subnet(netuid, at)).ownerHotkey,
     commitments: pinned("commitments", readCommitments),
-    hyperparameters: pinned("hyperparameters", readHyperparameters),
+    hyperparameters: async (netuid, at) => (await subnet(netuid, at)).hyperparameters,
     weights: pinned("weights", readWeights),
     extrinsicIndex: async ({ block, hotkey, netuid }) => commitmentIndex(await stateAt(await blockHash(block)), netuid, hotkey),
     setCommitment: (signer, netuid, record, transaction) => setCommitment(parts, signer, netuid, record, transaction),
     setWeights: (signer, netuid, weights, versionKey, transaction) => setWeights(parts, signer, netuid, weights, versionKey, transaction),
     send: (transaction) => sender.send(transaction),
     balance: async (address, at) => {
-      const [account] = await (await stateAt(at)).values(["system", "account", address]);
-      return BigInt((account as unknown as { data: { free: { toString(): string } } }).data.free.toString());
+      const [account] = await (await stateAt(at)).values<[{ readonly data: { readonly free: bigint } }]>(["System", "Account", address]);
+      return account.data.free;
     },
     disconnect: link.close,
   };

@@ -2,10 +2,10 @@
  * The Commitments pallet: what stands under a hotkey at a block, and the form in which a record is written. The pallet keeps one value a hotkey and
  * subnet, and overwrites it: who wants an earlier one asks at an earlier block.
  */
-import type { Codec } from "@polkadot/types/types";
 import { ConnitoError } from "../errors.ts";
-import { type Hotkey, hotkeyOf } from "../protocol/hotkey.ts";
-import type { State } from "./state.ts";
+import type { Hotkey } from "../protocol/hotkey.ts";
+import type { Call } from "./metadata.ts";
+import { bytesOf, hexOf, type State } from "./state.ts";
 
 export interface ChainCommitment {
   readonly hotkey: Hotkey;
@@ -18,40 +18,39 @@ export interface ChainCommitment {
 /** The largest Raw variant of the pallet's Data. */
 export const largestRaw = 128;
 
+/** One of the pallet's Data: `Raw0` to `Raw128` with their bytes as `0x` text, and kinds that this tool does not write. */
 interface DataField {
   readonly type: string;
-  readonly value: Codec;
+  readonly value: unknown;
 }
 
-interface Registration extends Codec {
-  readonly block: { toNumber(): number };
-  readonly info: { readonly fields: Iterable<DataField> };
+interface Registration {
+  readonly block: number;
+  readonly info: readonly DataField[];
 }
 
-function rawBytes(field: DataField): Uint8Array | undefined {
-  if (!/^Raw\d+$/.test(field.type)) return undefined;
-  const length = Number(field.type.slice(3));
-  // a fixed array encodes as its bytes; the empty one has no value at all
-  return length === 0 ? new Uint8Array() : field.value.toU8a(true).slice(-length);
+function rawBytes({ type, value }: DataField): Uint8Array | undefined {
+  if (!/^Raw\d+$/.test(type)) return undefined;
+  if (typeof value === "number") return Uint8Array.of(value); // an array of one is its one
+  return type === "Raw0" ? new Uint8Array() : bytesOf(value as string);
 }
 
-function commitmentFrom(hotkey: Hotkey, registration: Registration): ChainCommitment {
-  const fields = [...registration.info.fields].map(rawBytes).filter((bytes) => bytes !== undefined);
-  return { hotkey, block: registration.block.toNumber(), fields };
+function commitmentFrom(hotkey: Hotkey, { block, info }: Registration): ChainCommitment {
+  return { hotkey, block, fields: info.map(rawBytes).filter((bytes) => bytes !== undefined) };
 }
 
 /** Every hotkey's commitment on a subnet, by hotkey. */
 export async function readCommitments(state: State, netuid: number): Promise<ChainCommitment[]> {
-  const entries = await state.entries("commitments", "commitmentOf", netuid);
+  const entries = await state.entries<Registration>("Commitments", "CommitmentOf", netuid);
   return entries
-    .map(({ keys: [, account], value }) => commitmentFrom(hotkeyOf((account as Codec).toU8a()), value as Registration))
+    .map(({ keys: [, hotkey], value }) => commitmentFrom(hotkey as Hotkey, value))
     .sort((one, other) => (one.hotkey < other.hotkey ? -1 : 1));
 }
 
 /** One hotkey's commitment, undefined where it has none. */
 export async function readCommitment(state: State, netuid: number, hotkey: Hotkey): Promise<ChainCommitment | undefined> {
-  const [registration] = await state.values(["commitments", "commitmentOf", netuid, hotkey]);
-  return registration === undefined ? undefined : commitmentFrom(hotkey, registration as Registration);
+  const [registration] = await state.values<[Registration | undefined]>(["Commitments", "CommitmentOf", netuid, hotkey]);
+  return registration === undefined ? undefined : commitmentFrom(hotkey, registration);
 }
 
 /** Whether a commitment is exactly this record. */
@@ -61,10 +60,10 @@ export function isRecord(commitment: ChainCommitment | undefined, record: Uint8A
 }
 
 /**
- * The argument of setCommitment for one record: the Raw variant of exactly its length. Throws `record-oversize` for what the runtime would not
- * refuse but trap on.
+ * The call that writes one record, in the Raw variant of exactly its length. Throws `record-oversize` for what the runtime would not refuse but trap
+ * on.
  */
-export function commitmentInfo(record: Uint8Array): { fields: Record<string, string>[] } {
+export function commitmentCall(netuid: number, record: Uint8Array): Call {
   if (record.length > largestRaw) {
     throw new ConnitoError(`a record of ${record.length} bytes does not fit the chain's ${largestRaw}`, {
       code: "record-oversize",
@@ -72,5 +71,6 @@ export function commitmentInfo(record: Uint8Array): { fields: Record<string, str
       hint: "Use a shorter locator: an address instead of a long host name or path.",
     });
   }
-  return { fields: [{ [`Raw${record.length}`]: `0x${Buffer.from(record).toString("hex")}` }] };
+  const field = { type: `Raw${record.length}`, value: record.length === 1 ? record[0] : hexOf(record) };
+  return { pallet: "Commitments", name: "set_commitment", args: { netuid, info: [field] } };
 }

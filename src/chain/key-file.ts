@@ -4,9 +4,10 @@
  *
  * No text of a key file may reach an error: a message says what is wrong with the file, never what is in it.
  */
+import { randomBytes } from "node:crypto";
 import { ConnitoError } from "../errors.ts";
-import { hotkeyOf, isHotkey } from "../protocol/hotkey.ts";
-import { loadKeyring, type SecretKey, ss58Format } from "./signer.ts";
+import { hotkeyOf, isHotkey, publicKeyOf } from "../protocol/hotkey.ts";
+import { keyOfPhrase, keyOfSeed, loadCryptography, type SecretKey } from "./signer.ts";
 
 const magic = Buffer.from("$NACL");
 const nonceBytes = 24;
@@ -73,15 +74,19 @@ export function boxOf(file: Uint8Array, path: string): SealedBox {
 
 /** The plain text of a box under an already derived key; undefined when the key is not the one. */
 export async function openBox({ nonce, box }: SealedBox, key: Uint8Array): Promise<Uint8Array | undefined> {
-  const { naclDecrypt } = await loadKeyring();
-  return naclDecrypt(box, nonce, key) ?? undefined;
+  const { xsalsa20poly1305 } = await loadCryptography();
+  try {
+    return xsalsa20poly1305(key, nonce).decrypt(box);
+  } catch {
+    return undefined;
+  }
 }
 
 /** An encrypted key file around this plain text. */
 export async function sealBox(text: Uint8Array, key: Uint8Array): Promise<Uint8Array> {
-  const { naclEncrypt } = await loadKeyring();
-  const { encrypted, nonce } = naclEncrypt(text, key);
-  return Buffer.concat([magic, nonce, encrypted]);
+  const { xsalsa20poly1305 } = await loadCryptography();
+  const nonce = randomBytes(nonceBytes);
+  return Buffer.concat([magic, nonce, xsalsa20poly1305(key, nonce).encrypt(text)]);
 }
 
 interface KeyFields {
@@ -147,14 +152,13 @@ export function scaleSecret(secret: Uint8Array, by: "times8" | "dividedBy8"): Ui
   return scaled;
 }
 
-type Cryptography = Awaited<ReturnType<typeof loadKeyring>>;
-
 /** A 64-byte private key is written in schnorrkel's canonical form by the SDK and in polkadot.js's form by some others. */
-function pairOfPrivateKey(secret: Uint8Array, publicKey: Uint8Array, crypto: Cryptography): SecretKey | undefined {
+async function pairOfPrivateKey(secret: Uint8Array, publicKey: Uint8Array): Promise<SecretKey | undefined> {
+  const { sr25519Sign, sr25519Verify } = await loadCryptography();
   const probe = Uint8Array.of(1);
   for (const secretKey of [scaleSecret(secret, "times8"), secret]) {
     try {
-      if (crypto.sr25519Verify(probe, crypto.sr25519Sign(probe, { publicKey, secretKey }), publicKey)) return { publicKey, secretKey };
+      if (sr25519Verify(sr25519Sign(publicKey, secretKey, probe), probe, publicKey)) return { publicKey, secretKey };
     } catch {
       // not in this form
     }
@@ -179,21 +183,19 @@ export async function readKey(plain: Uint8Array, path: string): Promise<SecretKe
   }
   const fields = readFields(text, path);
   const address = fields.address;
-  if (address !== undefined && !isHotkey(address)) throw corrupt(path, `its ss58Address is not an address of format ${ss58Format}`);
-  const crypto = await loadKeyring();
+  if (address !== undefined && !isHotkey(address)) throw corrupt(path, `its ss58Address is not an address of format 42`);
 
   let pair: SecretKey | undefined;
   const seed = hexBytes(fields.secretSeed, 32);
   const secret = hexBytes(fields.privateKey, 64);
-  const publicKey = hexBytes(fields.publicKey, 32) ?? (address === undefined ? undefined : crypto.decodeAddress(address));
+  const publicKey = hexBytes(fields.publicKey, 32) ?? (address === undefined ? undefined : publicKeyOf(address));
   if (fields.secretPhrase !== undefined) {
-    const phrase = fields.secretPhrase;
-    if (!crypto.mnemonicValidate(phrase)) throw corrupt(path, "its phrase is not a valid mnemonic");
-    pair = crypto.sr25519PairFromSeed(crypto.mnemonicToMiniSecret(phrase));
+    pair = await keyOfPhrase(fields.secretPhrase);
+    if (pair === undefined) throw corrupt(path, "its phrase is not a valid mnemonic");
   } else if (seed !== undefined) {
-    pair = crypto.sr25519PairFromSeed(seed);
+    pair = await keyOfSeed(seed);
   } else if (secret !== undefined && publicKey !== undefined) {
-    pair = pairOfPrivateKey(secret, publicKey, crypto);
+    pair = await pairOfPrivateKey(secret, publicKey);
     if (pair === undefined) throw corrupt(path, "its private key does not belong to the address it states");
   }
   if (pair === undefined) throw corrupt(path, "it holds no phrase, no seed, and no private key with its public key");

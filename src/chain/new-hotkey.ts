@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { hotkeyOf } from "../protocol/hotkey.ts";
 import { deriveKey, scaleSecret, sealBox } from "./key-file.ts";
-import { developmentKey, loadKeyring, type SecretKey, type Signer, signerFromKey } from "./signer.ts";
+import { developmentKey, keyOfPhrase, loadCryptography, type SecretKey, type Signer, signerFromKey } from "./signer.ts";
 import { hotkeyPath, type WalletLocation } from "./wallet.ts";
 
 export interface NewHotkeyOptions extends WalletLocation {
@@ -26,17 +26,16 @@ interface Material {
 
 async function makeMaterial(from: NewHotkeyOptions["from"]): Promise<Material> {
   if (from !== undefined && "uri" in from) return { pair: await developmentKey(from.uri) };
-  const crypto = await loadKeyring();
-  const phrase = from?.phrase ?? crypto.mnemonicGenerate(12);
-  if (!crypto.mnemonicValidate(phrase)) {
+  const phrase = from?.phrase ?? (await loadCryptography()).bip39Generate(12);
+  const pair = await keyOfPhrase(phrase);
+  if (pair === undefined) {
     throw new ConnitoError("the phrase is not a valid mnemonic", {
       code: "wallet-phrase-invalid",
       exit: "key",
       hint: "Give its 12 to 24 words in lower case, separated by single spaces.",
     });
   }
-  const seed = crypto.mnemonicToMiniSecret(phrase);
-  return { pair: crypto.sr25519PairFromSeed(seed), phrase, seed };
+  return { pair, phrase, seed: pair.seed };
 }
 
 const hex = (bytes: Uint8Array): string => `0x${Buffer.from(bytes).toString("hex")}`;

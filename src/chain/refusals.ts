@@ -2,7 +2,6 @@
  * Why the chain refused a transaction, in words. Two places refuse: the pool, before a transaction is in a block (a JSON-RPC error with a code), and
  * the runtime, in a block (an ExtrinsicFailed event with a module error). Names are looked up in the chain's metadata; only the advice is ours.
  */
-import type { Codec } from "@polkadot/types/types";
 import { ConnitoError } from "../errors.ts";
 import type { RpcFailure } from "./chain-errors.ts";
 import type { State } from "./state.ts";
@@ -35,67 +34,68 @@ const later: Advice = { hint: "Wait for the rate limit to pass, then try again."
 
 /** Advice by pallet and error, for what operators of this tool meet. */
 export const advice: Readonly<Record<string, Advice>> = {
-  "commitments.SpaceLimitExceeded": {
+  "Commitments.SpaceLimitExceeded": {
     hint: "The hotkey wrote all that it may in this epoch; the space is free again at the next one (tempo blocks). Write less often.",
     retryable: true,
   },
-  "commitments.AccountNotAllowedCommit": notRegistered,
-  "commitments.TooManyFieldsInCommitmentInfo": { hint: "A commitment has at most three fields; this tool writes one. Please report it." },
-  "subtensorModule.HotKeyNotRegisteredInSubNet": notRegistered,
-  "subtensorModule.HotKeyNotRegisteredInNetwork": notRegistered,
-  "subtensorModule.HotKeyAccountNotExists": notRegistered,
-  "subtensorModule.HotKeyAlreadyRegisteredInSubNet": { hint: "Nothing to do: the hotkey has its uid." },
-  "subtensorModule.NotEnoughStakeToSetWeights": moreStake,
-  "subtensorModule.NeuronNoValidatorPermit": {
+  "Commitments.AccountNotAllowedCommit": notRegistered,
+  "Commitments.TooManyFieldsInCommitmentInfo": { hint: "A commitment has at most three fields; this tool writes one. Please report it." },
+  "SubtensorModule.HotKeyNotRegisteredInSubNet": notRegistered,
+  "SubtensorModule.HotKeyNotRegisteredInNetwork": notRegistered,
+  "SubtensorModule.HotKeyAccountNotExists": notRegistered,
+  "SubtensorModule.HotKeyAlreadyRegisteredInSubNet": { hint: "Nothing to do: the hotkey has its uid." },
+  "SubtensorModule.NotEnoughStakeToSetWeights": moreStake,
+  "SubtensorModule.NeuronNoValidatorPermit": {
     hint: "Only neurons with a validator permit set weights; permits go to the largest stakes at each epoch. Stake more, or wait for the epoch.",
     retryable: true,
   },
-  "subtensorModule.SettingWeightsTooFast": later,
-  "subtensorModule.CommittingWeightsTooFast": later,
-  "subtensorModule.TxRateLimitExceeded": later,
-  "subtensorModule.ServingRateLimitExceeded": later,
-  "subtensorModule.StakingOperationRateLimitExceeded": later,
-  "subtensorModule.TooManyRegistrationsThisBlock": later,
-  "subtensorModule.TooManyRegistrationsThisInterval": later,
-  "subtensorModule.IncorrectWeightVersionKey": {
+  "SubtensorModule.SettingWeightsTooFast": later,
+  "SubtensorModule.CommittingWeightsTooFast": later,
+  "SubtensorModule.TxRateLimitExceeded": later,
+  "SubtensorModule.ServingRateLimitExceeded": later,
+  "SubtensorModule.StakingOperationRateLimitExceeded": later,
+  "SubtensorModule.TooManyRegistrationsThisBlock": later,
+  "SubtensorModule.TooManyRegistrationsThisInterval": later,
+  "SubtensorModule.IncorrectWeightVersionKey": {
     hint: "The subnet asks for a newer weights version: update this tool, or the task's settings.",
   },
-  "subtensorModule.CommitRevealEnabled": { hint: "The subnet wants weights committed and revealed; its owner can switch that off." },
-  "subtensorModule.CommitRevealDisabled": { hint: "The subnet takes plain weights: set them without commit and reveal." },
-  "subtensorModule.WeightVecLengthIsLow": {
+  "SubtensorModule.CommitRevealEnabled": { hint: "The subnet wants weights committed and revealed; its owner can switch that off." },
+  "SubtensorModule.CommitRevealDisabled": { hint: "The subnet takes plain weights: set them without commit and reveal." },
+  "SubtensorModule.WeightVecLengthIsLow": {
     hint: "The subnet wants weights for more miners at once (`MinAllowedWeights`); its owner can lower that.",
   },
-  "subtensorModule.UidVecContainInvalidOne": {
+  "SubtensorModule.UidVecContainInvalidOne": {
     hint: "A miner left the subnet meanwhile: read the neurons again and set the weights anew.",
     retryable: true,
   },
-  "subtensorModule.SubnetNotExists": { hint: "Check --netuid and --network." },
-  "subtensorModule.SubNetRegistrationDisabled": { hint: "The subnet takes no registrations now; ask its owner." },
-  "subtensorModule.NotEnoughBalanceToStake": { hint: "Put more TAO on the coldkey; on a local chain use the faucet." },
-  "subtensorModule.InsufficientBalance": { hint: "Put more TAO on the coldkey; on a local chain use the faucet." },
-  "subtensorModule.NonAssociatedColdKey": { hint: "Use the coldkey that registered this hotkey." },
-  "subtensorModule.AmountTooLow": { hint: "Stake at least the chain's minimum." },
-  "balances.InsufficientBalance": { hint: "Put more TAO on the account; on a local chain use the faucet." },
-  "sudo.RequireSudo": { hint: "Sign with the chain's sudo key; on a local chain it is //Alice." },
+  "SubtensorModule.SubnetNotExists": { hint: "Check --netuid and --network." },
+  "SubtensorModule.SubNetRegistrationDisabled": { hint: "The subnet takes no registrations now; ask its owner." },
+  "SubtensorModule.NotEnoughBalanceToStake": { hint: "Put more TAO on the coldkey; on a local chain use the faucet." },
+  "SubtensorModule.InsufficientBalance": { hint: "Put more TAO on the coldkey; on a local chain use the faucet." },
+  "SubtensorModule.NonAssociatedColdKey": { hint: "Use the coldkey that registered this hotkey." },
+  "SubtensorModule.AmountTooLow": { hint: "Stake at least the chain's minimum." },
+  "Balances.InsufficientBalance": { hint: "Put more TAO on the account; on a local chain use the faucet." },
+  "Sudo.RequireSudo": { hint: "Sign with the chain's sudo key; on a local chain it is //Alice." },
 };
 
 const generic: Advice = { hint: "The chain's own words are above; `connito status` shows how the hotkey stands on the subnet." };
 
-interface DispatchErrorCodec extends Codec {
-  readonly isModule: boolean;
-  readonly asModule: never;
+/** A DispatchError: `{type: "Module", value: {type: "Commitments", value: {type: "SpaceLimitExceeded"}}}`, or one of the runtime's own kinds. */
+export interface DispatchError {
   readonly type: string;
+  readonly value?: DispatchError | undefined;
 }
 
 /** The error that an ExtrinsicFailed event, or a Sudid event's result, carries. */
-export function rejectedByRuntime(state: State, error: Codec | undefined, what: string): ExtrinsicRejected {
-  const dispatch = error as DispatchErrorCodec;
-  if (!dispatch.isModule) {
-    return new ExtrinsicRejected(`${what} failed in block ${state.number}: ${dispatch.toString()}`, `dispatch.${dispatch.type}`, generic);
+export function rejectedByRuntime(state: State, { type, value }: DispatchError, what: string): ExtrinsicRejected {
+  const pallet = value?.type ?? "";
+  const name = value?.value?.type;
+  if (type !== "Module" || name === undefined) {
+    const reason = [type, pallet].filter((part) => part !== "").join(".");
+    return new ExtrinsicRejected(`${what} failed in block ${state.number}: ${reason}`, `dispatch.${type}`, generic);
   }
-  const { section, name, docs } = state.registry.findMetaError(dispatch.asModule);
-  const words = docs.join(" ").trim();
-  const reason = `${section}.${name}`;
+  const words = state.codecs.wordsOn(pallet, name);
+  const reason = `${pallet}.${name}`;
   return new ExtrinsicRejected(
     `${what} failed in block ${state.number}: ${reason}${words === "" ? "" : ` (${words})`}`,
     reason,

@@ -1,53 +1,63 @@
 /**
- * The chain's runtime as polkadot.js decodes it: opened once, and opened anew when the chain has been upgraded, which is looked up before anything is
- * signed (a signature names the version it is for).
+ * The chain's runtimes: the one in force, and for blocks of the past the one that made them. Each is opened once, from its own metadata, and an
+ * upgrade is looked for before anything is signed (a signature names the version it is for).
  */
-import type { ApiPromise } from "@polkadot/api";
-import { chainUnsupported } from "./chain-errors.ts";
+import { chainUnsupported, RpcFailure } from "./chain-errors.ts";
 import type { Link } from "./link.ts";
-import { providerOf } from "./provider.ts";
+import { type Codecs, codecsOf, loadCodecLibrary } from "./metadata.ts";
+import { createRecent } from "./recent.ts";
 
 export interface Runtime {
-  /** As last opened. */
-  api(): ApiPromise;
-  /** As of the best block. */
-  latest(): Promise<ApiPromise>;
+  readonly specVersion: number;
+  readonly transactionVersion: number;
+  readonly codecs: Codecs;
+}
+
+export interface Runtimes {
+  /** The runtime of the best block, looked up anew. Throws `chain-unsupported`. */
+  latest(): Promise<Runtime>;
+  /** The runtime that the state of a block holds, which makes the block after it. */
+  heldBy(hash: string): Promise<Runtime>;
+}
+
+interface Version {
+  readonly specVersion: number;
+  readonly transactionVersion: number;
 }
 
 /** What every chain that this tool works with has. */
-const pallets = ["system", "subtensorModule", "commitments"];
+const pallets = ["System", "SubtensorModule", "Commitments"];
+/** The versions of metadata that describe runtime APIs, in the order in which they are asked for. */
+const metadataVersions = [15, 16];
 
-async function openApi(link: Link): Promise<ApiPromise> {
-  const [{ ApiPromise }] = await Promise.all([import("@polkadot/api"), link.connected()]);
-  const api = new ApiPromise({ provider: providerOf(link), noInitWarn: true });
-  await new Promise<void>((resolve, reject) => {
-    api.once("error", (error: Error) => reject(chainUnsupported(`what a Subtensor node has: ${error.message}`)));
-    api.isReady.then(() => resolve(), reject);
-  });
-  const missing = pallets.find((pallet) => api.query[pallet] === undefined);
-  if (missing !== undefined) throw chainUnsupported(`the pallet ${missing}`);
-  return api;
+async function readMetadata(link: Link, at: readonly string[]): Promise<Codecs> {
+  const { Bytes, Option, u32 } = await loadCodecLibrary();
+  for (const version of metadataVersions) {
+    const parameter = `0x${Buffer.from(u32.enc(version)).toString("hex")}`;
+    const answer = await link.call<string>("state_call", ["Metadata_metadata_at_version", parameter, ...at]).catch((error) => {
+      if (error instanceof RpcFailure && /not found|wasm:unreachable/i.test(error.message)) return undefined;
+      throw error;
+    });
+    const metadata = answer === undefined ? undefined : Option(Bytes()).dec(answer);
+    if (metadata === undefined) continue;
+    const codecs = await codecsOf(metadata);
+    const missing = pallets.find((pallet) => !codecs.has(pallet));
+    if (missing !== undefined) throw chainUnsupported(`the pallet ${missing}`);
+    return codecs;
+  }
+  throw chainUnsupported("metadata that describes its runtime APIs");
 }
 
-/** Throws `chain-unreachable`, `chain-changed`, `chain-unsupported`. */
-export async function openRuntime(link: Link): Promise<Runtime> {
-  let current = await openApi(link);
-  let opening: Promise<void> | undefined;
+export function createRuntimes(link: Link): Runtimes {
+  const opened = createRecent<number, Promise<Runtime>>(4);
+
+  async function open(at: readonly string[]): Promise<Runtime> {
+    const { specVersion, transactionVersion } = await link.call<Version>("state_getRuntimeVersion", at);
+    return opened.get(specVersion, async () => ({ specVersion, transactionVersion, codecs: await readMetadata(link, at) }));
+  }
+
   return {
-    api: () => current,
-    async latest() {
-      const { specVersion } = await link.call<{ specVersion: number }>("state_getRuntimeVersion", []);
-      if (current.runtimeVersion.specVersion.toNumber() !== specVersion) {
-        opening ??= openApi(link)
-          .then((opened) => {
-            current = opened;
-          })
-          .finally(() => {
-            opening = undefined;
-          });
-        await opening;
-      }
-      return current;
-    },
+    latest: () => open([]),
+    heldBy: (hash) => open([hash]),
   };
 }

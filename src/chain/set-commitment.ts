@@ -1,6 +1,6 @@
 /** Writes a record under a hotkey, once: what stands there already, or waits in the pool, is not written again. */
 import { ConnitoError } from "../errors.ts";
-import { commitmentInfo, isRecord, readCommitment } from "./commitments.ts";
+import { commitmentCall, isRecord, readCommitment } from "./commitments.ts";
 import { commitmentIndex } from "./events.ts";
 import { bestHead, type HeadTracker, hashOfFinalized } from "./heads.ts";
 import type { Link } from "./link.ts";
@@ -56,14 +56,14 @@ export async function setCommitment(
   { until, signal }: TransactionOptions = {},
 ): Promise<Inclusion> {
   const { link, stateAt, tracker, sender } = parts;
-  const info = commitmentInfo(record);
+  const call = commitmentCall(netuid, record);
   const what = "the record";
 
   /** Where the record stands, once that is final. */
   async function done(): Promise<Inclusion | undefined> {
     const best = await stateAt((await bestHead(link)).hash);
     const [[uid], current] = await Promise.all([
-      best.values(["subtensorModule", "uids", netuid, signer.address]),
+      best.values<[number | undefined]>(["SubtensorModule", "Uids", netuid, signer.address]),
       readCommitment(best, netuid, signer.address),
     ]);
     if (uid === undefined) throw notRegistered(signer.address, netuid);
@@ -77,16 +77,5 @@ export async function setCommitment(
     return finalizedAlready(parts, standing.block, (state) => commitmentIndex(state, netuid, signer.address));
   }
 
-  return sender.send({
-    what,
-    signer,
-    done,
-    until,
-    signal,
-    call: (api) => {
-      const set = api.tx.commitments?.setCommitment;
-      if (set === undefined) throw new Error("the chain has no commitments.setCommitment");
-      return set(netuid, info);
-    },
-  });
+  return sender.send({ what, signer, done, until, signal, call });
 }

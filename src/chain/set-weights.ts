@@ -5,7 +5,7 @@ import { bestHead } from "./heads.ts";
 import { type ChainParts, finalizedAlready, notRegistered, type TransactionOptions } from "./set-commitment.ts";
 import type { Signer } from "./signer.ts";
 import type { State } from "./state.ts";
-import { type Hyperparameters, numberOf, readHyperparameters, type Weight, weightsFrom } from "./subnet.ts";
+import { type Hyperparameters, readSubnet, type Weight, type WeightPair, weightsFrom } from "./subnet.ts";
 import type { Inclusion } from "./transactions.ts";
 
 const largestWeight = 65_535;
@@ -21,20 +21,19 @@ interface Standing {
 }
 
 async function readStanding(state: State, netuid: number, hotkey: string): Promise<Standing> {
-  const [uidValue, neurons, permits, updates] = await state.values(
-    ["subtensorModule", "uids", netuid, hotkey],
-    ["subtensorModule", "subnetworkN", netuid],
-    ["subtensorModule", "validatorPermit", netuid],
-    ["subtensorModule", "lastUpdate", netuid],
+  const [uid, neurons, permits, updates] = await state.values<[number | undefined, number, boolean[], bigint[]]>(
+    ["SubtensorModule", "Uids", netuid, hotkey],
+    ["SubtensorModule", "SubnetworkN", netuid],
+    ["SubtensorModule", "ValidatorPermit", netuid],
+    ["SubtensorModule", "LastUpdate", netuid],
   );
-  if (uidValue === undefined) throw notRegistered(hotkey, netuid);
-  const uid = numberOf(uidValue);
-  const [row] = await state.values(["subtensorModule", "weights", netuid, uid]);
+  if (uid === undefined) throw notRegistered(hotkey, netuid);
+  const [row] = await state.values<[WeightPair[]]>(["SubtensorModule", "Weights", netuid, uid]);
   return {
     uid,
-    neurons: numberOf(neurons),
-    permit: (permits as unknown as readonly { isTrue: boolean }[])[uid]?.isTrue === true,
-    lastUpdate: Number((updates as unknown as readonly unknown[])[uid] ?? 0),
+    neurons,
+    permit: permits[uid] === true,
+    lastUpdate: Number(updates[uid] ?? 0n),
     weights: weightsFrom(row),
   };
 }
@@ -112,10 +111,7 @@ export async function setWeights(
   async function done(): Promise<Inclusion | undefined> {
     const head = await bestHead(link);
     const state = await stateAt(head.hash);
-    const [hyperparameters, standing] = await Promise.all([
-      readHyperparameters(state, netuid),
-      readStanding(state, netuid, signer.address),
-    ]);
+    const [{ hyperparameters }, standing] = await Promise.all([readSubnet(state, netuid), readStanding(state, netuid, signer.address)]);
     checkWeights(weights, hyperparameters, standing);
     const allowed = allowedFrom(standing, hyperparameters);
     const mayBeSet = head.number + 1 >= allowed;
@@ -125,7 +121,7 @@ export async function setWeights(
       return finalizedAlready(parts, standing.lastUpdate, async (at) => {
         const events = await readEvents(at);
         return events.findLast(
-          ({ method, data }) => method === "WeightsSet" && Number(data[0]) === netuid && Number(data[1]) === standing.uid,
+          ({ name, data }) => name === "WeightsSet" && (data as number[])[0] === netuid && (data as number[])[1] === standing.uid,
         )?.extrinsicIndex;
       });
     }
@@ -155,15 +151,15 @@ export async function setWeights(
     done,
     until,
     signal,
-    call: (api) => {
-      const set = api.tx.subtensorModule?.setWeights;
-      if (set === undefined) throw new Error("the chain has no subtensorModule.setWeights");
-      return set(
+    call: {
+      pallet: "SubtensorModule",
+      name: "set_weights",
+      args: {
         netuid,
-        weights.map(({ uid }) => uid),
-        weights.map(({ weight }) => weight),
-        versionKey,
-      );
+        dests: weights.map(({ uid }) => uid),
+        weights: weights.map(({ weight }) => weight),
+        version_key: BigInt(versionKey),
+      },
     },
   });
 }

@@ -5,12 +5,10 @@
  * The cryptography is loaded on first use, so that commands that sign nothing do not pay for it.
  */
 import { ConnitoError } from "../errors.ts";
-import { publicKeyOf } from "../protocol/hotkey.ts";
-
-/** The SS58 format of every Subtensor network. */
-export const ss58Format = 42;
+import { hotkeyOf, publicKeyOf } from "../protocol/hotkey.ts";
 
 const signatureBytes = 64;
+const secretKeyBytes = 64;
 
 export interface Signer {
   /** SS58 address, format 42. */
@@ -28,18 +26,50 @@ export interface SecretKey {
   readonly secretKey: Uint8Array;
 }
 
-type Cryptography = typeof import("@polkadot/keyring") & typeof import("@polkadot/util-crypto");
+type Cryptography = typeof import("./packages/crypto.ts");
 
 let cryptography: Promise<Cryptography> | undefined;
 
-/** Loads the key ring with its cryptography ready. The only place that imports it. */
-export function loadKeyring(): Promise<Cryptography> {
+/** Loads the cryptography and waits until it is ready. The only place that imports it. */
+export function loadCryptography(): Promise<Cryptography> {
   cryptography ??= (async () => {
-    const [keyring, crypto] = await Promise.all([import("@polkadot/keyring"), import("@polkadot/util-crypto")]);
-    await crypto.cryptoWaitReady();
-    return { ...keyring, ...crypto };
+    // polkadot.js warns on stderr where a bundle of it and its modules meet in one process, as they do in the embedded chain's
+    process.env["POLKADOTJS_DISABLE_ESM_CJS_WARNING"] = "1";
+    const crypto = await import("./packages/crypto.ts");
+    await crypto.waitReady();
+    return crypto;
   })();
   return cryptography;
+}
+
+/** Splits what schnorrkel makes of a seed: 64 bytes of secret key, then the public key. */
+function keyOf(pair: Uint8Array): SecretKey {
+  return { secretKey: pair.slice(0, secretKeyBytes), publicKey: pair.slice(secretKeyBytes) };
+}
+
+/** The key of a seed of 32 bytes. */
+export async function keyOfSeed(seed: Uint8Array): Promise<SecretKey> {
+  return keyOf((await loadCryptography()).sr25519KeypairFromSeed(seed));
+}
+
+/** The key of a phrase, undefined where its words or its checksum are wrong. */
+export async function keyOfPhrase(phrase: string): Promise<(SecretKey & { readonly seed: Uint8Array }) | undefined> {
+  const crypto = await loadCryptography();
+  if (!crypto.bip39Validate(phrase)) return undefined;
+  const seed = crypto.bip39ToMiniSecret(phrase, "");
+  return { ...(await keyOfSeed(seed)), seed };
+}
+
+/** The phrase from which Substrate derives the accounts of development chains. */
+const developmentPhrase = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
+const chainCodeBytes = 32;
+
+/** What a step of a derivation adds: a number as such, a name as SCALE encodes text, either in 32 bytes. */
+function chainCode(step: string): Uint8Array {
+  const code = Buffer.alloc(chainCodeBytes);
+  if (/^\d+$/.test(step)) code.writeBigUInt64LE(BigInt.asUintN(64, BigInt(step)));
+  else code.set([step.length << 2, ...Buffer.from(step)]);
+  return code;
 }
 
 /**
@@ -47,22 +77,27 @@ export function loadKeyring(): Promise<Cryptography> {
  * Its secret is public: for local chains and tests only. Throws `development-account-invalid`.
  */
 export async function developmentKey(uri: string): Promise<SecretKey> {
-  if (!/^(\/\/[A-Za-z0-9]+)+$/.test(uri)) {
+  if (!/^(\/\/[A-Za-z0-9]{1,31})+$/.test(uri)) {
     throw new ConnitoError("this is not the name of a development account", {
       code: "development-account-invalid",
       exit: "usage",
       hint: "Write it as //Alice: two slashes and a name. A phrase or a seed belongs in a wallet file, never in a flag.",
     });
   }
-  const { DEV_PHRASE, keyExtractSuri, keyFromPath, mnemonicToMiniSecret, sr25519PairFromSeed } = await loadKeyring();
-  return keyFromPath(sr25519PairFromSeed(mnemonicToMiniSecret(DEV_PHRASE)), keyExtractSuri(`${DEV_PHRASE}${uri}`).path, "sr25519");
+  const { bip39ToMiniSecret, sr25519DeriveKeypairHard, sr25519KeypairFromSeed } = await loadCryptography();
+  const root = sr25519KeypairFromSeed(bip39ToMiniSecret(developmentPhrase, ""));
+  return keyOf(
+    uri
+      .slice(2)
+      .split("//")
+      .reduce((pair, step) => sr25519DeriveKeypairHard(pair, chainCode(step)), root),
+  );
 }
 
 /** The signer of a key pair. */
-export async function signerFromKey(key: SecretKey): Promise<Signer> {
-  const { Keyring } = await loadKeyring();
-  const pair = new Keyring({ type: "sr25519", ss58Format }).addFromPair(key);
-  return { address: pair.address, publicKey: pair.publicKey, sign: (message) => pair.sign(message) };
+export async function signerFromKey({ publicKey, secretKey }: SecretKey): Promise<Signer> {
+  const { sr25519Sign } = await loadCryptography();
+  return { address: hotkeyOf(publicKey), publicKey, sign: (message) => sr25519Sign(publicKey, secretKey, message) };
 }
 
 /** The signer of a development account; see {@link developmentKey}. */
@@ -76,9 +111,9 @@ export async function developmentSigner(uri: string): Promise<Signer> {
  */
 export async function verifySignature(message: Uint8Array, signature: Uint8Array, address: string): Promise<boolean> {
   if (signature.length !== signatureBytes) return false;
-  const { sr25519Verify } = await loadKeyring();
+  const { sr25519Verify } = await loadCryptography();
   try {
-    return sr25519Verify(message, signature, publicKeyOf(address));
+    return sr25519Verify(signature, message, publicKeyOf(address));
   } catch {
     return false;
   }

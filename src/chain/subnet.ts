@@ -1,17 +1,21 @@
 /** What a subnet is at one block: its neurons, its owner, its hyperparameters, and the weights that stand on the chain. */
-import type { Codec } from "@polkadot/types/types";
 import { ConnitoError } from "../errors.ts";
-import { type Hotkey, hotkeyOf } from "../protocol/hotkey.ts";
+import type { Hotkey } from "../protocol/hotkey.ts";
 import type { State } from "./state.ts";
 
 export interface Neuron {
   readonly hotkey: Hotkey;
+  readonly coldkey: string;
   readonly uid: number;
-  /** All stake behind the hotkey on this subnet, in rao. */
+  /** The stake weight behind the hotkey on this subnet, in rao: what the chain's own consensus and its permits go by. */
   readonly stake: bigint;
   readonly validatorPermit: boolean;
   /** The block at which the hotkey took this uid. */
   readonly registeredAt: number;
+  /** The block of its last weights, 0 for none. */
+  readonly lastUpdate: number;
+  /** Where it says it can be reached; undefined where it never said. */
+  readonly axon?: { readonly address: string; readonly port: number };
 }
 
 export interface Hyperparameters {
@@ -27,32 +31,45 @@ export interface Hyperparameters {
   readonly revealPeriodEpochs: number;
 }
 
+export interface Subnet {
+  readonly ownerHotkey: Hotkey | undefined;
+  readonly hyperparameters: Hyperparameters;
+  /** By rising uid. */
+  readonly neurons: readonly Neuron[];
+}
+
 export interface Weight {
   readonly uid: number;
   /** u16; the largest of a row is 65,535. */
   readonly weight: number;
 }
 
-interface NumberCodec extends Codec {
-  toNumber(): number;
-  toBigInt(): bigint;
+interface Axon {
+  readonly ip: bigint;
+  readonly port: number;
+  readonly ip_type: number;
 }
 
-interface NeuronLite extends Codec {
-  readonly hotkey: Codec;
-  readonly uid: NumberCodec;
-  readonly stake: Iterable<readonly [Codec, NumberCodec]>;
-  readonly validatorPermit: { readonly isTrue: boolean };
+/** What is used of the answer of SubnetInfoRuntimeApi.get_metagraph; the lists are by uid. */
+interface Metagraph {
+  readonly owner_hotkey: string;
+  readonly tempo: number;
+  readonly min_allowed_weights: number;
+  readonly weights_version: bigint;
+  readonly weights_rate_limit: bigint;
+  readonly commit_reveal_weights_enabled: boolean;
+  readonly commit_reveal_period: bigint;
+  readonly hotkeys: readonly string[];
+  readonly coldkeys: readonly string[];
+  readonly axons: readonly Axon[];
+  readonly validator_permit: readonly boolean[];
+  readonly last_update: readonly bigint[];
+  readonly block_at_registration: readonly bigint[];
+  readonly total_stake: readonly bigint[];
 }
 
-export function numberOf(codec: Codec | undefined): number {
-  return (codec as NumberCodec).toNumber();
-}
-
-/** A compact number, in older runtimes wrapped once more, as a bigint. */
-function bigIntOf(codec: Codec | undefined): bigint {
-  return BigInt((codec as Codec).toString());
-}
+/** The account that stands where no key was ever set. */
+const noKey = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM";
 
 function subnetMissing(netuid: number): ConnitoError {
   return new ConnitoError(`there is no subnet ${netuid} on this chain`, {
@@ -62,73 +79,53 @@ function subnetMissing(netuid: number): ConnitoError {
   });
 }
 
-/** Throws `subnet-not-found`. For reads that would otherwise answer with defaults. */
-async function requireSubnet(state: State, netuid: number): Promise<void> {
-  const [exists] = await state.values(["subtensorModule", "networksAdded", netuid]);
-  if (exists === undefined || exists.isEmpty) throw subnetMissing(netuid);
+function addressOf(ip: bigint, type: number): string {
+  if (type === 4) return [24n, 16n, 8n, 0n].map((shift) => (ip >> shift) & 255n).join(".");
+  return Array.from({ length: 8 }, (_, index) => ((ip >> BigInt(112 - 16 * index)) & 65_535n).toString(16)).join(":");
 }
 
-/** The neurons by rising uid, in two round trips whatever their number. Throws `subnet-not-found`. */
-export async function readNeurons(state: State, netuid: number): Promise<Neuron[]> {
-  const neurons = [...((await state.call("neuronInfoRuntimeApi", "getNeuronsLite", netuid)) as unknown as Iterable<NeuronLite>)];
-  if (neurons.length === 0) {
-    await requireSubnet(state, netuid);
-    return [];
-  }
-  const uids = neurons.map((neuron) => neuron.uid.toNumber());
-  const registered = await state.values(...uids.map((uid) => ["subtensorModule", "blockAtRegistration", netuid, uid] as const));
-  return neurons
-    .map((neuron, index) => ({
-      hotkey: hotkeyOf(neuron.hotkey.toU8a()),
-      uid: neuron.uid.toNumber(),
-      stake: [...neuron.stake].reduce((sum, [, amount]) => sum + amount.toBigInt(), 0n),
-      validatorPermit: neuron.validatorPermit.isTrue,
-      registeredAt: numberOf(registered[index]),
-    }))
-    .sort((one, other) => one.uid - other.uid);
-}
-
-/** The subnet owner's hotkey, undefined while it has none. Throws `subnet-not-found`. */
-export async function readSubnetOwnerHotkey(state: State, netuid: number): Promise<Hotkey | undefined> {
-  const [owner] = await state.values(["subtensorModule", "subnetOwnerHotkey", netuid]);
-  if (owner !== undefined && !owner.isEmpty) return hotkeyOf(owner.toU8a());
-  await requireSubnet(state, netuid);
-  return undefined;
-}
-
-/** In one round trip. Throws `subnet-not-found`. */
-export async function readHyperparameters(state: State, netuid: number): Promise<Hyperparameters> {
-  const items = [
-    "networksAdded",
-    "tempo",
-    "weightsSetRateLimit",
-    "minAllowedWeights",
-    "weightsVersionKey",
-    "commitRevealWeightsEnabled",
-    "revealPeriodEpochs",
-  ];
-  const values = await state.values(...items.map((item) => ["subtensorModule", item, netuid] as const));
-  const [exists, tempo, rateLimit, minimum, versionKey, commitReveal, revealPeriod] = values;
-  if (exists === undefined || exists.isEmpty) throw subnetMissing(netuid);
+function neuronOf(graph: Metagraph, uid: number): Neuron {
+  const axon = graph.axons[uid];
   return {
-    tempo: numberOf(tempo),
-    weightsRateLimit: numberOf(rateLimit),
-    minimumAllowedWeights: numberOf(minimum),
-    weightsVersionKey: bigIntOf(versionKey),
-    commitRevealEnabled: commitReveal?.isEmpty === false,
-    revealPeriodEpochs: numberOf(revealPeriod),
+    hotkey: graph.hotkeys[uid] as Hotkey,
+    coldkey: graph.coldkeys[uid] ?? noKey,
+    uid,
+    stake: graph.total_stake[uid] ?? 0n,
+    validatorPermit: graph.validator_permit[uid] === true,
+    registeredAt: Number(graph.block_at_registration[uid] ?? 0n),
+    lastUpdate: Number(graph.last_update[uid] ?? 0n),
+    ...(axon === undefined || axon.port === 0 ? {} : { axon: { address: addressOf(axon.ip, axon.ip_type), port: axon.port } }),
+  };
+}
+
+/** All of a subnet in one round trip, whatever the number of its neurons. Throws `subnet-not-found`. */
+export async function readSubnet(state: State, netuid: number): Promise<Subnet> {
+  const graph = await state.call<Metagraph | undefined>("SubnetInfoRuntimeApi", "get_metagraph", netuid);
+  if (graph === undefined) throw subnetMissing(netuid);
+  return {
+    ownerHotkey: graph.owner_hotkey === noKey ? undefined : graph.owner_hotkey,
+    hyperparameters: {
+      tempo: graph.tempo,
+      weightsRateLimit: Number(graph.weights_rate_limit),
+      minimumAllowedWeights: graph.min_allowed_weights,
+      weightsVersionKey: BigInt(graph.weights_version),
+      commitRevealEnabled: graph.commit_reveal_weights_enabled,
+      revealPeriodEpochs: Number(graph.commit_reveal_period),
+    },
+    neurons: graph.hotkeys.map((_, uid) => neuronOf(graph, uid)),
   };
 }
 
 /** A row of weights as the chain keeps it. */
-export function weightsFrom(row: Codec | undefined): Weight[] {
-  const pairs = row as unknown as Iterable<readonly [NumberCodec, NumberCodec]> | undefined;
-  return [...(pairs ?? [])].map(([uid, weight]) => ({ uid: uid.toNumber(), weight: weight.toNumber() }));
+export type WeightPair = readonly [uid: number, weight: number];
+
+export function weightsFrom(row: readonly WeightPair[]): Weight[] {
+  return row.map(([uid, weight]) => ({ uid, weight }));
 }
 
 /** Every neuron's weights, by its uid; who has set none is absent. */
 export async function readWeights(state: State, netuid: number): Promise<Map<number, Weight[]>> {
-  const rows = await state.entries("subtensorModule", "weights", netuid);
-  const read = rows.map(({ keys: [, uid], value }) => [numberOf(uid), weightsFrom(value)] as const);
+  const rows = await state.entries<WeightPair[]>("SubtensorModule", "Weights", netuid);
+  const read = rows.map(({ keys: [, uid], value }) => [uid as number, weightsFrom(value)] as const);
   return new Map(read.filter(([, row]) => row.length > 0).sort(([one], [other]) => one - other));
 }

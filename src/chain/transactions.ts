@@ -8,22 +8,20 @@
  * - One signer's transactions take their nonces one after the other.
  * - With a last useful block, none is sent for a later one, and its passing is reported as `deadline-missed`.
  */
-import type { ApiPromise } from "@polkadot/api";
-import type { SubmittableExtrinsic } from "@polkadot/api/types";
 import { ConnitoError } from "../errors.ts";
 import { ConnectionLost, RpcFailure } from "./chain-errors.ts";
 import { type ChainEvent, readEvents } from "./events.ts";
 import { type HeadNumbers, type HeadTracker, hashOfBlock } from "./heads.ts";
 import type { Link } from "./link.ts";
+import type { Call } from "./metadata.ts";
 import { createQueues } from "./queues.ts";
 import { createRecent } from "./recent.ts";
-import { rejectedByPool, rejectedByRuntime } from "./refusals.ts";
-import type { Runtime } from "./runtime.ts";
+import { type DispatchError, rejectedByPool, rejectedByRuntime } from "./refusals.ts";
+import type { Runtime, Runtimes } from "./runtime.ts";
 import type { Signer } from "./signer.ts";
-import { findPending, type SignedTransaction, signTransaction } from "./signing.ts";
+import { pendingOf, type SignedTransaction, signTransaction } from "./signing.ts";
 import type { State, StateAt } from "./state.ts";
 import { type Submission, submit } from "./submission.ts";
-import { numberOf } from "./subnet.ts";
 
 /** Where something happened on the chain; the block is finalised. */
 export interface Inclusion {
@@ -39,7 +37,8 @@ export interface Transaction {
   /** What it is, for messages: "the commitment". */
   readonly what: string;
   readonly signer: Signer;
-  readonly call: (api: ApiPromise) => SubmittableExtrinsic<"promise">;
+  /** The call, or how it is made where only the chain's metadata tells its arguments. */
+  readonly call: Call | ((runtime: Runtime) => Call);
   /** Whether its effect stands already; asked before each signing. Without it the transaction is one that may well be made twice. */
   readonly done?: () => Promise<Inclusion | undefined>;
   /** The last block in which it is of use. */
@@ -74,6 +73,10 @@ interface Sent {
 
 type Outcome = { readonly kind: "included"; readonly inclusion: Inclusion } | { readonly kind: "gone"; readonly reason: string };
 
+function callOf({ call }: Transaction, runtime: Runtime): Call {
+  return typeof call === "function" ? call(runtime) : call;
+}
+
 export function deadlineMissed(what: string, until: number, detail: string): ConnitoError {
   return new ConnitoError(`${what} missed its last useful block, ${until}: ${detail}`, {
     code: "deadline-missed",
@@ -82,7 +85,7 @@ export function deadlineMissed(what: string, until: number, detail: string): Con
   });
 }
 
-export function createSender(link: Link, runtime: Runtime, stateAt: StateAt, tracker: HeadTracker): Sender {
+export function createSender(link: Link, runtimes: Runtimes, genesisHash: string, stateAt: StateAt, tracker: HeadTracker): Sender {
   const queues = createQueues();
   const extrinsicsOf = createRecent<number, Promise<{ hash: string; extrinsics: readonly string[] }>>(64);
 
@@ -118,15 +121,16 @@ export function createSender(link: Link, runtime: Runtime, stateAt: StateAt, tra
     return queues.run(signer.address, async () => {
       const { best, finalized } = await tracker.now(signal);
       if (until !== undefined && best >= until) throw deadlineMissed(what, until, `the chain is at block ${best}`);
-      const [api, hash, nonce] = await Promise.all([
-        runtime.latest(),
+      const [runtime, hash, nonce] = await Promise.all([
+        runtimes.latest(),
         hashOfBlock(link, finalized),
         link.call<number>("system_accountNextIndex", [signer.address]),
       ]);
       if (hash === undefined) return { refusal: "the endpoint is behind the chain" };
       const wanted = best - finalized + usualLifetime;
       const lifetime = until === undefined ? wanted : Math.min(wanted, until - finalized + 1);
-      const signed = signTransaction(api, transaction.call(api), signer, { nonce, anchor: { number: finalized, hash }, lifetime });
+      const anchor = { number: finalized, hash };
+      const signed = await signTransaction(runtime, callOf(transaction, runtime), signer, { genesisHash, nonce, anchor, lifetime });
       signal?.throwIfAborted();
       const result = await submit(link, signed.hex);
       if (result.kind === "refused") throw rejectedByPool(result.failure, what);
@@ -146,28 +150,28 @@ export function createSender(link: Link, runtime: Runtime, stateAt: StateAt, tra
   }
 
   /** The same transaction, sent by an earlier run. */
-  async function sentBefore({ signer, call, signal }: Transaction, pool: readonly string[]): Promise<Sent | undefined> {
+  async function sentBefore(transaction: Transaction, pool: readonly string[]): Promise<Sent | undefined> {
     if (pool.length === 0) return undefined;
-    const { best, finalized } = await tracker.now(signal);
-    const signed = findPending(runtime.api(), call(runtime.api()), signer, pool, best);
+    const [{ best, finalized }, runtime] = await Promise.all([tracker.now(transaction.signal), runtimes.latest()]);
+    const call = Buffer.from(runtime.codecs.encodeCall(callOf(transaction, runtime)));
+    const signed = pendingOf(runtime.codecs, transaction.signer.address, pool, best).find((pending) => call.equals(pending.call));
     return signed === undefined ? undefined : { signed, submission: undefined, from: finalized + 1 };
   }
 
   /** Whether a finalised block has used the nonce. */
   async function nonceUsed({ signer }: Transaction, { nonce }: SignedTransaction, finalized: number): Promise<boolean> {
     const { hash } = await finalizedBlock(finalized);
-    const [account] = await (await stateAt(hash)).values(["system", "account", signer.address]);
-    return numberOf((account as unknown as { nonce: never } | undefined)?.nonce) > nonce;
+    const [account] = await (await stateAt(hash)).values<[{ readonly nonce: number }]>(["System", "Account", signer.address]);
+    return account.nonce > nonce;
   }
 
   async function readOutcome({ what, until, inspect }: Transaction, block: number, hash: string, extrinsicIndex: number): Promise<Outcome> {
     const state = await stateAt(hash);
     const events = (await readEvents(state)).filter((event) => event.extrinsicIndex === extrinsicIndex);
-    const outcome = events.find(
-      ({ section, method }) => section === "system" && (method === "ExtrinsicFailed" || method === "ExtrinsicSuccess"),
-    );
+    const outcome = events.find(({ pallet, name }) => pallet === "System" && (name === "ExtrinsicFailed" || name === "ExtrinsicSuccess"));
     if (outcome === undefined) throw new Error(`block ${block} does not say what became of its extrinsic ${extrinsicIndex}`);
-    if (outcome.method === "ExtrinsicFailed") throw rejectedByRuntime(state, outcome.data[0], what);
+    if (outcome.name === "ExtrinsicFailed")
+      throw rejectedByRuntime(state, (outcome.data as { readonly dispatch_error: DispatchError }).dispatch_error, what);
     inspect?.(state, events);
     if (until !== undefined && block > until) throw deadlineMissed(what, until, `it was included in block ${block}`);
     return { kind: "included", inclusion: { block, hash, extrinsicIndex, already: false } };

@@ -86,11 +86,11 @@ describe("chain/commitments", () => {
 
   it("leaves out fields that are no raw bytes", async () => {
     const hash32 = `0x${"ab".repeat(32)}`;
-    const fields = [{ Sha256: hash32 }, { Raw3: "0x010203" }, { BlakeTwo256: hash32 }];
+    const info = Object.entries({ Sha256: hash32, Raw3: "0x010203", BlakeTwo256: hash32 }).map(([type, value]) => ({ type, value }));
     const { hash } = await chain.send({
       what: "the record",
       signer: who.validator,
-      call: (api) => api.tx.commitments?.setCommitment?.(netuid, { fields }) as never,
+      call: { pallet: "Commitments", name: "set_commitment", args: { netuid, info } },
     });
     assert.deepEqual((await fieldsOf(who.validator.address, hash))?.fields, [Uint8Array.of(1, 2, 3)]);
   });
@@ -103,7 +103,7 @@ describe("chain/commitments", () => {
       failure = (await Promise.allSettled(burst)).find((result) => result.status === "rejected")?.reason;
     }
     assert.ok(failure instanceof ExtrinsicRejected);
-    assert.equal(failure.reason, "commitments.SpaceLimitExceeded");
+    assert.equal(failure.reason, "Commitments.SpaceLimitExceeded");
     assert.equal(failure.retryable, true);
     assert.match(failure.hint, /next/);
   });

@@ -3,7 +3,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Chain, Signer } from "../../src/chain/client.ts";
-import { callOf } from "../../src/chain/development.ts";
 import type { Localnet } from "../../src/chain/localnet/index.ts";
 import { eraPeriod } from "../../src/chain/signing.ts";
 import { createOpened, finalizedWhere, genesisOf, type LossyProxy, netuid, type People, people } from "./support.ts";
@@ -149,7 +148,7 @@ describe("chain/transactions", () => {
       const reveal = chain.send({
         what: "the reveal",
         signer: who.validator,
-        call: (api) => callOf(api, "subtensorModule", "revealWeights", netuid, [1], [1], [1], 0),
+        call: { pallet: "SubtensorModule", name: "reveal_weights", args: { netuid, uids: [1], values: [1], salt: [1], version_key: 0n } },
       });
       await assert.rejects(reveal, { code: "extrinsic-rejected", reason: "pool.CommitNotFound", message: /the reveal was refused/ });
     });
@@ -158,15 +157,15 @@ describe("chain/transactions", () => {
       const transfer = chain.send({
         what: "the transfer",
         signer: who.stranger,
-        call: (api) => callOf(api, "balances", "transferKeepAlive", who.owner.address, 1n),
+        call: { pallet: "Balances", name: "transfer_keep_alive", args: { dest: { type: "Id", value: who.owner.address }, value: 1n } },
       });
       await assert.rejects(transfer, { code: "extrinsic-rejected" });
     });
   });
 
   it("says what a chain without a pallet lacks", async () => {
-    const call = chain.send({ what: "it", signer: who.owner, call: (api) => callOf(api, "nowhere", "nothing") });
-    await assert.rejects(call, { code: "chain-unsupported", message: /nowhere\.nothing/ });
+    const call = chain.send({ what: "it", signer: who.owner, call: { pallet: "Nowhere", name: "nothing", args: {} } });
+    await assert.rejects(call, { code: "chain-unsupported", message: /Nowhere\.nothing/ });
   });
 
   describe("a chain that goes away", () => {

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { start } from "./process.ts";
 
 const heavy =
-  /\/node_modules\/(@polkadot|onnxruntime-node|onnxruntime-common|koffi|hono|@hono|inquirer|@inquirer|ora|execa|@huggingface)\//;
+  /\/node_modules\/(@polkadot|@polkadot-api|@noble|onnxruntime-node|onnxruntime-common|koffi|hono|@hono|inquirer|@inquirer|ora|execa|@huggingface)\/|\/chain\/packages\//;
 
 describe("start-up", () => {
   let directory: string;
