@@ -99,7 +99,7 @@ export function padded(sequences: readonly Int32Array[], { sequences: count }: B
 }
 
 /** The mean of one sequence's losses in a batch's [positions * sequences], in the order of its tokens. */
-function columnMean(losses: Float32Array, column: number, { sequences, positions }: BatchShape): number {
+export function columnMean(losses: Float32Array, column: number, { sequences, positions }: BatchShape): number {
   let sum = 0;
   for (let position = 0; position < positions; position++) sum += losses[position * sequences + column] as number;
   return sum / positions;
