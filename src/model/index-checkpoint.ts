@@ -1,10 +1,16 @@
-/** Indexing: one pass over a checkpoint that hashes every piece, in the order in which they lie on the disk. */
-import { createHash } from "node:crypto";
+/**
+ * Indexing: one pass over a checkpoint that hashes every piece where it lies, on all cores. Interrupted, it goes on with what a memo
+ * holds, as long as a file's identity (device, inode, size, times of change) is still the one under which it was hashed.
+ */
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type Location, type OpenFile, openFile, readInto } from "../files.ts";
+import { ConnitoError } from "../errors.ts";
+import { type Location, onStorage } from "../files.ts";
 import { type Hash, sha256, toHex } from "../protocol/hash.ts";
+import { type ByteJob, workOnBytes } from "./byte-workers.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import { shapeOfExpert, type TensorSpec } from "./families/index.ts";
+import type { HashMemo } from "./hash-memo.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
 import type { Piece } from "./pieces.ts";
 
@@ -17,47 +23,59 @@ export interface IndexedCheckpoint {
 export interface IndexOptions {
   /** Bytes hashed so far, and all there are. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** What earlier runs hashed, and where this one notes what it does. */
+  readonly memo?: HashMemo;
+  readonly threads?: number;
   readonly signal?: AbortSignal;
 }
 
-const chunkBytes = 4 << 20;
+/** A file that was written this recently may change again without its times telling. */
+const settledMilliseconds = 2000;
 
 /**
- * The manifest of a checkpoint and the places of its pieces. Holds one chunk in memory. Throws `file-truncated` where a file has
- * become shorter since it was opened.
+ * The manifest of a checkpoint and the places of its pieces. Holds one chunk for each thread in memory. Throws `file-truncated` where a
+ * file has become shorter since it was opened, `file-changed` where one was written to meanwhile.
  */
-export async function indexCheckpoint(checkpoint: Checkpoint, { onProgress, signal }: IndexOptions = {}): Promise<IndexedCheckpoint> {
+export async function indexCheckpoint(checkpoint: Checkpoint, options: IndexOptions = {}): Promise<IndexedCheckpoint> {
+  const { onProgress, memo, threads, signal } = options;
   const planned = checkpoint.specs.flatMap((spec) => cut(spec, checkpoint.tensors.get(spec.name) as StoredTensor));
   planned.sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
   const total = planned.reduce((sum, { piece }) => sum + piece.bytes, 0);
+  const identities = await identitiesOf(planned);
+  const memoKey = ({ file, offset, piece }: PlannedPiece): string | undefined => {
+    const { key, settled } = identities.get(file) as Identity;
+    return settled ? `piece ${key} ${offset} ${piece.bytes}` : undefined;
+  };
+
+  const hashes = planned.map((one): Hash | undefined => {
+    const key = memo && memoKey(one);
+    return key === undefined ? undefined : memo?.find(key);
+  });
+  const open = [...planned.keys()].filter((index) => hashes[index] === undefined);
+  const jobs = open.map((index): ByteJob => {
+    const { file, offset, piece } = planned[index] as PlannedPiece;
+    return { kind: "hash", file, offset, bytes: piece.bytes };
+  });
+  const known = total - jobs.reduce((sum, { bytes }) => sum + bytes, 0);
+  await workOnBytes(jobs, {
+    threads,
+    signal,
+    onProgress: (done) => onProgress?.(known + done, total),
+    async onResult({ hash }, job) {
+      const index = open[job] as number;
+      hashes[index] = hash;
+      const key = memoKey(planned[index] as PlannedPiece);
+      if (key !== undefined) await memo?.keep(key, hash);
+    },
+  });
+  for (const [file, { key }] of await identitiesOf(planned)) if (identities.get(file)?.key !== key) throw fileChanged(file);
 
   const pieces: Piece[] = [];
   const locations = new Map<Hash, Location>();
-  const buffer = new Uint8Array(chunkBytes);
-  let file: OpenFile | undefined;
-  let done = 0;
-  try {
-    for (const { piece, file: path, offset } of planned) {
-      if (file?.path !== path) {
-        await file?.handle.close();
-        file = undefined;
-        file = await openFile(path);
-      }
-      const digest = createHash("sha256");
-      for (let at = 0; at < piece.bytes; at += chunkBytes) {
-        signal?.throwIfAborted();
-        const chunk = buffer.subarray(0, Math.min(chunkBytes, piece.bytes - at));
-        await readInto(file, offset + at, chunk);
-        digest.update(chunk);
-        done += chunk.length;
-        onProgress?.(done, total);
-      }
-      const hash = digest.digest("hex");
-      pieces.push({ ...piece, hash });
-      locations.set(hash, { file: path, offset, bytes: piece.bytes });
-    }
-  } finally {
-    await file?.handle.close();
+  for (const [index, { piece, file, offset }] of planned.entries()) {
+    const hash = hashes[index] as Hash;
+    pieces.push({ ...piece, hash });
+    locations.set(hash, { file, offset, bytes: piece.bytes });
   }
 
   const whole = (name: string, bytes: Uint8Array): Hash => {
@@ -68,6 +86,32 @@ export async function indexCheckpoint(checkpoint: Checkpoint, { onProgress, sign
   const config = whole("config.json", checkpoint.configBytes);
   const tokenizer = whole("tokenizer.json", checkpoint.tokenizer);
   return { manifest: createManifest(config, tokenizer, pieces), locations };
+}
+
+interface Identity {
+  readonly key: string;
+  readonly settled: boolean;
+}
+
+/** What tells whether a file is still the one that was hashed. Nobody can set the time of the last change of its inode. */
+async function identitiesOf(planned: readonly PlannedPiece[]): Promise<Map<string, Identity>> {
+  const identities = new Map<string, Identity>();
+  for (const { file } of planned) {
+    if (identities.has(file)) continue;
+    const { dev, ino, size, mtimeNs, ctimeNs, mtimeMs } = await onStorage(file, () => stat(file, { bigint: true }));
+    const settled = Date.now() - Number(mtimeMs) >= settledMilliseconds;
+    identities.set(file, { key: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`, settled });
+  }
+  return identities;
+}
+
+function fileChanged(file: string): ConnitoError {
+  return new ConnitoError(`${file} changed while it was hashed`, {
+    code: "file-changed",
+    exit: "invalidInput",
+    hint: "Wait until whatever writes it is done, then run the same command again.",
+    retryable: true,
+  });
 }
 
 interface PlannedPiece {

@@ -94,13 +94,13 @@ export async function* streamPiece(piece: Piece, readPiece: ReadPiece): AsyncGen
   const source = readPiece(piece);
   for await (const chunk of Symbol.asyncIterator in source ? source : [await source]) {
     got += chunk.length;
-    if (got > piece.bytes) throw mismatch(piece, `more than ${piece.bytes} bytes`);
+    if (got > piece.bytes) throw pieceMismatch(piece, `more than ${piece.bytes} bytes`);
     hash.update(chunk);
     yield chunk;
   }
-  if (got !== piece.bytes) throw mismatch(piece, `${got} of ${piece.bytes} bytes`);
+  if (got !== piece.bytes) throw pieceMismatch(piece, `${got} of ${piece.bytes} bytes`);
   const found = hash.digest("hex");
-  if (found !== piece.hash) throw mismatch(piece, `hash ${found.slice(0, 12)} instead of ${piece.hash.slice(0, 12)}`);
+  if (found !== piece.hash) throw pieceMismatch(piece, `hash ${found.slice(0, 12)} instead of ${piece.hash.slice(0, 12)}`);
 }
 
 /** A piece as a whole, checked. Its bytes begin at an own buffer's start, aligned for every element type. */
@@ -114,7 +114,8 @@ export async function readWholePiece(piece: Piece, readPiece: ReadPiece): Promis
   return bytes;
 }
 
-function mismatch(piece: Piece, found: string): ConnitoError {
+/** For bytes that are not those that the manifest names. */
+export function pieceMismatch(piece: Piece, found: string): ConnitoError {
   return new ConnitoError(`piece ${pieceKey(piece)} is not what the manifest says: ${found}`, {
     code: "piece-mismatch",
     exit: "verification",

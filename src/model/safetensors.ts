@@ -72,8 +72,7 @@ export async function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
   onBytes: (bytes: Uint8Array) => void = () => {},
 ): Promise<WrittenFile> {
-  const ordered = [...tensors].sort((a, b) => dtypeRank(b.dtype) - dtypeRank(a.dtype) || compareText(a.name, b.name));
-  const { header, offsets, total } = layOut(ordered, metadata);
+  const { ordered, header, offsets, total } = layOut(tensors, metadata);
   await replaceFile(path, async (handle) => {
     const file = gatherWrites(handle);
     const put = (bytes: Uint8Array) => {
@@ -119,11 +118,23 @@ function gatherWrites(handle: FileHandle): { write(bytes: Uint8Array): Promise<v
   };
 }
 
-/** The eight bytes of length and the header; where each tensor will begin in the file; the file's bytes. */
-function layOut(
-  tensors: readonly TensorToWrite[],
+export interface FileLayout<Tensor> {
+  /** The tensors in the order in which they lie in the file. */
+  readonly ordered: readonly Tensor[];
+  /** The eight bytes of length and the header. */
+  readonly header: Uint8Array;
+  /** Where each of `ordered` begins in the file. */
+  readonly offsets: readonly number[];
+  /** The file's bytes. */
+  readonly total: number;
+}
+
+/** Where everything will lie. Throws TypeError for a name that is there twice, or a shape that has no exact number of bytes. */
+export function layOut<Tensor extends Pick<TensorToWrite, "name" | "dtype" | "shape">>(
+  tensors: readonly Tensor[],
   metadata: Readonly<Record<string, string>>,
-): { header: Uint8Array; offsets: number[]; total: number } {
+): FileLayout<Tensor> {
+  const ordered = [...tensors].sort((a, b) => dtypeRank(b.dtype) - dtypeRank(a.dtype) || compareText(a.name, b.name));
   const members: string[] = [];
   const strings = Object.entries(metadata).sort(([a], [b]) => compareText(a, b));
   if (strings.length > 0)
@@ -131,7 +142,7 @@ function layOut(
   const begins: number[] = [];
   const names = new Set<string>();
   let end = 0;
-  for (const { name, dtype, shape } of tensors) {
+  for (const { name, dtype, shape } of ordered) {
     const bytes = bytesOf(dtype, shape);
     if (names.has(name) || name === "__metadata__" || bytes === undefined) {
       throw new TypeError(`tensor ${name} of ${dtype} [${shape}] cannot be written`);
@@ -146,7 +157,7 @@ function layOut(
   const header = new Uint8Array(8 + length).fill(0x20, 8 + json.length);
   new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
   header.set(json, 8);
-  return { header, offsets: begins.map((begin) => header.length + begin), total: header.length + end };
+  return { ordered, header, offsets: begins.map((begin) => header.length + begin), total: header.length + end };
 }
 
 function lengthError(tensor: TensorToWrite, got: number, wanted: number): ConnitoError {

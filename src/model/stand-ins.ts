@@ -3,12 +3,8 @@
  * any other, so every machine must make the same bytes: all arithmetic is in doubles on fp32 and fp16 operands, where neither a
  * quotient's rounding can reach a tie that the exact quotient is not, nor the order of operations matters.
  */
-import { createHash } from "node:crypto";
-import { ConnitoError } from "../errors.ts";
-import type { Hash } from "../protocol/hash.ts";
-import { allFinite, elementsOf, fromHalf, requireFloatDtype, roundHalfEven, toFloat32, toHalf } from "./dtype.ts";
-import { createManifest, type Manifest } from "./manifest.ts";
-import { bytesOfPiece, type Piece, pieceKey, type ReadPiece, readWholePiece, rowsAndColumns, standInRun } from "./pieces.ts";
+import { elementsOf, fromHalf, roundHalfEven, toHalf } from "./dtype.ts";
+import { bytesOfPiece, rowsAndColumns, standInRun } from "./pieces.ts";
 
 const largestHalf = 0x7bff;
 
@@ -18,31 +14,67 @@ function layout(shape: readonly number[]): { rows: number; columns: number; rowB
   return { rows, columns, rowBytes: Math.ceil(columns / 2), runs: Math.ceil(columns / standInRun), bytes };
 }
 
+/** A tensor's `Q4_32` bytes in the making. */
+export interface Quantizer {
+  readonly rows: number;
+  /** Whole once every row was put. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Quantises whole rows from `row` on; false where one of the values is not finite, and then the bytes are not to be used. */
+  put(values: Float32Array, row: number): boolean;
+}
+
+/** Takes a tensor a few rows at a time, so that its values need never be in memory as a whole. */
+export function createQuantizer(shape: readonly number[]): Quantizer {
+  const { rows, columns, rowBytes, runs, bytes: length } = layout(shape);
+  const bytes = new Uint8Array(length);
+  const scales = new DataView(bytes.buffer, rows * rowBytes);
+
+  /** One run, from column `first` of the row that begins at `start` in `values`; its largest magnitude, or NaN. */
+  function largestOf(values: Float32Array, start: number, first: number, last: number): number {
+    let largest = 0;
+    for (let at = start + first; at < start + last; at++) largest = Math.max(largest, Math.abs(values[at] as number));
+    return largest;
+  }
+
+  function code(value: number, scale: number): number {
+    return roundHalfEven(Math.max(-7, Math.min(7, value / scale))) + 8;
+  }
+
+  return {
+    rows,
+    bytes,
+    put(values, row) {
+      for (let start = 0, line = row; start < values.length; start += columns, line++) {
+        for (let run = 0; run < runs; run++) {
+          const first = run * standInRun;
+          const last = Math.min(columns, first + standInRun);
+          const largest = largestOf(values, start, first, last);
+          if (!Number.isFinite(largest)) return false;
+          const bits = Math.min(toHalf(largest / 7), largestHalf);
+          scales.setUint16(2 * (line * runs + run), bits, true);
+          // Where all is zero, or too small for any scale, 0 / 1 gives the code of zero.
+          const scale = fromHalf(bits);
+          const [divisor, factor] = scale === 0 ? [1, 0] : [scale, 1];
+          let target = line * rowBytes + (first >> 1);
+          let column = start + first;
+          for (; column + 1 < start + last; column += 2) {
+            const low = code((values[column] as number) * factor, divisor);
+            bytes[target++] = low | (code((values[column + 1] as number) * factor, divisor) << 4);
+          }
+          if (column < start + last) bytes[target] = code((values[column] as number) * factor, divisor);
+        }
+      }
+      return true;
+    },
+  };
+}
+
 /** `Q4_32` bytes of a tensor. Throws RangeError where values and shape disagree or a value is not finite. */
 export function quantize(values: Float32Array, shape: readonly number[]): Uint8Array {
-  const { rows, columns, rowBytes, runs, bytes } = layout(shape);
   if (values.length !== elementsOf(shape)) throw new RangeError(`${values.length} values for shape [${shape}]`);
-  if (!allFinite(values)) throw new RangeError("a value is not finite");
-  const result = new Uint8Array(bytes);
-  const scales = new DataView(result.buffer, rows * rowBytes);
-  for (let row = 0; row < rows; row++) {
-    for (let run = 0; run < runs; run++) {
-      const first = run * standInRun;
-      const last = Math.min(columns, first + standInRun);
-      let largest = 0;
-      for (let column = first; column < last; column++) largest = Math.max(largest, Math.abs(values[row * columns + column] as number));
-      const bits = Math.min(toHalf(largest / 7), largestHalf);
-      const scale = fromHalf(bits);
-      scales.setUint16(2 * (row * runs + run), bits, true);
-      for (let column = first; column < last; column++) {
-        const quotient = scale === 0 ? 0 : (values[row * columns + column] as number) / scale;
-        const code = roundHalfEven(Math.max(-7, Math.min(7, quotient))) + 8;
-        const at = row * rowBytes + (column >> 1);
-        result[at] = (result[at] as number) | (column & 1 ? code << 4 : code);
-      }
-    }
-  }
-  return result;
+  const quantizer = createQuantizer(shape);
+  if (!quantizer.put(values, 0)) throw new RangeError("a value is not finite");
+  return quantizer.bytes;
 }
 
 /** fp32 values of `Q4_32` bytes: each is its integer times its scale, which is exact. Throws RangeError where the bytes do not fit the shape. */
@@ -62,40 +94,4 @@ export function dequantize(bytes: Uint8Array, shape: readonly number[]): Float32
     }
   }
   return result;
-}
-
-export interface MakeStandInsOptions {
-  /** The base version: its expert pieces are copied. */
-  readonly manifest: Manifest;
-  readonly readPiece: ReadPiece;
-  /** Stores the bytes of one stand-in under its hash. */
-  readonly store: (bytes: Uint8Array, hash: Hash) => Promise<unknown>;
-  readonly onProgress?: (done: number, total: number) => void;
-  readonly signal?: AbortSignal;
-}
-
-/**
- * Makes a stand-in of every expert piece, one in memory at a time, and returns their manifest.
- * Throws `stand-in-non-finite`, `dtype-unsupported`, and what reading a piece throws.
- */
-export async function makeStandIns({ manifest, readPiece, store, onProgress, signal }: MakeStandInsOptions): Promise<Manifest> {
-  const experts = manifest.pieces.filter((piece) => piece.role === "expert");
-  const pieces: Piece[] = [];
-  for (const piece of experts) {
-    signal?.throwIfAborted();
-    const values = toFloat32(requireFloatDtype(piece.dtype, pieceKey(piece)), await readWholePiece(piece, readPiece));
-    if (!allFinite(values)) {
-      throw new ConnitoError(`${pieceKey(piece)} holds a value that is not finite`, {
-        code: "stand-in-non-finite",
-        exit: "invalidInput",
-        hint: "This checkpoint is damaged: use another.",
-      });
-    }
-    const bytes = quantize(values, piece.shape);
-    const hash = createHash("sha256").update(bytes).digest("hex");
-    await store(bytes, hash);
-    pieces.push({ ...piece, role: "stand-in", dtype: "Q4_32", bytes: bytes.length, hash });
-    onProgress?.(pieces.length, experts.length);
-  }
-  return createManifest(manifest.config, manifest.tokenizer, pieces);
 }

@@ -11,6 +11,7 @@
  *     views/ID.json         pieces that lie in files elsewhere
  *     submissions/ROOT      artifacts, one's own and fetched ones, by artifact root
  *     manifests/ROOT.json   manifests by the root that they must have
+ *     hashes.log            hashes computed before: of pieces of checkpoints, of stand-ins made from them
  *     cycles/N/NAME         what a cycle needs and leaves: assignment, optimizer state, reports
  */
 import { join, resolve } from "node:path";
@@ -30,6 +31,7 @@ export interface Layout {
   readonly views: string;
   readonly submissions: string;
   readonly cycles: string;
+  readonly hashes: string;
   /** Path of an object kept here. */
   object(hash: Hash): string;
   /** Path of a download under way. */
@@ -65,6 +67,7 @@ export function layoutOf(directory: string): Layout {
     views: join(root, "views"),
     submissions,
     cycles,
+    hashes: join(root, "hashes.log"),
     object: (hash) => join(objects, checkedHash(hash).slice(0, 2), hash),
     partialObject: (hash) => join(partial, checkedHash(hash)),
     submission: (hash) => join(submissions, checkedHash(hash)),

@@ -23,8 +23,8 @@ export interface ObjectStore {
   read(hash: Hash): Promise<Uint8Array>;
   /** The object in parts of at most 1 MiB, each valid until the next; throws object-corrupt at the end if the whole was not what its name says. */
   stream(hash: Hash): AsyncIterable<Uint8Array>;
-  /** Keeps `bytes`; nothing is written when they are here already. */
-  put(bytes: Uint8Array): Promise<Hash>;
+  /** Keeps `bytes`; nothing is written when they are here already. `hash` is for those who hashed them just now. */
+  put(bytes: Uint8Array, hash?: Hash): Promise<Hash>;
   /** Keeps a copy of a file. Error: object-hash-mismatch when `hash` is given and differs. */
   putFile(path: string, hash?: Hash): Promise<Hash>;
   /** Makes pieces of existing files known, durably, without copying. What is known already stays as it is. */
@@ -107,9 +107,8 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
         return bytes;
       });
     },
-    async put(bytes) {
+    async put(bytes, hash = toHex(sha256(bytes))) {
       writable();
-      const hash = toHex(sha256(bytes));
       if (await has(hash)) return hash;
       await writeAtomic(layout.object(hash), bytes);
       dropped.delete(hash);

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { chmodSync, cpSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readWhole } from "../../src/files.ts";
 import { openCheckpoint, type StoredTensor } from "../../src/model/checkpoint.ts";
 import { fromFloat32, toFloat32 } from "../../src/model/dtype.ts";
+import { type HashMemo, openHashMemo } from "../../src/model/hash-memo.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { manifestRoot } from "../../src/model/manifest.ts";
 import { pieceName, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";
@@ -259,6 +260,63 @@ describe("checkpoint", () => {
       const checkpoint = await openCheckpoint(directory);
       truncateSync(join(directory, "model.safetensors"), 3000);
       await assert.rejects(indexCheckpoint(checkpoint), failure("file-truncated"));
+    }));
+
+  it("goes on where it was stopped, and believes what it hashed only while the files stay as they are", () =>
+    withCopy(sharded, async (directory) => {
+      const path = join(directory, "memo", "hashes.log");
+      const shards = readdirSync(directory).filter((file) => file.endsWith(".safetensors"));
+      const age = (which: readonly string[]) => {
+        for (const shard of which) utimesSync(join(directory, shard), 1000, 1000);
+      };
+      age(shards);
+      /** Indexes with the memo and counts what had to be hashed. */
+      const index = async (stopAfter = Number.POSITIVE_INFINITY) => {
+        const memo = await openHashMemo(path);
+        const stop = new AbortController();
+        let hashed = 0;
+        const counting: HashMemo = {
+          ...memo,
+          async keep(key, hash) {
+            await memo.keep(key, hash);
+            if (++hashed >= stopAfter) stop.abort();
+          },
+        };
+        try {
+          const { manifest } = await indexCheckpoint(await openCheckpoint(directory), { memo: counting, signal: stop.signal });
+          return { root: manifestRoot(manifest), pieces: manifest.pieces.length, hashed };
+        } finally {
+          await memo.close();
+        }
+      };
+      const { root } = expected.checkpoints[sharded];
+      await assert.rejects(index(3), { name: "AbortError" });
+      // A kill can tear the last line, and a disk can change one.
+      const kept = readFileSync(path, "utf8").trimEnd().split("\n");
+      assert.equal(kept.length, 4, "a beginning and three hashes");
+      writeFileSync(path, [...kept.slice(0, 3), (kept[3] as string).slice(0, -2)].join("\n"));
+      const second = await index();
+      assert.deepEqual([second.root, second.hashed], [root, second.pieces - 2]);
+      assert.deepEqual(await index(), { ...second, hashed: 0 });
+      const lines = readFileSync(path, "utf8");
+      writeFileSync(path, lines.replace(/ [0-9a-f]{4}(?=[0-9a-f]{60} )/, " 0000"));
+      assert.equal((await index()).hashed, 1);
+      // The same length and the same times, but other bytes: nobody can set the time at which an inode changed.
+      const [shard] = shards as [string];
+      const bytes = readFileSync(join(directory, shard));
+      bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+      writeFileSync(join(directory, shard), bytes);
+      age([shard]);
+      const changed = await index();
+      assert.notEqual(changed.root, root);
+      assert.ok(changed.hashed > 0 && changed.hashed < changed.pieces);
+      // Written just now: it may change again within the clock's grain, so that nothing of it is believed the next time.
+      writeFileSync(join(directory, shard), bytes);
+      const fresh = await index();
+      assert.equal(fresh.root, changed.root);
+      assert.equal(fresh.hashed, 0);
+      age([shard]);
+      assert.equal((await index()).hashed, changed.hashed);
     }));
 
   it("has another root when one bit of one tensor differs", () =>

@@ -1,14 +1,16 @@
 /** A small base for tests: a checkpoint, its manifest and stand-ins, and everything's bytes. */
+import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
+import type { Location } from "../../src/files.ts";
 import type { Checkpoint } from "../../src/model/checkpoint.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { initializeCheckpoint } from "../../src/model/initialize.ts";
+import { makeStandIns } from "../../src/model/make-stand-ins.ts";
 import type { Manifest } from "../../src/model/manifest.ts";
 import { type ReadPiece, readPieceFrom } from "../../src/model/pieces.ts";
 import { expertLayout } from "../../src/model/slice.ts";
-import { makeStandIns } from "../../src/model/stand-ins.ts";
 import { createExpertManager, type ExpertManager } from "../../src/protocol/experts/expert-manager.ts";
-import { tiny, tinyConfig } from "./support.ts";
+import { locateIn, tiny, tinyConfig } from "./support.ts";
 
 export interface Example {
   readonly checkpoint: Checkpoint;
@@ -16,6 +18,7 @@ export interface Example {
   readonly standIns: Manifest;
   readonly manager: ExpertManager;
   readonly readPiece: ReadPiece;
+  readonly locate: (hash: string) => Location | undefined;
   /** What was stored: the stand-ins, and whatever a test adds. */
   readonly objects: Map<string, Uint8Array>;
 }
@@ -26,10 +29,11 @@ export async function makeExample(directory: string): Promise<Example> {
   const fromBase = readPieceFrom((hash) => locations.get(hash));
   const objects = new Map<string, Uint8Array>();
   const store = async (bytes: Uint8Array, hash: string) => objects.set(hash, bytes);
-  const standIns = await makeStandIns({ manifest, readPiece: fromBase, store });
+  const locate = locateIn(mkdtempSync(join(directory, "objects-")), objects, locations);
+  const standIns = await makeStandIns({ manifest, locate: (hash) => locations.get(hash), store });
   const readPiece: ReadPiece = (piece) => {
     const bytes = objects.get(piece.hash);
     return bytes === undefined ? fromBase(piece) : Promise.resolve(bytes);
   };
-  return { checkpoint, manifest, standIns, manager: createExpertManager(expertLayout(tiny), 2), readPiece, objects };
+  return { checkpoint, manifest, standIns, manager: createExpertManager(expertLayout(tiny), 2), readPiece, locate, objects };
 }

@@ -6,15 +6,16 @@ import { openCheckpoint } from "../../src/model/checkpoint.ts";
 import { elementsOf, fromFloat32 } from "../../src/model/dtype.ts";
 import { cutTensor, type Family, families, familyNamed, type TensorSpec } from "../../src/model/families/index.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
+import { makeStandIns } from "../../src/model/make-stand-ins.ts";
 import { encodeManifest, manifestRoot, parseManifest } from "../../src/model/manifest.ts";
 import { pieceName, type ReadPiece, readPieceFrom } from "../../src/model/pieces.ts";
 import { expertLayout, planSlice, writeSliceFile } from "../../src/model/slice.ts";
-import { dequantize, makeStandIns, quantize } from "../../src/model/stand-ins.ts";
+import { dequantize, quantize } from "../../src/model/stand-ins.ts";
 import { decodeSubmission, encodeSubmission } from "../../src/model/submission.ts";
 import { loadWeights, newVersion, piecesOf } from "../../src/model/weights.ts";
 import { jsonFile, writeCheckpoint } from "../../src/model/write-checkpoint.ts";
 import { createExpertManager } from "../../src/protocol/experts/expert-manager.ts";
-import { inDirectory, newConfig, someFloats } from "./support.ts";
+import { inDirectory, locateIn, newConfig, someFloats } from "./support.ts";
 
 const separate = familyNamed("qwen3_moe");
 const experts = 12;
@@ -61,10 +62,14 @@ describe("fused layout", () => {
         const bytes = objects.get(piece.hash);
         return bytes === undefined ? fromBase(piece) : Promise.resolve(bytes);
       };
-      const standIns = await makeStandIns({ manifest, readPiece, store: async (bytes, hash) => objects.set(hash, bytes) });
+      const standIns = await makeStandIns({
+        manifest,
+        locate: (hash) => locations.get(hash),
+        store: async (bytes, hash) => objects.set(hash, bytes),
+      });
       const manager = createExpertManager(expertLayout(architecture), 3);
       const plan = planSlice({ manifest, standIns, manager, group: 2 });
-      const file = await writeSliceFile(plan, readPiece, join(directory, "slice"));
+      const file = await writeSliceFile(plan, join(directory, "slice"), { locate: locateIn(directory, objects, locations) });
       const fromFile = readPieceFrom((hash) => file.locations.get(hash));
       const weights = await loadWeights({ pieces: plan.pieces, readPiece: fromFile, architecture });
       for (const spec of specs) {

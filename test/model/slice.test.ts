@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Location } from "../../src/files.ts";
 import { describeModel } from "../../src/model/describe.ts";
 import { createManifest, diffManifests, manifestRoot, totalBytes } from "../../src/model/manifest.ts";
-import { type Piece, pieceKey, pieceName, type ReadPiece, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";
+import { type Piece, pieceKey, pieceName, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";
 import { locateSlice, planSlice, type SlicePlan, writeSliceFile } from "../../src/model/slice.ts";
 import { newVersion } from "../../src/model/weights.ts";
 import { type Example, makeExample } from "./example.ts";
-import { failure, inDirectory, independentRead, someFloats, tiny } from "./support.ts";
+import { failure, inDirectory, independentRead, someFloats, tiny, writeFile } from "./support.ts";
 
 const withExample = (use: (example: Example, directory: string) => Promise<void>) => () =>
   inDirectory(async (directory) => use(await makeExample(directory), directory));
@@ -81,13 +82,13 @@ describe("slice", () => {
   it(
     "as a file is read by others, piece by piece the same bytes",
     withExample(async (example, directory) => {
-      const { standIns, manager, readPiece } = example;
+      const { standIns, manager, readPiece, locate } = example;
       const manifest = nextVersion(example);
       for (const group of [0, 1, "whole"] as const) {
         const plan = planSlice({ manifest, standIns, manager, group });
         const path = join(directory, `${group}.safetensors`);
         let last: number[] = [];
-        const written = await writeSliceFile(plan, readPiece, path, { onProgress: (...step) => (last = step) });
+        const written = await writeSliceFile(plan, path, { locate, onProgress: (...step) => (last = step) });
         const file = readFileSync(path);
         assert.equal(written.bytes, file.length);
         assert.deepEqual(last, [totalBytes(plan.pieces), totalBytes(plan.pieces)]);
@@ -115,35 +116,39 @@ describe("slice", () => {
 
   it(
     "as a file appears only when every piece was right",
-    withExample(async ({ manifest, standIns, manager, readPiece }, directory) => {
+    withExample(async ({ manifest, standIns, manager, locate }, directory) => {
       const plan = planSlice({ manifest, standIns, manager, group: 0 });
       const path = join(directory, "out", "slice.safetensors");
-      await assert.rejects(writeSliceFile(plan, readPiece, path), failure("file-missing"));
+      await assert.rejects(writeSliceFile(plan, path, { locate }), failure("file-missing"));
       const last = plan.pieces.at(-1) as Piece;
-      const lies: ReadPiece = (piece) => (piece === last ? Promise.resolve(new Uint8Array(piece.bytes)) : readPiece(piece));
+      const write = (place: Location | undefined, options: object = {}) =>
+        writeSliceFile(plan, join(directory, "slice"), { locate: (hash) => (hash === last.hash ? place : locate(hash)), ...options });
+      const zeros = writeFile(directory, "zeros", new Uint8Array(last.bytes));
       const before = readdirSync(directory);
-      await assert.rejects(writeSliceFile(plan, lies, join(directory, "slice")), failure("piece-mismatch"));
-      const lacks: ReadPiece = (piece) => (piece === last ? readPieceFrom(() => undefined)(piece) : readPiece(piece));
-      await assert.rejects(writeSliceFile(plan, lacks, join(directory, "slice")), failure("piece-missing"));
-      const stopped = writeSliceFile(plan, readPiece, join(directory, "slice"), { signal: AbortSignal.abort() });
-      await assert.rejects(stopped, { name: "AbortError" });
+      const refused: string[] = [];
+      const lie = write({ file: zeros, offset: 0, bytes: last.bytes }, { onMismatch: async ({ hash }: Piece) => refused.push(hash) });
+      await assert.rejects(lie, failure("piece-mismatch"));
+      assert.deepEqual(refused, [last.hash]);
+      await assert.rejects(write(undefined), failure("piece-missing"));
+      await assert.rejects(write({ file: zeros, offset: 1, bytes: last.bytes }), failure("file-truncated"));
+      await assert.rejects(write(locate(last.hash), { signal: AbortSignal.abort() }), { name: "AbortError" });
       assert.deepEqual(readdirSync(directory), before);
     }),
   );
 
   it(
     "found in a file is checked against the plan",
-    withExample(async ({ manifest, standIns, manager, readPiece }, directory) => {
+    withExample(async ({ manifest, standIns, manager, locate }, directory) => {
       const plans = [0, 1].map((group) => planSlice({ manifest, standIns, manager, group })) as [SlicePlan, SlicePlan];
       const path = join(directory, "slice.safetensors");
-      await writeSliceFile(plans[0], readPiece, path);
+      await writeSliceFile(plans[0], path, { locate });
       await assert.rejects(locateSlice(plans[1], path), failure("piece-missing"));
       const wider = { ...plans[0], pieces: plans[0].pieces.map((piece) => ({ ...piece, bytes: piece.bytes + 1 })) };
       await assert.rejects(locateSlice(wider, path), failure("slice-mismatch"));
       writeFileSync(path, "nonsense");
       await assert.rejects(locateSlice(plans[0], path), failure("safetensors-invalid"));
       // A piece whose bytes were changed in the file has its place, and is refused when it is read.
-      await writeSliceFile(plans[0], readPiece, path);
+      await writeSliceFile(plans[0], path, { locate });
       const file = readFileSync(path);
       file[file.length - 1] = (file.at(-1) as number) ^ 1;
       writeFileSync(path, file);

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { elementsOf, fromFloat32, fromHalf } from "../../src/model/dtype.ts";
+import { makeStandIns } from "../../src/model/make-stand-ins.ts";
 import { createManifest, manifestRoot } from "../../src/model/manifest.ts";
 import { bytesOfPiece, type Piece } from "../../src/model/pieces.ts";
-import { dequantize, makeStandIns, quantize } from "../../src/model/stand-ins.ts";
+import { dequantize, quantize } from "../../src/model/stand-ins.ts";
 import { sha256, toHex } from "../../src/protocol/hash.ts";
-import { expected, failure, floatsOfHex, readFrom, someFloats } from "./support.ts";
+import { expected, failure, floatsOfHex, inDirectory, locateIn, someFloats } from "./support.ts";
 
 describe("stand-ins", () => {
   for (const { shape, values, bytes } of expected.standIns as { shape: number[]; values: string; bytes: string }[]) {
@@ -98,40 +99,48 @@ describe("stand-ins", () => {
     { ...(pieces[0] as Piece), role: "momentum", hash: other },
   ]);
 
-  it("are made of every expert and nothing else, and named by their own root", async () => {
-    const stored = new Map<string, Uint8Array>();
-    const progress: number[][] = [];
-    const options = { manifest, readPiece: readFrom(objects), store: async (bytes: Uint8Array, hash: string) => stored.set(hash, bytes) };
-    const standIns = await makeStandIns({ ...options, onProgress: (...step) => progress.push(step) });
-    assert.deepEqual(
-      standIns.pieces.map((piece) => [piece.role, piece.name, piece.dtype, piece.shape, piece.layer, piece.expert]),
-      pieces.map((piece) => ["stand-in", piece.name, "Q4_32", shape, piece.layer, piece.expert]),
-    );
-    for (const piece of standIns.pieces) {
-      const bytes = stored.get(piece.hash);
-      assert.equal(toHex(sha256(bytes ?? new Uint8Array())), piece.hash);
-      assert.equal(bytes?.length, piece.bytes);
-    }
-    assert.deepEqual(
-      Buffer.from(stored.get(standIns.pieces[0]?.hash ?? "") ?? []),
-      Buffer.from(quantize(values[0] as Float32Array, shape)),
-    );
-    assert.deepEqual(progress, [
-      [1, 2],
-      [2, 2],
-    ]);
-    assert.equal(manifestRoot(await makeStandIns(options)), manifestRoot(standIns));
-  });
+  it("are made of every expert and nothing else, and named by their own root", () =>
+    inDirectory(async (directory) => {
+      const stored = new Map<string, Uint8Array>();
+      const progress: number[][] = [];
+      const options = {
+        manifest,
+        locate: locateIn(directory, objects),
+        store: async (bytes: Uint8Array, hash: string) => stored.set(hash, bytes),
+      };
+      const standIns = await makeStandIns({ ...options, onProgress: (...step) => progress.push(step) });
+      assert.deepEqual(
+        standIns.pieces.map((piece) => [piece.role, piece.name, piece.dtype, piece.shape, piece.layer, piece.expert]),
+        pieces.map((piece) => ["stand-in", piece.name, "Q4_32", shape, piece.layer, piece.expert]),
+      );
+      for (const piece of standIns.pieces) {
+        const bytes = stored.get(piece.hash);
+        assert.equal(toHex(sha256(bytes ?? new Uint8Array())), piece.hash);
+        assert.equal(bytes?.length, piece.bytes);
+      }
+      assert.deepEqual(
+        Buffer.from(stored.get(standIns.pieces[0]?.hash ?? "") ?? []),
+        Buffer.from(quantize(values[0] as Float32Array, shape)),
+      );
+      assert.deepEqual(progress, [
+        [1, 2],
+        [2, 2],
+      ]);
+      assert.equal(manifestRoot(await makeStandIns(options)), manifestRoot(standIns));
+    }));
 
-  it("are not made of what is missing, not a number or unreadable", async () => {
-    const make = (manifest: Parameters<typeof makeStandIns>[0]["manifest"], from = objects) =>
-      makeStandIns({ manifest, readPiece: readFrom(from), store: async () => {} });
-    await assert.rejects(make(manifest, new Map()), failure("piece-missing"));
-    const bad = fromFloat32("F32", Float32Array.of(Number.NaN));
-    const hash = toHex(sha256(bad));
-    const piece: Piece = { ...(pieces[0] as Piece), shape: [1], bytes: 4, hash };
-    await assert.rejects(make(createManifest(other, other, [piece]), new Map([[hash, bad]])), failure("stand-in-non-finite"));
-    const opaque: Piece = { ...piece, dtype: "I32" };
-    await assert.rejects(make(createManifest(other, other, [opaque]), new Map([[hash, bad]])), failure("dtype-unsupported"));
-  });
+  it("are not made of what is missing, not a number or unreadable", () =>
+    inDirectory(async (directory) => {
+      const make = (manifest: Parameters<typeof makeStandIns>[0]["manifest"], from = objects) =>
+        makeStandIns({ manifest, locate: locateIn(directory, from), store: async () => {} });
+      await assert.rejects(make(manifest, new Map()), failure("piece-missing"));
+      const bad = fromFloat32("F32", Float32Array.of(Number.NaN));
+      const hash = toHex(sha256(bad));
+      const piece: Piece = { ...(pieces[0] as Piece), shape: [1], bytes: 4, hash };
+      await assert.rejects(make(createManifest(other, other, [piece]), new Map([[hash, bad]])), failure("stand-in-non-finite"));
+      const opaque: Piece = { ...piece, dtype: "I32" };
+      await assert.rejects(make(createManifest(other, other, [opaque]), new Map([[hash, bad]])), failure("dtype-unsupported"));
+      const lie = new Map([[pieces[0]?.hash ?? "", new Uint8Array(480)]]);
+      await assert.rejects(make(createManifest(other, other, pieces.slice(0, 1)), lie), failure("piece-mismatch"));
+    }));
 });

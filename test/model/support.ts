@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConnitoError } from "../../src/errors.ts";
+import type { Location } from "../../src/files.ts";
 import { familyNamed, type NewModel, readArchitecture } from "../../src/model/families/index.ts";
 import type { Manifest } from "../../src/model/manifest.ts";
 import { missingPiece, type Piece, type ReadPiece } from "../../src/model/pieces.ts";
@@ -119,6 +120,18 @@ export function readFrom(objects: ReadonlyMap<string, Uint8Array>): ReadPiece {
     const bytes = objects.get(piece.hash);
     if (bytes === undefined) throw missingPiece(piece);
     return bytes;
+  };
+}
+
+/** Places for pieces: those that have one, and files in `directory` for those in memory. */
+export function locateIn(
+  directory: string,
+  objects: ReadonlyMap<string, Uint8Array>,
+  places: ReadonlyMap<string, Location> = new Map(),
+): (hash: string) => Location | undefined {
+  return (hash) => {
+    const bytes = objects.get(hash);
+    return bytes === undefined ? places.get(hash) : { file: writeFile(directory, hash, bytes), offset: 0, bytes: bytes.length };
   };
 }
 

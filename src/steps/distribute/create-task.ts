@@ -10,11 +10,11 @@ import { readSequences } from "../../data/text.ts";
 import { ConnitoError } from "../../errors.ts";
 import { publishToDirectory } from "../../exchange/directory.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
-import { indexCheckpoint } from "../../model/index-checkpoint.ts";
-import { manifestRoot } from "../../model/manifest.ts";
-import { readPieceFrom } from "../../model/pieces.ts";
+import { openHashMemo } from "../../model/hash-memo.ts";
+import { type IndexedCheckpoint, indexCheckpoint } from "../../model/index-checkpoint.ts";
+import { makeStandIns } from "../../model/make-stand-ins.ts";
+import { type Manifest, manifestRoot } from "../../model/manifest.ts";
 import { expertLayout } from "../../model/slice.ts";
-import { makeStandIns } from "../../model/stand-ins.ts";
 import { canonicalJson, documentHash } from "../../protocol/canonical.ts";
 import { drawSequences } from "../../protocol/evaluation.ts";
 import type { ExpertScores } from "../../protocol/experts/esft.ts";
@@ -78,24 +78,8 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   // Before anything slow: a group count that does not divide the experts, rules that cannot be, and texts that are too short.
   createExpertManager(expertLayout(checkpoint.architecture), input.groups);
   await checkRules(context, input);
-  progress.start("Hashing the checkpoint's pieces");
-  const indexed = await indexCheckpoint(checkpoint, {
-    signal: context.signal,
-    onProgress: (done, total) => progress.update(Math.round((100 * done) / total), "%"),
-  });
-  const { manifest, locations } = indexed;
-  progress.succeed(`${manifest.pieces.length} pieces hashed`);
-  if (!input.dryRun) await workspace.objects.addView(locations);
-
-  progress.start("Making stand-ins");
-  const standIns = await makeStandIns({
-    manifest,
-    readPiece: readPieceFrom((hash) => locations.get(hash)),
-    store: async (bytes) => (input.dryRun ? undefined : workspace.objects.put(bytes)),
-    onProgress: (done, total) => progress.update(done, `of ${total}`),
-    signal: context.signal,
-  });
-  progress.succeed(`${standIns.pieces.length} stand-ins made`);
+  const { indexed, standIns } = await indexAndMakeStandIns(context, input);
+  const { manifest } = indexed;
 
   let scores = input.scores;
   if (scores === undefined) {
@@ -153,6 +137,42 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context) });
   const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });
   return { task, taskHash: hash, block };
+}
+
+/** The two long passes over the checkpoint. What either did before it was stopped is not done again. */
+async function indexAndMakeStandIns(
+  { workspace, progress, threads, signal }: Context,
+  { checkpoint, dryRun }: CreateTaskInput,
+): Promise<{ indexed: IndexedCheckpoint; standIns: Manifest }> {
+  const { objects } = workspace;
+  const memo = await openHashMemo(workspace.layout.hashes);
+  try {
+    progress.start("Hashing the checkpoint's pieces", 100);
+    const indexed = await indexCheckpoint(checkpoint, {
+      memo,
+      threads,
+      signal,
+      onProgress: (done, total) => progress.update(Math.floor((100 * done) / total), "%"),
+    });
+    const { manifest, locations } = indexed;
+    progress.succeed(`${manifest.pieces.length} pieces hashed`);
+    if (!dryRun) await objects.addView(locations);
+
+    progress.start("Making stand-ins", manifest.pieces.filter(({ role }) => role === "expert").length);
+    const standIns = await makeStandIns({
+      manifest,
+      locate: (hash) => locations.get(hash),
+      store: async (bytes, hash) => (dryRun ? undefined : objects.put(bytes, hash)),
+      ...(dryRun ? {} : { memo, has: (hash: Hash) => objects.has(hash) }),
+      onProgress: (done, total) => progress.update(done, `of ${total}`),
+      threads,
+      signal,
+    });
+    progress.succeed(`${standIns.pieces.length} stand-ins made`);
+    return { indexed, standIns };
+  } finally {
+    await memo.close();
+  }
 }
 
 /** What the owner wrote, with stand-ins for what is not made yet. @throws task-invalid, text-too-short, held-out-too-short */

@@ -5,7 +5,7 @@
  */
 
 import { type Architecture, readArchitecture } from "../../model/families/index.ts";
-import type { Manifest } from "../../model/manifest.ts";
+import { type Manifest, totalBytes } from "../../model/manifest.ts";
 import type { Piece } from "../../model/pieces.ts";
 import { expertLayout, planSlice, type SlicePlan, writeSliceFile } from "../../model/slice.ts";
 import type { ExpertManager } from "../../protocol/experts/expert-manager.ts";
@@ -94,7 +94,7 @@ export async function slice(context: Context, membership: Membership, input: Sli
   await publishFile(context, `/manifests/${input.root}.json`, workspace.layout.manifest(input.root));
   if (input.group === "whole")
     await publishObjects(context, [manifest.config, manifest.tokenizer, ...plan.pieces.map((piece) => piece.hash)]);
-  if (input.file !== undefined) await writeSliceFile(plan, (piece) => workspace.objects.stream(piece.hash), input.file);
+  if (input.file !== undefined) await writeFile(context, plan, input.file);
   return {
     root: input.root,
     group: input.group,
@@ -104,6 +104,24 @@ export async function slice(context: Context, membership: Membership, input: Sli
     fetchedBytes,
     ...(input.file === undefined ? {} : { file: input.file }),
   };
+}
+
+/** The slice as a file. A piece that changed on the disk is dropped, so that the next run fetches it. */
+async function writeFile({ workspace, progress, threads, signal }: Context, plan: SlicePlan, file: string): Promise<void> {
+  progress.start("Writing the slice", totalBytes(plan.pieces));
+  try {
+    await writeSliceFile(plan, file, {
+      locate: (hash) => workspace.objects.locate(hash),
+      onMismatch: (piece) => workspace.objects.remove(piece.hash),
+      onProgress: (done) => progress.update(done),
+      threads,
+      signal,
+    });
+    progress.succeed(`Written to ${file}`);
+  } catch (error) {
+    progress.fail();
+    throw error;
+  }
 }
 
 /** The slice that a role needs for a cycle: all of the version, or the group that this hotkey is assigned. */

@@ -1,0 +1,122 @@
+/**
+ * What is done with the bytes of pieces where they lie: hashed; copied and hashed in the same pass; or quantised to a stand-in and hashed.
+ * Plain synchronous code over one buffer, because it runs in threads of its own (byte-workers.ts), where nothing else waits: the
+ * kernel reads ahead, and a core does nothing but hash.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { transferBytes } from "../files.ts";
+import type { Hash } from "../protocol/hash.ts";
+import { type FloatDtype, toFloat32 } from "./dtype.ts";
+import { createQuantizer } from "./stand-ins.ts";
+
+interface Range {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export type ByteJob =
+  | (Range & { readonly kind: "hash" })
+  /** Writes the bytes to the open file `fd`, whose path is `target`, from `position` on. */
+  | (Range & { readonly kind: "copy"; readonly fd: number; readonly target: string; readonly position: number })
+  | (Range & { readonly kind: "stand-in"; readonly dtype: FloatDtype; readonly shape: readonly number[] });
+
+export interface ByteResult {
+  /** SHA-256 of the bytes that were read. */
+  readonly hash: Hash;
+  /** Of a "stand-in" job: its bytes; absent where a value is not finite. */
+  readonly standIn?: { readonly bytes: Uint8Array; readonly hash: Hash };
+}
+
+/** The file that an error of `run` is about: a copy's target where writing failed, else what was read. */
+export function fileOfFailure(job: ByteJob, { syscall }: NodeJS.ErrnoException): string {
+  return job.kind === "copy" && syscall === "write" ? job.target : job.file;
+}
+
+/** A file that ends before the range does. */
+export class RangeTruncated extends Error {
+  readonly end: number;
+  readonly wanted: number;
+
+  constructor(end: number, wanted: number) {
+    super("the file ends before the range");
+    this.end = end;
+    this.wanted = wanted;
+  }
+}
+
+export interface ByteWork {
+  /** Does one job. Calls `onBytes` with every part that is done; what it throws ends the job. */
+  run(job: ByteJob, onBytes: (bytes: number) => void): ByteResult;
+  /** Closes the file that is still open. */
+  close(): void;
+}
+
+/** One thread's work: a buffer, and the file read last, which is mostly the next one as well. */
+export function openByteWork(): ByteWork {
+  const buffer = new Uint8Array(transferBytes);
+  let open: { readonly file: string; readonly fd: number } | undefined;
+
+  function close(): void {
+    if (open !== undefined) closeSync(open.fd);
+    open = undefined;
+  }
+
+  function descriptor(file: string): number {
+    if (open?.file === file) return open.fd;
+    close();
+    open = { file, fd: openSync(file, "r") };
+    return open.fd;
+  }
+
+  /** The range in parts of at most `most` bytes, each in the same buffer. */
+  function eachPart({ file, offset, bytes }: Range, most: number, use: (part: Uint8Array, at: number) => void): void {
+    const fd = descriptor(file);
+    const room = most <= buffer.length ? buffer : new Uint8Array(most);
+    for (let at = 0; at < bytes; ) {
+      const part = room.subarray(0, Math.min(most, bytes - at));
+      for (let done = 0; done < part.length; ) {
+        const read = readSync(fd, part, done, part.length - done, offset + at + done);
+        if (read === 0) throw new RangeTruncated(offset + at + done, offset + bytes);
+        done += read;
+      }
+      use(part, at);
+      at += part.length;
+    }
+  }
+
+  return {
+    close,
+    run(job, onBytes) {
+      const hasher = createHash("sha256");
+      if (job.kind === "stand-in") {
+        const quantizer = createQuantizer(job.shape);
+        const rowBytes = job.bytes / quantizer.rows;
+        const rows = Math.max(1, Math.floor(transferBytes / rowBytes));
+        let row = 0;
+        let finite = true;
+        eachPart(job, rows * rowBytes, (part) => {
+          hasher.update(part);
+          const values = toFloat32(job.dtype, part);
+          finite &&= quantizer.put(values, row);
+          row += part.length / rowBytes;
+          onBytes(part.length);
+        });
+        const hash = hasher.digest("hex");
+        const { bytes } = quantizer;
+        return finite ? { hash, standIn: { bytes, hash: createHash("sha256").update(bytes).digest("hex") } } : { hash };
+      }
+      eachPart(job, buffer.length, (part, at) => {
+        hasher.update(part);
+        if (job.kind === "copy") {
+          for (let done = 0; done < part.length; ) {
+            done += writeSync(job.fd, part, done, part.length - done, job.position + at + done);
+          }
+        }
+        onBytes(part.length);
+      });
+      return { hash: hasher.digest("hex") };
+    },
+  };
+}

@@ -1,0 +1,78 @@
+/**
+ * Hashes that were computed before, so that work that was interrupted goes on where it was: which bytes of which file gave which hash,
+ * which stand-in was made of which piece. A plain file that only grows: one line for each, with a check of its own, so that what a kill
+ * tore is not believed. Nothing depends on it: without it, the work is done again.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, open, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fileError, isMissing, onStorage, readWhole, replaceFile, writeAll } from "../files.ts";
+import { type Hash, isHash } from "../protocol/hash.ts";
+
+export interface HashMemo {
+  find(key: string): Hash | undefined;
+  /** Keeps it for later runs. A key is one line of text. */
+  keep(key: string, hash: Hash): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A longer file is begun anew: some half a million lines. */
+const maximumBytes = 64 << 20;
+const gatherLines = 64;
+const gatherMilliseconds = 1000;
+
+/** Opens the memo at `path`, which is made with its directory when it is not there. Errors: those of `fileError`. */
+export async function openHashMemo(path: string): Promise<HashMemo> {
+  await onStorage(path, () => mkdir(dirname(path), { recursive: true, mode: 0o700 }));
+  const known = new Map<string, Hash>();
+  for (const line of await linesOf(path)) {
+    const [check, hash, key] = [line.slice(0, 16), line.slice(17, 81), line.slice(82)];
+    if (isHash(hash) && check === checkOf(hash, key)) known.set(key, hash);
+  }
+  const handle = await onStorage(path, () => open(path, "a", 0o600));
+  // What a kill left of a line must not become the beginning of the next.
+  let gathered: string[] = ["\n"];
+  let written = performance.now();
+
+  async function flush(): Promise<void> {
+    const text = gathered.join("");
+    gathered = [];
+    written = performance.now();
+    await onStorage(path, () => writeAll(handle, Buffer.from(text)));
+  }
+
+  return {
+    find: (key) => known.get(key),
+    async keep(key, hash) {
+      known.set(key, hash);
+      gathered.push(`${checkOf(hash, key)} ${hash} ${key}\n`);
+      if (gathered.length >= gatherLines || performance.now() - written > gatherMilliseconds) await flush();
+    },
+    async close() {
+      try {
+        await flush();
+      } finally {
+        await handle.close();
+      }
+    },
+  };
+}
+
+async function linesOf(path: string): Promise<string[]> {
+  try {
+    const { size } = await stat(path);
+    if (size <= maximumBytes)
+      return Buffer.from(await readWhole(path, maximumBytes))
+        .toString("utf8")
+        .split("\n");
+    await replaceFile(path, async () => undefined, 0o600);
+    return [];
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw fileError(error, path);
+  }
+}
+
+function checkOf(hash: Hash, key: string): string {
+  return createHash("sha256").update(`${hash} ${key}`).digest("hex").slice(0, 16);
+}

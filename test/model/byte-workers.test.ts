@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readFileSync, truncateSync } from "node:fs";
+import { join } from "node:path";
+import { type ByteJob, workOnBytes } from "../../src/model/byte-workers.ts";
+import { failure, inDirectory, writeFile } from "./support.ts";
+
+const megabyte = 1 << 20;
+
+/** 48 MiB, each of them different: enough for threads to be started. */
+function writeLargeFile(directory: string): { file: string; bytes: Buffer } {
+  const bytes = Buffer.alloc(48 * megabyte);
+  for (let at = 0; at < bytes.length; at += 4096) bytes.writeUInt32LE(at, at);
+  return { file: writeFile(directory, "large", bytes), bytes };
+}
+
+/** Ranges that touch neither end of a part, one of them empty. */
+const ranges = [
+  [0, 5],
+  [7, 20 * megabyte + 3],
+  [100, 0],
+  [megabyte, megabyte],
+  [21 * megabyte, 27 * megabyte],
+] as const;
+
+describe("work on bytes", () => {
+  for (const threads of [1, 2]) {
+    it(`hashes ranges and copies them, with ${threads} at a time`, () =>
+      inDirectory(async (directory) => {
+        const { file, bytes } = writeLargeFile(directory);
+        const target = writeFile(directory, "copy", "");
+        const fd = openSync(target, "r+");
+        const jobs = ranges.flatMap(([offset, length]): ByteJob[] => [
+          { kind: "hash", file, offset, bytes: length },
+          { kind: "copy", file, offset, bytes: length, fd, target, position: offset },
+        ]);
+        const hashes: string[] = [];
+        const progress: number[] = [];
+        await workOnBytes(jobs, {
+          threads,
+          onResult({ hash }, index) {
+            hashes[index] = hash;
+          },
+          onProgress: (done) => progress.push(done),
+        });
+        closeSync(fd);
+        const wanted = ranges.map(([offset, length]) =>
+          createHash("sha256")
+            .update(bytes.subarray(offset, offset + length))
+            .digest("hex"),
+        );
+        assert.deepEqual(
+          hashes,
+          wanted.flatMap((hash) => [hash, hash]),
+        );
+        const copied = readFileSync(target);
+        for (const [offset, length] of ranges) {
+          assert.ok(copied.subarray(offset, offset + length).equals(bytes.subarray(offset, offset + length)));
+        }
+        assert.equal(
+          progress.at(-1),
+          jobs.reduce((sum, job) => sum + job.bytes, 0),
+        );
+      }));
+
+    it(`fails as if it had been done here, with ${threads} at a time`, () =>
+      inDirectory(async (directory) => {
+        const { file } = writeLargeFile(directory);
+        const work = (jobs: ByteJob[], more: object = {}) => workOnBytes(jobs, { threads, onResult: () => {}, ...more });
+        const good = ranges.map(([offset, bytes]): ByteJob => ({ kind: "hash", file, offset, bytes }));
+        await assert.rejects(
+          work([...good, { kind: "hash", file: join(directory, "none"), offset: 0, bytes: 1 }]),
+          failure("file-missing"),
+        );
+        await assert.rejects(work(good, { onResult: () => Promise.reject(new Error("ours")) }), { message: "ours" });
+        await assert.rejects(work(good, { signal: AbortSignal.abort() }), { name: "AbortError" });
+        const stopped = new AbortController();
+        await assert.rejects(work(good, { signal: stopped.signal, onResult: () => stopped.abort() }), { name: "AbortError" });
+        const closed: ByteJob = { kind: "copy", file, offset: 0, bytes: 40 * megabyte, fd: 987_654, target: "/the/target", position: 0 };
+        await assert.rejects(work([closed]), (error: Error) => failure("storage-failed")(error) && /the\/target/.test(error.message));
+        truncateSync(file, 30 * megabyte);
+        await assert.rejects(work(good), failure("file-truncated"));
+      }));
+  }
+});
