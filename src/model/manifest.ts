@@ -2,12 +2,10 @@
  * Manifests: the list of a version's pieces and the root that names it (docs/protocol.md, section 4). A manifest from a peer is
  * bounded, checked field by field and compared with the root that the chain or the task names before anything in it is used.
  */
-import * as v from "valibot";
 import { ConnitoError } from "../errors.ts";
-import { canonicalJson } from "../protocol/canonical.ts";
-import { type Hash, hashFields, hashToBytes, isHash } from "../protocol/hash.ts";
-import { merkleRoot } from "../protocol/merkle.ts";
-import { type Dtype, isDtype } from "./dtype.ts";
+import { type Hash, hashFields, hashToBytes, isHash, utf8 } from "../protocol/hash.ts";
+import { createMerkleBuilder, leafHash } from "../protocol/merkle.ts";
+import { isDtype } from "./dtype.ts";
 import { bytesOfPiece, comparePieces, type Piece, pieceKey, roles } from "./pieces.ts";
 import { maximumRank, maximumTensors } from "./safetensors-header.ts";
 
@@ -24,10 +22,25 @@ export interface Manifest {
 /** A manifest's JSON may have at most this many bytes: some 200,000 pieces. */
 export const maximumManifestBytes = 64 * 2 ** 20;
 
-/** The version root, or the stand-ins' root. */
+const rootsKnown = new WeakMap<Manifest, Hash>();
+
+/** The version root, or the stand-ins' root. Computed once for each manifest. */
 export function manifestRoot(manifest: Manifest): Hash {
-  const leaves = manifest.pieces.map((piece) => canonicalJson(piece));
-  return hashFields("connito/manifest/1", hashToBytes(manifest.config), hashToBytes(manifest.tokenizer), hashToBytes(merkleRoot(leaves)));
+  const known = rootsKnown.get(manifest);
+  if (known !== undefined) return known;
+  const leaves = createMerkleBuilder();
+  for (const piece of manifest.pieces) leaves.addHash(leafHash(utf8(pieceJson(piece))));
+  const { config, tokenizer } = manifest;
+  const root = hashFields("connito/manifest/1", hashToBytes(config), hashToBytes(tokenizer), hashToBytes(leaves.root()));
+  rootsKnown.set(manifest, root);
+  return root;
+}
+
+/** The canonical JSON of a piece (RFC 8785), written out because there are hundreds of thousands. Its numbers are whole. */
+function pieceJson({ bytes, dtype, expert, hash, layer, name, role, shape }: Piece): string {
+  const ofExpert = expert === undefined ? "" : `,"expert":${expert}`;
+  const ofLayer = layer === undefined ? "" : `,"layer":${layer}`;
+  return `{"bytes":${bytes},"dtype":"${dtype}"${ofExpert},"hash":"${hash}"${ofLayer},"name":${JSON.stringify(name)},"role":"${role}","shape":[${shape}]}`;
 }
 
 /** A manifest of pieces in any order. */
@@ -35,29 +48,11 @@ export function createManifest(config: Hash, tokenizer: Hash, pieces: readonly P
   return { format: "connito/manifest/1", config, tokenizer, pieces: [...pieces].sort(comparePieces) };
 }
 
-/** The bytes to store and publish. */
-export function encodeManifest(manifest: Manifest): Uint8Array {
-  return canonicalJson(manifest);
+/** The bytes to store and publish: canonical JSON. */
+export function encodeManifest({ format, config, tokenizer, pieces }: Manifest): Uint8Array {
+  const list = pieces.map(pieceJson).join(",");
+  return utf8(`{"config":"${config}","format":"${format}","pieces":[${list}],"tokenizer":"${tokenizer}"}`);
 }
-
-const count = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER));
-const hash = v.custom<Hash>(isHash, "not a hash");
-const pieceSchema = v.strictObject({
-  role: v.picklist(roles),
-  name: v.pipe(v.string(), v.minLength(1), v.maxLength(512)),
-  dtype: v.custom<Dtype | "Q4_32">((value) => value === "Q4_32" || isDtype(value), "not a dtype"),
-  shape: v.pipe(v.array(count), v.maxLength(maximumRank)),
-  bytes: count,
-  hash,
-  layer: v.optional(count),
-  expert: v.optional(count),
-});
-const manifestSchema = v.strictObject({
-  format: v.literal("connito/manifest/1"),
-  config: hash,
-  tokenizer: hash,
-  pieces: v.pipe(v.array(pieceSchema), v.maxLength(maximumTensors)),
-});
 
 /**
  * A manifest from untrusted bytes. Throws `manifest-invalid` naming the field or the piece, `manifest-root-mismatch` where
@@ -71,9 +66,7 @@ export function parseManifest(bytes: Uint8Array, { expectedRoot }: { readonly ex
   } catch {
     throw invalid("not JSON in UTF-8");
   }
-  const result = v.safeParse(manifestSchema, value, { abortEarly: true });
-  if (!result.success) throw invalid(`${v.getDotPath(result.issues[0]) ?? "the document"}: ${result.issues[0].message}`);
-  const manifest = result.output as Manifest;
+  const manifest = readManifest(value);
   let previous: Piece | undefined;
   for (const piece of manifest.pieces) {
     const problem = problemOf(piece, previous);
@@ -91,6 +84,59 @@ export function parseManifest(bytes: Uint8Array, { expectedRoot }: { readonly ex
     }
   }
   return manifest;
+}
+
+const manifestFields = new Set(["format", "config", "tokenizer", "pieces"]);
+const pieceFields = new Set(["role", "name", "dtype", "shape", "bytes", "hash", "layer", "expert"]);
+const longestName = 512;
+const loneSurrogate = /\p{Surrogate}/u;
+
+/** The document field by field. By hand, because a general schema takes seconds for the manifest of a large model. */
+function readManifest(value: unknown): Manifest {
+  const document = asObject(value, "the document", manifestFields, "");
+  const { format, config, tokenizer, pieces } = document;
+  if (format !== "connito/manifest/1") throw invalid(`format: not "connito/manifest/1"`);
+  if (!Array.isArray(pieces) || pieces.length > maximumTensors) throw invalid(`pieces: no list of at most ${maximumTensors}`);
+  return {
+    format,
+    config: asHash(config, "config"),
+    tokenizer: asHash(tokenizer, "tokenizer"),
+    pieces: pieces.map(readPiece),
+  };
+}
+
+/** The value itself, checked: a copy of each of so many would double the memory. */
+function readPiece(value: unknown, index: number): Piece {
+  const at = `pieces.${index}`;
+  const piece = asObject(value, at, pieceFields, `${at}.`);
+  const { role, name, dtype, shape, bytes, hash, layer, expert } = piece;
+  if (!roles.some((known) => known === role)) throw invalid(`${at}.role: not a role`);
+  if (typeof name !== "string" || name.length === 0 || name.length > longestName || loneSurrogate.test(name))
+    throw invalid(`${at}.name: no text of 1 to ${longestName} characters`);
+  if (dtype !== "Q4_32" && !isDtype(dtype)) throw invalid(`${at}.dtype: not a dtype`);
+  if (!Array.isArray(shape) || shape.length > maximumRank) throw invalid(`${at}.shape: no list of at most ${maximumRank} numbers`);
+  for (let axis = 0; axis < shape.length; axis++) asCount(shape[axis], `${at}.shape.${axis}`);
+  asCount(bytes, `${at}.bytes`);
+  asHash(hash, `${at}.hash`);
+  if (layer !== undefined) asCount(layer, `${at}.layer`);
+  if (expert !== undefined) asCount(expert, `${at}.expert`);
+  return piece as unknown as Piece;
+}
+
+function asObject(value: unknown, at: string, fields: ReadonlySet<string>, prefix: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(`${at}: not an object`);
+  for (const key in value) if (!fields.has(key)) throw invalid(`${prefix}${key.slice(0, 64)}: not a field`);
+  return value as Record<string, unknown>;
+}
+
+function asHash(value: unknown, at: string): Hash {
+  if (!isHash(value)) throw invalid(`${at}: not a hash`);
+  return value;
+}
+
+function asCount(value: unknown, at: string): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw invalid(`${at}: no whole number from 0 to 2^53 - 1`);
+  return value as number;
 }
 
 function problemOf(piece: Piece, previous: Piece | undefined): string | undefined {

@@ -10,7 +10,9 @@ import {
   parseManifest,
 } from "../../src/model/manifest.ts";
 import { bytesOfPiece, type Piece, pieceKey, pieceName, readPieceFrom, readWholePiece, streamPiece } from "../../src/model/pieces.ts";
-import { sha256, toHex } from "../../src/protocol/hash.ts";
+import { canonicalJson } from "../../src/protocol/canonical.ts";
+import { hashFields, hashToBytes, sha256, toHex } from "../../src/protocol/hash.ts";
+import { merkleRoot } from "../../src/protocol/merkle.ts";
 import { failure, inDirectory, writeFile } from "./support.ts";
 
 const hashOf = (text: string) => toHex(sha256(new TextEncoder().encode(text)));
@@ -60,6 +62,20 @@ describe("manifest", () => {
     );
   });
 
+  it("is canonical JSON, in its leaves and as a whole", () => {
+    const names = fc.string({ unit: "binary", minLength: 1, maxLength: 40 });
+    fc.assert(
+      fc.property(names, fc.nat(), fc.constantFrom(backbone, expert(3, 5), momentum, standIn), (name, bytes, piece) => {
+        const manifest = createManifest(hashOf("c"), hashOf("t"), [{ ...piece, name, bytes }, backbone]);
+        assert.deepEqual(encodeManifest(manifest), canonicalJson(manifest));
+        const root = merkleRoot(manifest.pieces.map((one) => canonicalJson(one)));
+        const wanted = hashFields("connito/manifest/1", hashToBytes(manifest.config), hashToBytes(manifest.tokenizer), hashToBytes(root));
+        assert.equal(manifestRoot(manifest), wanted);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it("changes its root with anything in it", () => {
     const roots = new Set<string>();
     const changed = (change: (manifest: { -readonly [Key in keyof Manifest]: Manifest[Key] } & { pieces: Piece[] }) => void) => {
@@ -100,6 +116,7 @@ describe("manifest", () => {
     ["an unknown dtype", "pieces.0.dtype", (m) => Object.assign(m.pieces[0] as object, { dtype: "Q4" })],
     ["a negative dimension", "pieces.0.shape.0", (m) => Object.assign(m.pieces[0] as object, { shape: [-1] })],
     ["a fraction", "pieces.0.bytes", (m) => Object.assign(m.pieces[0] as object, { bytes: 0.5 })],
+    ["a lone surrogate", "pieces.0.name", (m) => Object.assign(m.pieces[0] as object, { name: "\ud800" })],
     ["a name without end", "pieces.0.name", (m) => Object.assign(m.pieces[0] as object, { name: "x".repeat(513) })],
     ["bytes that the shape does not make", "its dtype and shape make 8", (m) => Object.assign(m.pieces[0] as object, { bytes: 9 })],
     ["an expert without layer", "layer or expert", (m) => delete m.pieces[1]?.["layer"]],
