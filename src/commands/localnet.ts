@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import type { GenesisNeuron } from "../chain/localnet/index.ts";
-import { defaultFinalityLag, type Genesis, startLocalnet } from "../chain/localnet/index.ts";
+import { defaultFinalityLag, defaultPruning, type Genesis, startLocalnet } from "../chain/localnet/index.ts";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { expandHome } from "../cli/flags.ts";
 import { parseDuration, parseTao } from "../cli/quantities.ts";
@@ -47,13 +47,19 @@ export default class Localnet extends BaseCommand<typeof Localnet, EndedLocalnet
     }),
     port: Flags.integer({ helpValue: "PORT", summary: "Where to listen; 0 takes any free port.", default: 9944, min: 0, max: 65_535 }),
     host: Flags.string({ helpValue: "ADDRESS", summary: "Where to listen. Whoever reaches it can use sudo.", default: "127.0.0.1" }),
-    "block-time": Flags.string({ helpValue: "TIME", summary: "Time between blocks, 100ms to 12s.", default: "12s" }),
+    "block-time": Flags.string({ helpValue: "TIME", summary: "Time between blocks, 50ms to 12s.", default: "12s" }),
     "finality-lag": Flags.integer({
       helpValue: "BLOCKS",
       summary: "How far finality trails the head.",
       default: defaultFinalityLag,
       min: 1,
     }),
+    pruning: Flags.string({
+      helpValue: "BLOCKS|archive",
+      summary: "Finalised blocks whose state is kept.",
+      default: String(defaultPruning),
+    }),
+    faults: Flags.boolean({ summary: "Take faults from `localnet fault`." }),
     "ready-file": Flags.string({ helpValue: "FILE", summary: "Write the endpoint as JSON to this file when ready; removed at the end." }),
     netuid: Flags.integer({
       helpValue: "NUMBER",
@@ -96,6 +102,8 @@ export default class Localnet extends BaseCommand<typeof Localnet, EndedLocalnet
       host: flags.host,
       blockTime,
       finalityLag: flags["finality-lag"],
+      pruning: flags.pruning === "archive" ? "archive" : Number(flags.pruning),
+      faults: flags.faults,
       ...(stateDirectory === undefined ? {} : { stateDirectory }),
       genesis,
     });

@@ -48,9 +48,24 @@ describe("localnet command", () => {
     assert.ok(resumed.best >= best);
   });
 
+  it("takes faults by command where it was started for them", async () => {
+    const readyFile = join(directory, "faulty.json");
+    const net = startConnito([...fast, "--faults", "--finality-lag", "5", "--ready-file", readyFile]);
+    await net.says('"event":"ready"');
+    const { endpoint } = JSON.parse(await readFile(readyFile, "utf8"));
+    while (Number(((await call(endpoint, "chain_getHeader")) as { number: string }).number) < 4);
+    const forked = await connito(["localnet", "fault", "fork", "--depth", "2", "--network", endpoint, "--json"]);
+    assert.equal(forked.code, 0, forked.stderr);
+    assert.deepEqual(JSON.parse(forked.stdout).fault, { kind: "fork", depth: 2, transactions: "return" });
+    const impossible = await connito(["localnet", "fault", "fork", "--depth", "900", "--network", endpoint, "--json"]);
+    assert.equal(JSON.parse(impossible.stdout).error.code, "fault-impossible");
+    net.child.kill("SIGTERM");
+    assert.equal((await net.ended).code, 0);
+  });
+
   it("refuses times, stakes and addresses that cannot be", async () => {
     const wrong: readonly (readonly [args: readonly string[], exit: number])[] = [
-      [["--block-time", "50ms"], 2],
+      [["--block-time", "40ms"], 2],
       [["--block-time", "soon"], 2],
       [["--miner", alice], 2],
       [["--owner", alice, "--validator", `${bob}=much`], 2],

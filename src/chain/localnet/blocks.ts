@@ -4,7 +4,7 @@
  */
 
 import { hexToU8a, u8aConcat, u8aToHex } from "@polkadot/util";
-import type { Hex } from "./metadata/scale.ts";
+import type { Hex, Tagged } from "./metadata/scale.ts";
 import { bytes, compact, u32, u64 } from "./metadata/scale.ts";
 import { digest } from "./metadata/types.ts";
 import type { Codec } from "./runtime/codec.ts";
@@ -50,13 +50,19 @@ export function stateRootAfter(codec: Codec, parentRoot: Hex, changes: Changes):
 export const extrinsicsRootOf = (codec: Codec, extrinsics: readonly Hex[]): Hex =>
   blake2Hex(u8aConcat(codec.encode(compact(u32), extrinsics.length), ...extrinsics.map((extrinsic) => hexToU8a(extrinsic))));
 
-/** The pre-runtime digest item of Aura, which names the slot. */
-export function slotLog(codec: Codec, slot: bigint): Hex {
-  const aura = u8aToHex(new TextEncoder().encode("aura"));
-  const item = { type: "PreRuntime", value: [aura, u8aToHex(codec.encode(u64, slot))] };
+function logOf(codec: Codec, item: Tagged): Hex {
   // A digest of one item is its count (1, compact: 0x04) and the item.
   return `0x${u8aToHex(codec.encode(digest, { logs: [item] })).slice(4)}`;
 }
+
+/** The pre-runtime digest item of Aura, which names the slot. */
+export function slotLog(codec: Codec, slot: bigint): Hex {
+  const aura = u8aToHex(new TextEncoder().encode("aura"));
+  return logOf(codec, { type: "PreRuntime", value: [aura, u8aToHex(codec.encode(u64, slot))] });
+}
+
+/** A digest item that means nothing, and tells blocks apart that are alike otherwise. */
+export const noteLog = (codec: Codec, note: Hex): Hex => logOf(codec, { type: "Other", value: note });
 
 /** The header as JSON-RPC gives it. */
 export function headerJson(header: Header) {

@@ -5,14 +5,16 @@
  */
 
 import { ConnitoError } from "../../errors.ts";
-import type { Localnet, LocalnetOptions } from "./options.ts";
+import { defaultPruning, type Localnet, type LocalnetOptions } from "./options.ts";
 
 export type { Genesis, GenesisHyperparameters, GenesisNeuron, GenesisSubnet } from "./genesis.ts";
-export { type BlockReference, defaultFinalityLag, type Localnet, type LocalnetOptions } from "./options.ts";
+export { type BlockReference, defaultFinalityLag, defaultPruning, type Localnet, type LocalnetOptions } from "./options.ts";
 
-const shortestBlockTime = 100;
+const shortestBlockTime = 50;
 const longestBlockTime = 12_000;
 const longestFinalityLag = 1000;
+
+const loopback = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
 
 function checkOption(holds: boolean, message: string): void {
   if (!holds) {
@@ -26,16 +28,18 @@ function checkOption(holds: boolean, message: string): void {
  * directory was made with another genesis), localnet-log-corrupt, state-directory-unusable
  */
 export async function startLocalnet(options: LocalnetOptions): Promise<Localnet> {
-  const { blockTime, finalityLag = 1, port } = options;
+  const { blockTime, faults = false, finalityLag = 1, host = "127.0.0.1", port, pruning = defaultPruning } = options;
   checkOption(
     Number.isInteger(blockTime) && blockTime >= shortestBlockTime && blockTime <= longestBlockTime,
-    "The block time is 100 to 12,000 ms",
+    "The block time is 50 to 12,000 ms",
   );
   checkOption(
     Number.isInteger(finalityLag) && finalityLag >= 1 && finalityLag <= longestFinalityLag,
     "The finality lag is 1 to 1,000 blocks",
   );
   checkOption(Number.isInteger(port) && port >= 0 && port <= 65_535, "The port is 0 to 65,535");
+  checkOption(pruning === "archive" || (Number.isInteger(pruning) && pruning >= 1), "Pruning is a number of blocks, or archive");
+  checkOption(!faults || loopback.test(host), "Faults are injected by whoever reaches the port: only on a loopback address");
   const { startNode } = await import("./node.ts");
   return await startNode(options);
 }

@@ -58,6 +58,14 @@ export interface Pool {
   remove(hash: Hex, because: "included" | "invalid"): void;
   /** Drops what the new block has made stale or whose era has passed, and tells who became ready. */
   prune(nextBlock: number, nonceOf: (account: Hex) => number): void;
+  /**
+   * Takes back in what a block held that is no longer on the best line; without `validate` it is dropped for good. Its watchers are
+   * told, since nobody waits for an answer.
+   */
+  retract(extrinsic: Extrinsic, validate: ((extrinsic: Extrinsic) => Validity) | undefined): void;
+  /** Loses a transaction, or all of them, without a word. */
+  lose(hash: Hex): void;
+  clear(): void;
   pending(): Extrinsic[];
   /** @returns a function that stops watching */
   watch(hash: Hex, listener: (status: PoolStatus) => void): () => void;
@@ -118,52 +126,78 @@ export function createPool(now: () => number = Date.now): Pool {
     return found;
   }
 
+  function submit(extrinsic: Extrinsic, validate: (extrinsic: Extrinsic) => Validity): "ready" | "future" {
+    const { hash } = extrinsic;
+    if (hashes.has(hash)) {
+      throw new RpcError(poolErrorCodes.alreadyImported, "Transaction Already Imported", hash);
+    }
+    if ((banned.get(hash) ?? 0) > now()) {
+      throw new RpcError(poolErrorCodes.temporarilyBanned, "Transaction is temporarily banned");
+    }
+    const validity = judge(extrinsic, validate);
+    const queue = accounts.get(validity.account) ?? new Map<number, Pooled>();
+    const before = queue.get(validity.nonce);
+    if (before !== undefined && before.validity.priority >= validity.priority) {
+      throw new RpcError(
+        poolErrorCodes.tooLowPriority,
+        `Priority is too low: (${before.validity.priority} vs ${validity.priority})`,
+        "The transaction has too low priority to replace another transaction already in the pool.",
+      );
+    }
+    const isReady = run(queue, validity.nextNonce).length >= validity.nonce - validity.nextNonce;
+    if (isReady ? announced.size >= maximumReady : hashes.size - announced.size >= maximumFuture) {
+      throw new RpcError(
+        poolErrorCodes.immediatelyDropped,
+        "Immediately Dropped",
+        "The transaction couldn't enter the pool because of the limit",
+      );
+    }
+    if (before !== undefined) {
+      forget(before);
+      tell(before.extrinsic.hash, { usurped: hash });
+    }
+    const pooled = { extrinsic, validity };
+    queue.set(validity.nonce, pooled);
+    accounts.set(validity.account, queue);
+    hashes.set(hash, pooled);
+    if (!isReady) {
+      return "future";
+    }
+    announced.add(hash);
+    for (const later of run(queue, validity.nonce + 1)) {
+      if (!announced.has(later.extrinsic.hash)) {
+        announced.add(later.extrinsic.hash);
+        tell(later.extrinsic.hash, "ready");
+      }
+    }
+    return "ready";
+  }
+
   return {
-    submit(extrinsic, validate) {
-      const { hash } = extrinsic;
-      if (hashes.has(hash)) {
-        throw new RpcError(poolErrorCodes.alreadyImported, "Transaction Already Imported", hash);
+    submit,
+    retract(extrinsic, validate) {
+      banned.delete(extrinsic.hash);
+      if (validate === undefined) {
+        tell(extrinsic.hash, "dropped");
+        return;
       }
-      if ((banned.get(hash) ?? 0) > now()) {
-        throw new RpcError(poolErrorCodes.temporarilyBanned, "Transaction is temporarily banned");
+      try {
+        tell(extrinsic.hash, submit(extrinsic, validate));
+      } catch {
+        tell(extrinsic.hash, "invalid");
       }
-      const validity = judge(extrinsic, validate);
-      const queue = accounts.get(validity.account) ?? new Map<number, Pooled>();
-      const before = queue.get(validity.nonce);
-      if (before !== undefined && before.validity.priority >= validity.priority) {
-        throw new RpcError(
-          poolErrorCodes.tooLowPriority,
-          `Priority is too low: (${before.validity.priority} vs ${validity.priority})`,
-          "The transaction has too low priority to replace another transaction already in the pool.",
-        );
+    },
+    lose(hash) {
+      const pooled = hashes.get(hash);
+      if (pooled !== undefined) {
+        forget(pooled);
       }
-      const isReady = run(queue, validity.nextNonce).length >= validity.nonce - validity.nextNonce;
-      if (isReady ? announced.size >= maximumReady : hashes.size - announced.size >= maximumFuture) {
-        throw new RpcError(
-          poolErrorCodes.immediatelyDropped,
-          "Immediately Dropped",
-          "The transaction couldn't enter the pool because of the limit",
-        );
+    },
+    clear() {
+      for (const pooled of [...hashes.values()]) {
+        forget(pooled);
       }
-      if (before !== undefined) {
-        forget(before);
-        tell(before.extrinsic.hash, { usurped: hash });
-      }
-      const pooled = { extrinsic, validity };
-      queue.set(validity.nonce, pooled);
-      accounts.set(validity.account, queue);
-      hashes.set(hash, pooled);
-      if (!isReady) {
-        return "future";
-      }
-      announced.add(hash);
-      for (const later of run(queue, validity.nonce + 1)) {
-        if (!announced.has(later.extrinsic.hash)) {
-          announced.add(later.extrinsic.hash);
-          tell(later.extrinsic.hash, "ready");
-        }
-      }
-      return "ready";
+      banned.clear();
     },
     ready(nonceOf) {
       const queues = [...accounts].map(([account, queue]) => run(queue, nonceOf(account)));

@@ -15,6 +15,7 @@ import { RpcError } from "../../../src/chain/localnet/pool.ts";
 import { decodeExtrinsic, type Extrinsic } from "../../../src/chain/localnet/runtime/extrinsic.ts";
 import { createRuntime, type Runtime } from "../../../src/chain/localnet/runtime/runtime.ts";
 import { systemStorage } from "../../../src/chain/localnet/runtime/system.ts";
+import type { StateView } from "../../../src/chain/localnet/state.ts";
 
 export const netuid = 7;
 export const tao = 1_000_000_000n;
@@ -117,7 +118,7 @@ export async function createBench(genesis: Genesis = {}, options: Partial<ChainO
   }
 
   function events(block: Block): HappenedEvent[] {
-    const state = chain.state.at(block.header.number);
+    const state = chain.stateOf(block.hash) as StateView;
     const bytes = state.read("0x26aa394eea5630e07c48ae0c9558cef780d41e5e16056765bc8461851072c9d7");
     const records = registry.createType<Vec<EventRecord>>("Vec<EventRecord>", bytes);
     return records.map(({ event, phase }) => {

@@ -1,7 +1,7 @@
 /** chain_*: blocks, headers and the heads as they move. */
 
 import { type Block, headerJson } from "../blocks.ts";
-import type { Localchain } from "../chain.ts";
+import type { ChainListener, Localchain } from "../chain.ts";
 import type { Methods } from "./connection.ts";
 import { hexParameter, refuse } from "./parameters.ts";
 
@@ -15,17 +15,17 @@ export function chainMethods(chain: Localchain): Methods {
     if (value === undefined || value === null) {
       return chain.best().hash;
     }
-    return chain.blockAt(numberOf(value))?.hash ?? null;
+    return chain.hashAt(numberOf(value)) ?? null;
   };
   const blockOf = (value: unknown): Block | undefined =>
     value === undefined || value === null ? chain.best() : chain.blockOf(hexParameter(value, "block hash", 32));
 
   const heads =
-    (notification: string, which: "best" | "finalized"): Methods[string] =>
+    (notification: string, which: "best" | "finalized", event: keyof ChainListener = which): Methods[string] =>
     (_, connection) =>
       connection.subscribe(notification, (send) => {
         send(headerJson(chain[which]().header));
-        return chain.listen({ [which]: (block: Block) => send(headerJson(block.header)) });
+        return chain.listen({ [event]: (block: Block) => send(headerJson(block.header)) });
       });
   const unsubscribe: Methods[string] = ([id], connection) => connection.unsubscribe(String(id));
 
@@ -39,8 +39,8 @@ export function chainMethods(chain: Localchain): Methods {
     chain_getBlockHash: getBlockHash,
     chain_getHead: getBlockHash,
     chain_getHeader: ([hash]) => {
-      const block = blockOf(hash);
-      return block === undefined ? null : headerJson(block.header);
+      const header = hash === undefined || hash === null ? chain.best().header : chain.headerOf(hexParameter(hash, "block hash", 32));
+      return header === undefined ? null : headerJson(header);
     },
     chain_getBlock: ([hash]) => {
       const block = blockOf(hash);
@@ -56,7 +56,7 @@ export function chainMethods(chain: Localchain): Methods {
     chain_unsubscribeNewHead: unsubscribe,
     chain_subscribeNewHeads: newHeads,
     chain_unsubscribeNewHeads: unsubscribe,
-    chain_subscribeAllHeads: heads("chain_allHead", "best"),
+    chain_subscribeAllHeads: heads("chain_allHead", "best", "imported"),
     chain_unsubscribeAllHeads: unsubscribe,
     chain_subscribeFinalizedHeads: finalizedHeads,
     chain_unsubscribeFinalizedHeads: unsubscribe,

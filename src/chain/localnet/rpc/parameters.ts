@@ -4,6 +4,7 @@ import type { Block } from "../blocks.ts";
 import type { Localchain } from "../chain.ts";
 import type { Hex } from "../metadata/scale.ts";
 import { RpcError } from "../pool.ts";
+import type { StateView } from "../state.ts";
 
 const invalidParameters = -32602;
 /** What Substrate answers for a block that it does not have, or has no state of. */
@@ -31,15 +32,14 @@ export function keysParameter(value: unknown): Hex[] {
   return value.map((key) => hexParameter(key, "key", 1024));
 }
 
-/** The block that a hash names; the best one when it is left out. @throws RpcError 4003 */
-export function blockParameter(chain: Localchain, value: unknown): Block {
-  if (value === undefined || value === null) {
-    return chain.best();
-  }
-  const hash = hexParameter(value, "block hash", 32);
+/** The block that a hash names, the best one when it is left out, and its state. @throws RpcError 4003 */
+export function blockParameter(chain: Localchain, value: unknown): { readonly block: Block; readonly state: StateView } {
+  const hash = value === undefined || value === null ? chain.best().hash : hexParameter(value, "block hash", 32);
   const block = chain.blockOf(hash);
-  if (block === undefined) {
-    throw new RpcError(unknownBlock, `Client error: UnknownBlock: State already discarded for ${hash}`);
+  const state = chain.stateOf(hash);
+  if (block === undefined || state === undefined) {
+    const because = chain.headerOf(hash) === undefined ? "Header was not found in the database:" : "State already discarded for";
+    throw new RpcError(unknownBlock, `Client error: UnknownBlock: ${because} ${hash}`);
   }
-  return block;
+  return { block, state };
 }

@@ -2,13 +2,18 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout } from "node:timers/promises";
 import { type WebSocket, WebSocketServer } from "ws";
 import { ConnitoError } from "../../../errors.ts";
+import type { FaultPlan } from "../faults/plan.ts";
 import { RpcError } from "../pool.ts";
 import type { Connection, Methods } from "./connection.ts";
+import { controlPrefix } from "./faults.ts";
 
 export interface RpcServer {
   readonly port: number;
+  /** Breaks every connection, and accepts none for so many milliseconds. */
+  disconnect(milliseconds: number): void;
   close(): Promise<void>;
 }
 
@@ -21,6 +26,8 @@ const maximumConnections = 1000;
 const maximumUnsentBytes = 64 << 20;
 
 const parseError = { code: -32700, message: "Parse error" };
+/** Of Substrate's own limit, `--rpc-rate-limit`. */
+const rateLimited = { code: -32999, message: "RPC rate limit exceeded" };
 const invalidRequest = { code: -32600, message: "Invalid request" };
 
 interface Request {
@@ -45,12 +52,22 @@ function errorOf(error: unknown): { code: number; message: string; data?: string
   return { code: -32603, message: "Internal error", data: error instanceof Error ? error.message : String(error) };
 }
 
-function answerOne(methods: Methods, value: unknown, connection: Connection): unknown {
+/** What an answer depends on besides the request. */
+interface Asker {
+  readonly connection: Connection;
+  /** Whether one more request is allowed. */
+  admits(): boolean;
+}
+
+function answerOne(methods: Methods, value: unknown, { connection, admits }: Asker): unknown {
   const request = asRequest(value);
   if (request === undefined) {
     return { jsonrpc: "2.0", id: null, error: invalidRequest };
   }
   const { id } = request;
+  if (!request.method.startsWith(controlPrefix) && !admits()) {
+    return { jsonrpc: "2.0", id, error: rateLimited };
+  }
   const method = Object.hasOwn(methods, request.method) ? methods[request.method] : undefined;
   if (method === undefined) {
     return { jsonrpc: "2.0", id, error: { code: -32601, message: "Method not found" } };
@@ -62,7 +79,7 @@ function answerOne(methods: Methods, value: unknown, connection: Connection): un
   }
 }
 
-function answer(methods: Methods, text: string, connection: Connection): string {
+function answer(methods: Methods, text: string, asker: Asker): string {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -70,12 +87,12 @@ function answer(methods: Methods, text: string, connection: Connection): string 
     return JSON.stringify({ jsonrpc: "2.0", id: null, error: parseError });
   }
   if (!Array.isArray(value)) {
-    return JSON.stringify(answerOne(methods, value, connection));
+    return JSON.stringify(answerOne(methods, value, asker));
   }
   if (value.length === 0 || value.length > maximumBatch) {
     return JSON.stringify({ jsonrpc: "2.0", id: null, error: invalidRequest });
   }
-  return JSON.stringify(value.map((item) => answerOne(methods, item, connection)));
+  return JSON.stringify(value.map((item) => answerOne(methods, item, asker)));
 }
 
 /** Over HTTP there is nobody to notify. */
@@ -148,7 +165,13 @@ function connectionOf(socket: WebSocket, nextId: () => string): OpenConnection {
   };
 }
 
-async function answerPost(methods: Methods, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answerPost(
+  methods: Methods,
+  asker: Asker,
+  latency: number,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
@@ -159,29 +182,52 @@ async function answerPost(methods: Methods, request: IncomingMessage, response: 
     }
     chunks.push(chunk as Buffer);
   }
-  const text = answer(methods, Buffer.concat(chunks).toString("utf8"), withoutSubscriptions);
+  if (latency > 0) {
+    await setTimeout(latency);
+  }
+  const text = answer(methods, Buffer.concat(chunks).toString("utf8"), asker);
   response.writeHead(200, { "content-type": "application/json" }).end(text);
 }
 
 /** @throws ConnitoError port-in-use */
-export async function startRpcServer(methods: Methods, host: string, port: number): Promise<RpcServer> {
+export async function startRpcServer(methods: Methods, plan: FaultPlan, host: string, port: number): Promise<RpcServer> {
   const all: Methods = { ...methods, rpc_methods: () => ({ methods: Object.keys(all).sort() }) };
+  const admitsPosts = plan.limiter();
+  let closedUntil = 0;
   const http = createServer((request, response) => {
     if (request.method !== "POST") {
       response.writeHead(405).end();
       return;
     }
-    answerPost(all, request, response).catch(() => response.destroy());
+    if (Date.now() < closedUntil) {
+      response.writeHead(503).end();
+      return;
+    }
+    const asker = { connection: withoutSubscriptions, admits: admitsPosts };
+    answerPost(all, asker, plan.latency(), request, response).catch(() => response.destroy());
   });
   const sockets = new WebSocketServer({ server: http, maxPayload: maximumMessageBytes });
   let subscriptions = 0;
   sockets.on("connection", (socket) => {
+    if (Date.now() < closedUntil) {
+      socket.terminate();
+      return;
+    }
     if (sockets.clients.size > maximumConnections) {
       socket.close(1013);
       return;
     }
     const { connection, sendText, close } = connectionOf(socket, () => `connito-${++subscriptions}`);
-    socket.on("message", (data) => sendText(answer(all, String(data), connection)));
+    const asker = { connection, admits: plan.limiter() };
+    socket.on("message", (data) => {
+      const reply = (): void => sendText(answer(all, String(data), asker));
+      const latency = plan.latency();
+      if (latency === 0) {
+        reply();
+      } else {
+        setTimeout(latency).then(reply);
+      }
+    });
     socket.on("close", close);
     socket.on("error", () => socket.terminate());
   });
@@ -201,12 +247,19 @@ export async function startRpcServer(methods: Methods, host: string, port: numbe
     });
     http.listen(port, host, resolve);
   });
+  const breakAll = (): void => {
+    for (const socket of sockets.clients) {
+      socket.terminate();
+    }
+  };
   return {
     port: (http.address() as AddressInfo).port,
+    disconnect(milliseconds) {
+      closedUntil = Date.now() + milliseconds;
+      breakAll();
+    },
     async close() {
-      for (const socket of sockets.clients) {
-        socket.terminate();
-      }
+      breakAll();
       http.closeAllConnections();
       await new Promise<void>((resolve) => sockets.close(() => http.close(() => resolve())));
     },

@@ -26,7 +26,7 @@ export const runtimeVersionJson = {
 
 /** Answers a runtime API call on the state after a block. */
 export function callRuntimeApi(chain: Localchain, name: unknown, data: Hex, at: unknown): Hex {
-  const block = blockParameter(chain, at);
+  const { block } = blockParameter(chain, at);
   const text = String(name);
   const separator = text.indexOf("_");
   const api = chain.runtime.apis[text.slice(0, separator)];
@@ -51,11 +51,9 @@ export function callRuntimeApi(chain: Localchain, name: unknown, data: Hex, at: 
 }
 
 function storageMethods(chain: Localchain): Methods {
-  const read = (key: unknown, at: unknown): Hex | undefined =>
-    chain.state.at(blockParameter(chain, at).header.number).read(hexParameter(key, "key", 1024));
+  const read = (key: unknown, at: unknown): Hex | undefined => blockParameter(chain, at).state.read(hexParameter(key, "key", 1024));
   const changesAt = (keys: readonly Hex[], at: unknown) => {
-    const block = blockParameter(chain, at);
-    const state = chain.state.at(block.header.number);
+    const { block, state } = blockParameter(chain, at);
     return { block: block.hash, changes: keys.map((key) => [key, state.read(key) ?? null]) };
   };
   const page = ([prefix, count, after, at]: readonly unknown[]): Hex[] => {
@@ -63,9 +61,7 @@ function storageMethods(chain: Localchain): Methods {
       refuse(`count is a whole number of at most ${mostKeysAtOnce}`);
     }
     const from = after === undefined || after === null ? undefined : hexParameter(after, "start key", 1024);
-    return chain.state
-      .at(blockParameter(chain, at).header.number)
-      .page(hexParameter(prefix ?? "0x", "prefix", 1024), count as number, from);
+    return blockParameter(chain, at).state.page(hexParameter(prefix ?? "0x", "prefix", 1024), count as number, from);
   };
   const storage: Methods[string] = ([key, at]) => read(key, at) ?? null;
   const hash: Methods[string] = ([key, at]) => {
@@ -92,18 +88,18 @@ function storageMethods(chain: Localchain): Methods {
 
 function subscribeStorage(chain: Localchain, keys: readonly Hex[], connection: Connection): string {
   return connection.subscribe("state_storage", (send) => {
-    const best = chain.best();
-    const state = chain.state.at(best.header.number);
-    send({ block: best.hash, changes: keys.map((key) => [key, state.read(key) ?? null]) });
-    return chain.listen({
-      best(block, changes) {
-        const before = chain.state.at(block.header.number - 1);
-        const changed = keys.filter((key) => changes.has(key) && changes.get(key) !== before.read(key));
-        if (changed.length > 0) {
-          send({ block: block.hash, changes: changed.map((key) => [key, changes.get(key) ?? null]) });
-        }
-      },
-    });
+    const told = new Map<Hex, Hex | null>();
+    const tell = ({ block, state }: ReturnType<typeof blockParameter>): void => {
+      const changes = keys.map((key) => [key, state.read(key) ?? null] as const).filter(([key, value]) => told.get(key) !== value);
+      if (changes.length > 0) {
+        send({ block: block.hash, changes });
+      }
+      for (const [key, value] of changes) {
+        told.set(key, value);
+      }
+    };
+    tell(blockParameter(chain, undefined));
+    return chain.listen({ best: (block) => tell(blockParameter(chain, block.hash)) });
   });
 }
 
