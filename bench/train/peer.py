@@ -69,11 +69,13 @@ class Decoder:
             self.layers.append(own)
             part = lambda e, name: weights[f"{prefix}mlp.experts.{e}.{name}_proj.weight"]
             self.experts.append([tuple(part(e, name) for name in ("gate", "up", "down")) for e in range(a["experts"])])
-        self.shape = (a["heads"], a["keyValueHeads"], a["headDimension"], a["rmsNormEpsilon"])
-        self.top_k, self.epsilon, self.count = a["expertsPerToken"], a["rmsNormEpsilon"], a["experts"]
+        rules = a["computation"]
+        heads = rules["attention"]
+        self.shape = (heads["heads"], heads["keyValueHeads"], heads["headDimension"], rules["normEpsilon"])
+        self.top_k, self.epsilon, self.count = a["expertsPerToken"], rules["normEpsilon"], a["experts"]
         angles = torch.outer(
             torch.arange(job["sequenceLength"]).float(),
-            a["ropeTheta"] ** (-torch.arange(0, a["headDimension"], 2).float() / a["headDimension"]),
+            rules["ropeTheta"] ** (-torch.arange(0, heads["headDimension"], 2).float() / heads["headDimension"]),
         ).repeat(1, 2)
         self.cosine, self.sine = angles.cos(), angles.sin()
         compiled = (lambda f, **options: torch.compile(f, **options)) if job["compiled"] else (lambda f, **options: f)
