@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { ConnitoError } from "../errors.ts";
 import { fileExists, readWhole } from "../files.ts";
 import { type Dtype, isFloatDtype } from "./dtype.ts";
-import { type Architecture, listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
+import { type Architecture, familyNamed, listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
 import { readHeader } from "./safetensors.ts";
 
 /** Limits on the small files beside the tensors. */
@@ -34,6 +34,8 @@ export interface Checkpoint {
   readonly specs: readonly TensorSpec[];
   /** Where each of them lies. */
   readonly tensors: Map<string, StoredTensor>;
+  /** Tensors in the files that belong to no version, such as layers that predict further tokens. */
+  readonly leftOut: readonly string[];
 }
 
 export type CheckpointRule =
@@ -69,17 +71,24 @@ export class CheckpointError extends ConnitoError {
  * files throws (`file-missing`, `permission-denied`, `file-oversize`, ...).
  */
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
-  const configFile = join(directory, "config.json");
-  const configBytes = await readWhole(configFile, maximumBytes.config);
-  const config = parseJson(configBytes, configFile);
+  const { config, bytes: configBytes } = await readConfig(join(directory, "config.json"));
   // Refused before the tensors are read where it is no configuration of a known family.
   readArchitecture(config);
   const tokenizer = await readWhole(join(directory, "tokenizer.json"), maximumBytes.tokenizer);
   const tensors = await readTensors(directory);
-  const architecture = readArchitecture(config, new Set(tensors.keys()));
-  const specs = listTensors(architecture);
-  checkTensors(directory, specs, tensors);
-  return { directory, config, configBytes, tokenizer, architecture, specs, tensors };
+  const names = new Set(tensors.keys());
+  const architecture = readArchitecture(config, names);
+  const listed = listTensors(architecture, names);
+  checkTensors(directory, listed, tensors);
+  const { carried, leftOut } = sortUnlisted(architecture, listed, tensors);
+  for (const name of leftOut) tensors.delete(name);
+  return { directory, config, configBytes, tokenizer, architecture, specs: [...listed, ...carried], tensors, leftOut };
+}
+
+/** A config.json as parsed, and its bytes. Throws CheckpointError, and what opening files throws. */
+export async function readConfig(file: string): Promise<{ config: unknown; bytes: Uint8Array }> {
+  const bytes = await readWhole(file, maximumBytes.config);
+  return { config: parseJson(bytes, file), bytes };
 }
 
 function parseJson(bytes: Uint8Array, file: string): unknown {
@@ -139,11 +148,31 @@ function checkTensors(directory: string, specs: readonly TensorSpec[], tensors: 
     if (stored.shape.length !== spec.shape.length || stored.shape.some((dimension, axis) => dimension !== spec.shape[axis])) {
       throw new CheckpointError(stored.file, "tensor-shape", `${spec.name} is [${stored.shape}], config.json makes it [${spec.shape}]`);
     }
-    if (!isFloatDtype(stored.dtype)) throw new CheckpointError(stored.file, "tensor-dtype", `${spec.name} is ${stored.dtype}`);
+    if (spec.dtype === undefined ? !isFloatDtype(stored.dtype) : stored.dtype !== spec.dtype) {
+      const wanted = spec.dtype ?? "one of F32, BF16 and F16";
+      throw new CheckpointError(stored.file, "tensor-dtype", `${spec.name} is ${stored.dtype}, not ${wanted}`);
+    }
   }
-  if (tensors.size === specs.length) return;
-  const known = new Set(specs.map((spec) => spec.name));
-  for (const [name, stored] of tensors) {
-    if (!known.has(name)) throw new CheckpointError(stored.file, "tensor-unknown", `${name} is no tensor of this model`);
+}
+
+/**
+ * The tensors that the family does not list: those that are carried along, as part of the backbone, and the names of those that are left
+ * out. Throws CheckpointError `tensor-unknown` for any other.
+ */
+function sortUnlisted(
+  architecture: Architecture,
+  listed: readonly TensorSpec[],
+  tensors: ReadonlyMap<string, StoredTensor>,
+): { carried: TensorSpec[]; leftOut: string[] } {
+  const known = new Set(listed.map((spec) => spec.name));
+  const prefixes = familyNamed(architecture.family).unlisted(architecture);
+  const carried: TensorSpec[] = [];
+  const leftOut: string[] = [];
+  for (const [name, { file, shape, dtype }] of tensors) {
+    if (known.has(name)) continue;
+    if (prefixes.carried.some((prefix) => name.startsWith(prefix))) carried.push({ name, shape, dtype, role: "backbone" });
+    else if (prefixes.leftOut.some((prefix) => name.startsWith(prefix))) leftOut.push(name);
+    else throw new CheckpointError(file, "tensor-unknown", `${name} is no tensor of this model`);
   }
+  return { carried, leftOut };
 }

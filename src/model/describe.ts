@@ -1,16 +1,40 @@
 /**
- * What a model costs, from its architecture alone: parameters, bytes, and the law that makes the subnet possible: a miner holds
- * `backbone + routed / groups`, and beside it 4-bit stand-ins of the rest.
+ * What a model costs: parameters, bytes, and the law that makes the subnet possible: a miner holds `backbone + routed / groups`, and
+ * beside it 4-bit stand-ins of the rest. Reckoned from the list of tensors alone, be it a checkpoint's or what a config.json promises.
  */
+import * as v from "valibot";
 import { ConnitoError } from "../errors.ts";
-import { bytesOf, elementsOf, type FloatDtype } from "./dtype.ts";
-import { type Architecture, listTensors } from "./families/index.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { bytesOf, type Dtype, elementsOf, isFloatDtype } from "./dtype.ts";
+import { type Architecture, cutTensor, listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
 import { bytesOfPiece } from "./pieces.ts";
+
+/** A model's tensors with the element types that they have, or are expected to have. */
+export interface SizedModel {
+  readonly architecture: Architecture;
+  readonly tensors: readonly (TensorSpec & { readonly dtype: Dtype })[];
+}
+
+export interface SliceSize {
+  readonly groups: number;
+  /** Experts a layer in the largest group. */
+  readonly expertsPerLayer: number;
+  readonly backbone: number;
+  readonly experts: number;
+  /** Absent where none can be made: packed experts hold no values that Connito reads. */
+  readonly standIns?: number;
+  /** Backbone and own experts. */
+  readonly trained: number;
+  /** With stand-ins. */
+  readonly total: number;
+}
 
 export interface ModelDescription {
   readonly family: string;
+  readonly form: string;
   readonly layers: number;
-  readonly expertLayers: number;
+  /** Layers that have experts, rising. */
+  readonly expertLayers: readonly number[];
   readonly experts: number;
   readonly expertsPerToken: number;
   readonly parameters: {
@@ -24,47 +48,49 @@ export interface ModelDescription {
     readonly active: number;
   };
   readonly bytes: { readonly total: number; readonly backbone: number; readonly routed: number; readonly expert: number };
-  /** The largest group's slice. `trained` is backbone and own experts, `total` adds the stand-ins. */
-  readonly slice: {
-    readonly groups: number;
-    readonly expertsPerLayer: number;
-    readonly backbone: number;
-    readonly experts: number;
-    readonly standIns: number;
-    readonly trained: number;
-    readonly total: number;
-  };
+  /** Tensors by element type. */
+  readonly dtypes: Readonly<Record<string, number>>;
 }
 
-/** Numbers of a model whose tensors are all of one dtype. `groups` is how many the experts of a layer are shared out to. Throws `groups-invalid`. */
-export function describeModel(architecture: Architecture, groups: number, dtype: FloatDtype = "BF16"): ModelDescription {
-  const { family, layers, experts, expertsPerToken } = architecture;
-  if (!Number.isInteger(groups) || groups < 1 || groups > experts) {
-    throw new ConnitoError(`${groups} groups of ${experts} experts`, {
-      code: "groups-invalid",
-      exit: "invalidInput",
-      hint: `Choose a whole number of groups from 1 to ${experts}.`,
-    });
-  }
+/** As it lies on the disk. */
+export function sizeCheckpoint({ architecture, specs, tensors }: Checkpoint): SizedModel {
+  return { architecture, tensors: specs.map((spec) => ({ ...spec, dtype: tensors.get(spec.name)?.dtype ?? "BF16" })) };
+}
+
+const dtypeNames: Record<string, Dtype> = { float32: "F32", bfloat16: "BF16", float16: "F16" };
+const name = v.optional(v.string());
+const dtypeSettings = v.looseObject({
+  dtype: name,
+  torch_dtype: name,
+  text_config: v.optional(v.looseObject({ dtype: name, torch_dtype: name })),
+});
+
+/** As a parsed config.json promises it: the element type that it names, else BF16. Throws `config-invalid`, `unknown-family`. */
+export function sizeConfig(config: unknown): SizedModel {
+  const architecture = readArchitecture(config);
+  const { output, success } = v.safeParse(dtypeSettings, config);
+  const named = success ? [output.dtype, output.torch_dtype, output.text_config?.dtype, output.text_config?.torch_dtype] : [];
+  const dtype = dtypeNames[named.find((one) => one !== undefined) ?? ""] ?? "BF16";
+  // The scales of FP8 blocks are kept in full precision.
+  const dtypeOf = (spec: TensorSpec) => spec.dtype ?? (spec.parametersPerElement === 0 ? "F32" : dtype);
+  return { architecture, tensors: listTensors(architecture).map((spec) => ({ ...spec, dtype: dtypeOf(spec) })) };
+}
+
+export function describeModel({ architecture, tensors }: SizedModel): ModelDescription {
+  const { family, form, layers, experts, expertsPerToken, expertLayers } = architecture;
   const parameters = { backbone: 0, routed: 0 };
-  let standIns = 0;
-  for (const spec of listTensors(architecture)) {
-    const elements = elementsOf(spec.shape) ?? Number.NaN;
-    if (spec.role === "backbone") parameters.backbone += elements;
-    else {
-      parameters.routed += elements;
-      standIns += bytesOfPiece("Q4_32", spec.shape) ?? Number.NaN;
-    }
+  const bytes = { backbone: 0, routed: 0 };
+  const dtypes: Record<string, number> = {};
+  for (const { shape, dtype, role, parametersPerElement = 1 } of tensors) {
+    const share = role === "backbone" ? "backbone" : "routed";
+    parameters[share] += (elementsOf(shape) ?? Number.NaN) * parametersPerElement;
+    bytes[share] += bytesOf(dtype, shape) ?? Number.NaN;
+    dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
   }
-  const expertLayers = architecture.expertLayers.length;
-  const expert = parameters.routed / (expertLayers * experts);
-  const bytes = (elements: number) => bytesOf(dtype, [elements]) ?? Number.NaN;
-  const expertsPerLayer = Math.ceil(experts / groups);
-  const own = bytes(expert * expertLayers * expertsPerLayer);
-  const others = (standIns / experts) * (experts - expertsPerLayer);
-  const backbone = bytes(parameters.backbone);
+  const each = expertLayers.length * experts;
   return {
     family,
+    form,
     layers,
     expertLayers,
     experts,
@@ -72,15 +98,50 @@ export function describeModel(architecture: Architecture, groups: number, dtype:
     parameters: {
       total: parameters.backbone + parameters.routed,
       ...parameters,
-      expert,
-      active: parameters.backbone + expert * expertLayers * expertsPerToken,
+      expert: parameters.routed / each,
+      active: parameters.backbone + (parameters.routed / experts) * expertsPerToken,
     },
-    bytes: {
-      total: bytes(parameters.backbone + parameters.routed),
-      backbone,
-      routed: bytes(parameters.routed),
-      expert: bytes(expert),
-    },
-    slice: { groups, expertsPerLayer, backbone, experts: own, standIns: others, trained: backbone + own, total: backbone + own + others },
+    bytes: { total: bytes.backbone + bytes.routed, ...bytes, expert: bytes.routed / each },
+    dtypes,
   };
+}
+
+/** The largest group's slice, `groups` being how many the experts of a layer are shared out to. Throws `groups-invalid`. */
+export function describeSlice(model: SizedModel, groups: number): SliceSize {
+  const { experts } = model.architecture;
+  if (!Number.isInteger(groups) || groups < 1 || groups > experts) {
+    throw new ConnitoError(`${groups} groups of ${experts} experts`, {
+      code: "groups-invalid",
+      exit: "invalidInput",
+      hint: `Choose a whole number of groups from 1 to ${experts}.`,
+    });
+  }
+  const { backbone, routed } = describeModel(model).bytes;
+  const expertsPerLayer = Math.ceil(experts / groups);
+  const own = (routed / experts) * expertsPerLayer;
+  const all = standInBytes(model);
+  const standIns = all === undefined ? undefined : (all / experts) * (experts - expertsPerLayer);
+  const trained = backbone + own;
+  return {
+    groups,
+    expertsPerLayer,
+    backbone,
+    experts: own,
+    ...(standIns === undefined ? {} : { standIns }),
+    trained,
+    total: trained + (standIns ?? 0),
+  };
+}
+
+/** Bytes of the stand-ins of all experts; undefined where an expert's values are packed. */
+function standInBytes({ tensors }: SizedModel): number | undefined {
+  let sum = 0;
+  for (const spec of tensors) {
+    if (spec.role === "backbone") continue;
+    if (!isFloatDtype(spec.dtype)) return undefined;
+    // Experts of one tensor are of one shape.
+    const { shape } = spec.fusedExperts === undefined ? spec : (cutTensor(spec)[0] as TensorSpec);
+    sum += (bytesOfPiece("Q4_32", shape) ?? Number.NaN) * (spec.fusedExperts ?? 1);
+  }
+  return sum;
 }

@@ -31,8 +31,8 @@ export interface SlicePlan {
 
 export interface PlanSliceOptions {
   readonly manifest: Manifest;
-  /** Needed for a group's slice. */
-  readonly standIns?: Manifest;
+  /** Needed for a group's slice; `none` leaves the other groups' experts out, as of a checkpoint whose packed experts have no stand-ins. */
+  readonly standIns?: Manifest | "none";
   readonly manager: Pick<ExpertManager, "expertsOf">;
   readonly group: number | "whole";
 }
@@ -45,16 +45,16 @@ export function planSlice({ manifest, standIns, manager, group }: PlanSliceOptio
   const { config, tokenizer } = manifest;
   const whole = { version: manifestRoot(manifest), group, config, tokenizer };
   if (group === "whole") return { ...whole, pieces: manifest.pieces, bytes: countBytes(manifest.pieces) };
-  if (standIns === undefined || standIns.config !== config || standIns.tokenizer !== tokenizer) {
+  const others = standIns === "none" ? undefined : standIns;
+  if (standIns !== "none" && (others?.config !== config || others.tokenizer !== tokenizer))
     throw mismatch("the stand-ins are not of this model");
-  }
 
   const inGroup = new Set(manager.expertsOf(group).flatMap(({ layer, experts }) => experts.map((expert) => `${layer}/${expert}`)));
   const found = new Set<string>();
   const isOwn = ({ layer, expert }: Piece) => inGroup.has(`${layer}/${expert}`);
-  const standInOf = new Map(standIns.pieces.map((piece) => [pieceName(piece), piece]));
+  const standInOf = new Map(others?.pieces.map((piece) => [pieceName(piece), piece]));
   const own: Piece[] = [];
-  const others: Piece[] = [];
+  const stands: Piece[] = [];
   for (const piece of manifest.pieces) {
     if (piece.role === "backbone") own.push(piece);
     if (piece.role !== "expert") continue;
@@ -63,14 +63,15 @@ export function planSlice({ manifest, standIns, manager, group }: PlanSliceOptio
       found.add(`${piece.layer}/${piece.expert}`);
       continue;
     }
+    if (others === undefined) continue;
     const standIn = standInOf.get(pieceName(piece));
     if (standIn === undefined || standIn.role !== "stand-in") throw missingPiece({ ...piece, role: "stand-in" });
     if (`${standIn.shape}` !== `${piece.shape}`) throw mismatch(`the stand-in of ${pieceName(piece)} has another shape`);
-    others.push(standIn);
+    stands.push(standIn);
   }
   if (found.size !== inGroup.size) throw mismatch(`group ${group} has experts that the model does not have`);
-  const pieces = [...own, ...others];
-  return { ...whole, standIns: manifestRoot(standIns), pieces, bytes: countBytes(pieces) };
+  const pieces = [...own, ...stands];
+  return { ...whole, ...(others && { standIns: manifestRoot(others) }), pieces, bytes: countBytes(pieces) };
 }
 
 function countBytes(pieces: readonly Piece[]): SlicePlan["bytes"] {

@@ -64,3 +64,21 @@ export function formatTao(rao: bigint): string {
 export function formatCount(count: number | bigint): string {
   return count.toString().replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 }
+
+/** Rising whole numbers as people write them: "0 to 2, 5", or "1, 3 ... 47" where they are evenly apart. */
+export function formatRuns(values: readonly number[]): string {
+  const [first, second] = values;
+  const last = values.at(-1);
+  if (first === undefined || second === undefined || last === undefined) return values.join();
+  const step = second - first;
+  if (step > 1 && values.length > 3 && values.every((value, index) => value === first + index * step))
+    return `${first}, ${second} ... ${last}`;
+  const runs: string[] = [];
+  for (let at = 0; at < values.length; at++) {
+    const start = values[at] as number;
+    const from = at;
+    while (values[at + 1] === start + (at + 1 - from)) at++;
+    runs.push(at === from ? `${start}` : `${start} to ${values[at]}`);
+  }
+  return runs.join(", ");
+}

@@ -24,7 +24,7 @@ describe("model commands", () => {
     const inspected = JSON.parse(stdout);
     assert.equal(inspected.root, one.root);
     assert.equal(inspected.bytes.total, one.bytes);
-    assert.deepEqual([inspected.family, inspected.experts, inspected.layers, inspected.slice.expertsPerLayer], ["qwen3_moe", 4, 2, 2]);
+    assert.deepEqual([inspected.family, inspected.experts, inspected.layers, inspected.slices[0].expertsPerLayer], ["qwen3_moe", 4, 2, 2]);
     assert.match(stderr, /"event":"succeed","label":"hashing pieces"/);
   });
 

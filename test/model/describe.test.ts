@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
-import { describeModel } from "../../src/model/describe.ts";
-import { failure, tiny } from "./support.ts";
+import { describeModel, describeSlice, sizeConfig } from "../../src/model/describe.ts";
+import { publishedModels } from "./families/published.ts";
+import { failure, tinyConfig } from "./support.ts";
+
+const model = sizeConfig({ ...tinyConfig, dtype: "float32" });
 
 describe("describe model", () => {
   it("adds up, in parameters and in bytes", () => {
-    const { parameters, bytes, slice } = describeModel(tiny, 2, "F32");
+    const { parameters, bytes } = describeModel(model);
     // Two layers of four experts with three matrices of 10 by 12.
     assert.equal(parameters.expert, 3 * 120);
     assert.equal(parameters.routed, 8 * 360);
@@ -12,6 +15,7 @@ describe("describe model", () => {
     assert.equal(parameters.backbone, 2 * 260 * 12 + 12 + 2 * (attention + 2 * 12 + 4 * 12));
     assert.equal(parameters.active, parameters.backbone + 2 * 2 * 360);
     assert.equal(bytes.total, 4 * parameters.total);
+    const slice = describeSlice(model, 2);
     assert.equal(slice.expertsPerLayer, 2);
     assert.equal(slice.experts, bytes.routed / 2);
     // A row of 12 takes 6 bytes and a scale, one of 10 takes 5 and a scale.
@@ -20,12 +24,42 @@ describe("describe model", () => {
   });
 
   it("counts the largest group where groups do not divide, and nothing missing in one group", () => {
-    assert.equal(describeModel(tiny, 3).slice.expertsPerLayer, 2);
-    assert.equal(describeModel(tiny, 1).slice.standIns, 0);
-    assert.equal(describeModel(tiny, 4).slice.trained, describeModel(tiny, 4).bytes.backbone + describeModel(tiny, 4).bytes.routed / 4);
+    assert.equal(describeSlice(model, 3).expertsPerLayer, 2);
+    assert.equal(describeSlice(model, 1).standIns, 0);
+    const { bytes } = describeModel(model);
+    assert.equal(describeSlice(model, 4).trained, bytes.backbone + bytes.routed / 4);
+  });
+
+  it("takes the element type that config.json names, under either name and in a text model's part, else BF16", () => {
+    const bytesOf = (config: Record<string, unknown>) => describeModel(sizeConfig(config)).bytes.total;
+    const bf16 = bytesOf(tinyConfig);
+    assert.equal(bytesOf({ ...tinyConfig, dtype: "float32" }), 2 * bf16);
+    assert.equal(bytesOf({ ...tinyConfig, torch_dtype: "float32" }), 2 * bf16);
+    assert.equal(bytesOf({ ...tinyConfig, torch_dtype: "float16", dtype: "bfloat16" }), bf16);
+    assert.equal(bytesOf({ ...tinyConfig, dtype: 7 }), bf16);
+    const scout = publishedModels["Llama-4-Scout"]?.config as Record<string, unknown>;
+    const inside = { ...scout, text_config: { ...(scout["text_config"] as object), torch_dtype: "float32" } };
+    assert.equal(bytesOf(inside), 2 * bytesOf(scout));
+  });
+
+  it("counts packed and scaled weights by their values, with no stand-ins where these cannot be read", () => {
+    for (const [name, experts] of [
+      ["gpt-oss-20b", "U8"],
+      ["DeepSeek-V3", "F8_E4M3"],
+    ] as const) {
+      const packed = sizeConfig(publishedModels[name]?.config);
+      const { parameters, bytes, dtypes } = describeModel(packed);
+      assert.ok((dtypes[experts] ?? 0) > 0);
+      const perValue = bytes.routed / parameters.routed;
+      // Four bits and a byte for 32; a byte and four for 128 by 128.
+      assert.ok(Math.abs(perValue - (experts === "U8" ? 4.25 / 8 : 1 + 4 / 128 ** 2)) < 0.002, `${perValue}`);
+      const slice = describeSlice(packed, 4);
+      assert.equal(slice.standIns, undefined);
+      assert.equal(slice.total, bytes.backbone + bytes.routed / 4);
+    }
   });
 
   it("refuses groups that cannot be", () => {
-    for (const groups of [0, -1, 5, 1.5, Number.NaN]) assert.throws(() => describeModel(tiny, groups), failure("groups-invalid"));
+    for (const groups of [0, -1, 5, 1.5, Number.NaN]) assert.throws(() => describeSlice(model, groups), failure("groups-invalid"));
   });
 });

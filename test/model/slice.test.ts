@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Location } from "../../src/files.ts";
-import { describeModel } from "../../src/model/describe.ts";
+import { describeSlice, sizeCheckpoint } from "../../src/model/describe.ts";
 import { createManifest, diffManifests, manifestRoot, totalBytes } from "../../src/model/manifest.ts";
 import { type Piece, pieceKey, pieceName, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";
 import { locateSlice, planSlice, type SlicePlan, writeSliceFile } from "../../src/model/slice.ts";
 import { newVersion } from "../../src/model/weights.ts";
 import { type Example, makeExample } from "./example.ts";
-import { failure, inDirectory, independentRead, someFloats, tiny, writeFile } from "./support.ts";
+import { failure, inDirectory, independentRead, someFloats, writeFile } from "./support.ts";
 
 const withExample = (use: (example: Example, directory: string) => Promise<void>) => () =>
   inDirectory(async (directory) => use(await makeExample(directory), directory));
@@ -24,8 +24,8 @@ function nextVersion({ manifest, objects }: Example) {
 describe("slice", () => {
   it(
     "is the backbone, the group's experts and stand-ins of all others, by the law of bytes",
-    withExample(async ({ manifest, standIns, manager }) => {
-      const { slice } = describeModel(tiny, 2, "F32");
+    withExample(async ({ checkpoint, manifest, standIns, manager }) => {
+      const slice = describeSlice(sizeCheckpoint(checkpoint), 2);
       for (const group of [0, 1]) {
         const plan = planSlice({ manifest, standIns, manager, group });
         assert.deepEqual(plan.bytes, { backbone: slice.backbone, experts: slice.experts, standIns: slice.standIns, momentum: 0 });

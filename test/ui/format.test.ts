@@ -6,6 +6,7 @@ import {
   formatDuration,
   formatMicroNats,
   formatNats,
+  formatRuns,
   formatTao,
   shortAddress,
   shortHash,
@@ -72,5 +73,18 @@ describe("format", () => {
 
   it("groups the digits of counts", () => {
     assert.deepEqual([7, 1_000, 30_532_122_624n].map(formatCount), ["7", "1,000", "30,532,122,624"]);
+  });
+
+  it("writes rising numbers as runs, or as a step", () => {
+    const cases: [number[], string][] = [
+      [[], ""],
+      [[5], "5"],
+      [[0, 1, 2], "0 to 2"],
+      [[0, 1, 2, 5, 7, 8], "0 to 2, 5, 7 to 8"],
+      [[1, 3, 5, 7], "1, 3 ... 7"],
+      [[1, 3, 5], "1, 3, 5"],
+      [[1, 3, 5, 8], "1, 3, 5, 8"],
+    ];
+    for (const [values, text] of cases) assert.equal(formatRuns(values), text);
   });
 });

@@ -1,114 +1,152 @@
+import { stat } from "node:fs/promises";
 import { Args, Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
-import { openCheckpoint } from "../../model/checkpoint.ts";
-import { describeModel, type ModelDescription } from "../../model/describe.ts";
-import { isFloatDtype } from "../../model/dtype.ts";
-import type { Architecture } from "../../model/families/index.ts";
+import { type Checkpoint, openCheckpoint, readConfig } from "../../model/checkpoint.ts";
+import { describeModel, describeSlice, type ModelDescription, type SliceSize, sizeCheckpoint, sizeConfig } from "../../model/describe.ts";
+import { type Architecture, whyNotComputable } from "../../model/families/index.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { manifestRoot } from "../../model/manifest.ts";
-import { formatBytes, formatCount } from "../../ui/format.ts";
-import { fields } from "../../ui/table.ts";
+import { formatBytes, formatCount, formatRuns } from "../../ui/format.ts";
+import { fields, table } from "../../ui/table.ts";
 
 interface InspectedModel extends ModelDescription {
-  readonly directory: string;
+  readonly path: string;
   readonly architecture: Architecture;
-  /** The dtypes of its tensors, with how many have each. */
-  readonly dtypes: Readonly<Record<string, number>>;
+  /** What keeps the engine from computing it; empty where it can be trained and scored. */
+  readonly notComputed: readonly string[];
   readonly tensors: number;
-  /** Absent with --no-root. */
+  /** Tensors in the files that belong to no version. */
+  readonly leftOut: number;
+  readonly slices: readonly SliceSize[];
+  /** Absent with --no-root, and where only a config.json was read. */
   readonly root?: string;
 }
 
 const count = v.pipe(v.number(), v.minValue(0));
 const counts = <const Names extends readonly string[]>(...names: Names) =>
-  v.strictObject(Object.fromEntries(names.map((name) => [name, count])) as Record<Names[number], typeof count>);
+  v.object(Object.fromEntries(names.map((name) => [name, count])) as Record<Names[number], typeof count>);
 
 export default class ModelInspect extends BaseCommand<typeof ModelInspect, InspectedModel> {
   static override readonly summary = "Show a checkpoint's experts and sizes, and what a miner's slice of it takes.";
   static override readonly description =
-    "Checks names and shapes against the family, and hashes every piece for the version root (--no-root leaves that out, which large checkpoints need minutes for).";
+    "Checks names, shapes and element types against the family, and hashes every piece for the version root (--no-root leaves that out, which large checkpoints need minutes for). Of a config.json alone it shows what a checkpoint of that model would have.";
   static override readonly examples = [
     "<%= config.bin %> model inspect ./base",
-    "<%= config.bin %> model inspect ./base --groups 4 --json | jq .slice",
+    "<%= config.bin %> model inspect ./Qwen3-30B-A3B/config.json --groups 16",
+    "<%= config.bin %> model inspect ./base --groups 4 --json | jq '.slices[0].total'",
   ];
 
-  static override readonly args = { directory: Args.directory({ required: true, description: "The checkpoint's directory." }) };
+  static override readonly args = {
+    path: Args.string({ required: true, description: "The checkpoint's directory, or a config.json." }),
+  };
   static override readonly flags = {
-    groups: Flags.integer({ helpValue: "N", summary: "Expert groups that the slice is reckoned for.", default: 2, min: 1 }),
+    groups: Flags.integer({ helpValue: "N", summary: "Expert groups that the slice is reckoned for; several choices without it.", min: 1 }),
     root: Flags.boolean({ summary: "Compute the version root.", default: true, allowNo: true }),
   };
 
   static override resultSchema() {
     return v.strictObject({
-      directory: v.string(),
+      path: v.string(),
       family: v.string(),
+      form: v.string(),
+      notComputed: v.array(v.string()),
       root: v.optional(v.string()),
       architecture: v.record(v.string(), v.unknown()),
       dtypes: v.record(v.string(), count),
       tensors: count,
+      leftOut: count,
       layers: count,
-      expertLayers: count,
+      expertLayers: v.array(count),
       experts: count,
       expertsPerToken: count,
       parameters: counts("total", "backbone", "routed", "expert", "active"),
       bytes: counts("total", "backbone", "routed", "expert"),
-      slice: counts("groups", "expertsPerLayer", "backbone", "experts", "standIns", "trained", "total"),
+      slices: v.array(
+        v.strictObject({
+          ...counts("groups", "expertsPerLayer", "backbone", "experts", "trained", "total").entries,
+          standIns: v.optional(count),
+        }),
+      ),
     });
   }
 
   protected override async perform({ args, flags, progress, signal }: Invocation<typeof ModelInspect>): Promise<InspectedModel> {
-    const checkpoint = await openCheckpoint(args.directory);
-    const stored = [...checkpoint.tensors.values()];
-    const dtypes: Record<string, number> = {};
-    for (const { dtype } of stored) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
-    // Checkpoints are of one dtype but for a few small tensors: sizes are reckoned in the commonest.
-    const [dtype = "BF16"] = Object.keys(dtypes)
-      .filter(isFloatDtype)
-      .sort((a, b) => (dtypes[b] ?? 0) - (dtypes[a] ?? 0));
-    const description = describeModel(checkpoint.architecture, flags.groups, dtype);
-    let root: string | undefined;
-    if (flags.root) {
+    const isFile = await stat(args.path).then(
+      (found) => found.isFile(),
+      () => false,
+    );
+    const checkpoint = isFile ? undefined : await openCheckpoint(args.path);
+    const model = checkpoint ? sizeCheckpoint(checkpoint) : sizeConfig((await readConfig(args.path)).config);
+    const { architecture } = model;
+    const choices = flags.groups === undefined ? usualGroups(architecture.experts) : [flags.groups];
+    const slices = choices.map((groups) => describeSlice(model, groups));
+    const description = describeModel(model);
+
+    const rootOf = async (opened: Checkpoint) => {
       progress.start("hashing pieces", description.bytes.total);
-      const indexed = await indexCheckpoint(checkpoint, { signal, onProgress: (done) => progress.update(done) });
+      const indexed = await indexCheckpoint(opened, { signal, onProgress: (done) => progress.update(done) });
       progress.succeed();
-      root = manifestRoot(indexed.manifest);
-    }
+      return manifestRoot(indexed.manifest);
+    };
     return {
-      directory: args.directory,
+      path: args.path,
       ...description,
-      architecture: checkpoint.architecture,
-      dtypes,
-      tensors: stored.length,
-      ...(root === undefined ? {} : { root }),
+      architecture,
+      notComputed: whyNotComputable(architecture),
+      tensors: model.tensors.length,
+      leftOut: checkpoint?.leftOut.length ?? 0,
+      slices,
+      ...(flags.root && checkpoint && { root: await rootOf(checkpoint) }),
     };
   }
 
   protected override render(model: InspectedModel): string {
-    const { parameters, bytes, slice } = model;
+    const { parameters, bytes, expertLayers } = model;
     const parametersAndBytes = (parameterCount: number, byteCount: number) =>
       `${formatCount(parameterCount)} parameters, ${formatBytes(byteCount)}`;
-    return fields([
-      ["directory", model.directory],
-      ["family", model.family],
+    const dtypes = Object.entries(model.dtypes).map(([dtype, tensors]) => `${tensors} ${dtype}`);
+    const summary = fields([
+      ["path", model.path],
+      ["family", `${model.family}, tensors in the form ${model.form}`],
+      ["engine", model.notComputed.length === 0 ? "trains and scores it" : `slices it, does not compute ${model.notComputed.join(", ")}`],
       ["root", model.root],
-      [
-        "dtypes",
-        Object.entries(model.dtypes)
-          .map(([dtype, tensors]) => `${tensors} ${dtype}`)
-          .join(", "),
-      ],
-      ["layers", `${model.layers}, ${model.expertLayers} with experts`],
+      ["tensors", `${dtypes.join(", ")}${model.leftOut === 0 ? "" : `; ${model.leftOut} more belong to no version`}`],
+      ["layers", model.layers],
+      ["with experts", `${expertLayers.length}: ${formatRuns(expertLayers)}`],
       ["experts", `${model.experts} a layer, ${model.expertsPerToken} a token`],
       ["all", parametersAndBytes(parameters.total, bytes.total)],
       ["backbone", parametersAndBytes(parameters.backbone, bytes.backbone)],
       ["routed experts", parametersAndBytes(parameters.routed, bytes.routed)],
       ["one expert", parametersAndBytes(parameters.expert, bytes.expert)],
       ["active a token", `${formatCount(parameters.active)} parameters`],
-      [
-        `slice of 1/${slice.groups}`,
-        `${formatBytes(slice.total)}: backbone ${formatBytes(slice.backbone)}, experts ${formatBytes(slice.experts)}, stand-ins ${formatBytes(slice.standIns)}`,
-      ],
     ]);
+    const right = (heading: string) => ({ heading, align: "right" as const });
+    const memory = table(
+      [
+        right("groups"),
+        right("experts a layer"),
+        right("backbone"),
+        right("own experts"),
+        right("stand-ins"),
+        right("with"),
+        right("without"),
+      ],
+      model.slices.map((slice) => [
+        slice.groups,
+        slice.expertsPerLayer,
+        formatBytes(slice.backbone),
+        formatBytes(slice.experts),
+        slice.standIns === undefined ? undefined : formatBytes(slice.standIns),
+        slice.standIns === undefined ? undefined : formatBytes(slice.total),
+        formatBytes(slice.trained),
+      ]),
+    );
+    return `${summary}\n\nWhat a miner holds, with the other groups' experts as 4-bit stand-ins and without them:\n\n${memory}`;
   }
+}
+
+/** Powers of two that divide the experts. */
+function usualGroups(experts: number): number[] {
+  return [1, 2, 4, 8, 16, 32, 64].filter((groups) => experts % groups === 0);
 }

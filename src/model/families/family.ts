@@ -24,6 +24,8 @@ export interface Architecture<Settings = unknown> {
   readonly settings: Settings;
   /** Absent where the engine does not know how to compute the family. */
   readonly computation?: Computation;
+  /** Rows and columns of the blocks of a weight that share a scale, where the weights of linear maps are FP8 with block scales. */
+  readonly fp8Block?: readonly [rows: number, columns: number];
   /** Settings of the configuration that slices do not care about but that the engine does not compute, e.g. `rope_scaling`. */
   readonly notComputed: readonly string[];
 }
@@ -41,8 +43,10 @@ export interface TensorSpec {
   readonly expert?: number;
   /** Of an expert tensor in a fused layout: how many experts lie one after another along its leading dimension. */
   readonly fusedExperts?: number;
-  /** The element type where the format fixes one, as packed 4-bit blocks have; otherwise any float type that the file says. */
+  /** The element type where the format fixes one, as packed 4-bit blocks have; otherwise F32, BF16 or F16, as the file says. */
   readonly dtype?: Dtype;
+  /** How many of the model's parameters each element holds, where that is not one: two in packed 4-bit blocks, none in scales. */
+  readonly parametersPerElement?: number;
 }
 
 /** The sizes that `model init` asks for. What else a family's configuration says, the family sets as its published models do. */
@@ -60,8 +64,9 @@ export interface NewModel {
 }
 
 export interface Family {
-  /** `model_type` in config.json. */
+  /** `model_type` in config.json, and others that mean the same family. */
   readonly modelType: string;
+  readonly aliases: readonly string[];
   /**
    * The ways in which checkpoints of the family lay their tensors out, by name; the usual one first. A checkpoint is in the first form
    * whose tensors are all there.
@@ -71,6 +76,11 @@ export interface Family {
   architecture(config: unknown): Architecture;
   /** Every tensor of a checkpoint of this architecture in its form, layer by layer. */
   tensors(architecture: Architecture): TensorSpec[];
+  /**
+   * Prefixes of tensors that the family does not list: `carried` ones belong to the backbone as they are (a vision tower), `leftOut`
+   * ones to no version (layers that predict further tokens, which nothing here trains or runs). Any other tensor is an error.
+   */
+  unlisted(architecture: Architecture): { readonly carried: readonly string[]; readonly leftOut: readonly string[] };
   /** A config.json for a model of these sizes; absent where the engine could not compute it. */
   newConfig?(sizes: NewModel): Record<string, unknown>;
 }

@@ -3,14 +3,23 @@ import { ConnitoError } from "../../errors.ts";
 import { pieceName } from "../pieces.ts";
 import type { Computation } from "./computation.ts";
 import { invalidConfig } from "./config.ts";
+import { dbrx } from "./dbrx.ts";
+import { deepseekV3 } from "./deepseek-v3.ts";
 import type { Architecture, Family, TensorSpec } from "./family.ts";
+import { isUsuallyFp8, scaleName, withBlockScales } from "./fp8.ts";
+import { glm4Moe } from "./glm4-moe.ts";
+import { gptOss } from "./gpt-oss.ts";
+import { jamba } from "./jamba.ts";
+import { llama4 } from "./llama4.ts";
 import { olmoe } from "./olmoe.ts";
+import { phimoe } from "./phimoe.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
+import { qwen3Next } from "./qwen3-next.ts";
 
 export type { Computation, Part } from "./computation.ts";
 export type { Architecture, Family, NewModel, TensorSpec } from "./family.ts";
 
-export const families: readonly Family[] = [olmoe, qwen3Moe];
+export const families: readonly Family[] = [olmoe, qwen3Moe, deepseekV3, glm4Moe, gptOss, llama4, qwen3Next, phimoe, jamba, dbrx];
 
 /**
  * The family that a parsed config.json belongs to.
@@ -25,7 +34,7 @@ export function familyOf(config: unknown): Family {
 
 /** The family of a `model_type`. Throws `unknown-family`. */
 export function familyNamed(modelType: string): Family {
-  const family = families.find((one) => one.modelType === modelType);
+  const family = families.find((one) => one.modelType === modelType || one.aliases.includes(modelType));
   if (family !== undefined) return family;
   throw new ConnitoError(`unknown model family ${JSON.stringify(modelType.slice(0, 64))}`, {
     code: "unknown-family",
@@ -34,9 +43,14 @@ export function familyNamed(modelType: string): Family {
   });
 }
 
-/** Every tensor of an architecture in its form. */
-export function listTensors(architecture: Architecture): TensorSpec[] {
-  return familyNamed(architecture.family).tensors(architecture);
+/**
+ * Every tensor of an architecture in its form. Which linear maps are FP8 is told by the scales among `names`, the checkpoint's own
+ * tensors; without them all are taken to be that published checkpoints have in FP8.
+ */
+export function listTensors(architecture: Architecture, names?: ReadonlySet<string>): TensorSpec[] {
+  const specs = familyNamed(architecture.family).tensors(architecture);
+  if (architecture.fp8Block === undefined) return specs;
+  return withBlockScales(specs, architecture.fp8Block, names ? (spec) => names.has(scaleName(spec)) : isUsuallyFp8);
 }
 
 /**
@@ -73,15 +87,23 @@ export function shapeOfExpert([leading = 1, ...rest]: readonly number[], experts
   return leading === experts ? rest : [leading / experts, ...rest];
 }
 
-/**
- * How an architecture is computed. Throws `config-not-computable` for one that can only be sliced, naming the family or the settings.
- */
-export function requireComputable({ family, form, computation, notComputed }: Architecture): Computation {
-  // The engine knows each expert's matrices apart; a fused layout of the same family is sliced only.
-  const reasons = [...notComputed, ...(form === "fused" ? ["experts in fused tensors"] : [])];
+/** Why the engine cannot compute an architecture, which can still be sliced; empty where it can. */
+export function whyNotComputable({ family, form, computation, notComputed, fp8Block }: Architecture): string[] {
+  return [
+    ...(computation === undefined ? [`the family ${family}`] : []),
+    ...notComputed,
+    // The engine knows each expert's matrices apart; a fused layout of the same family is sliced only.
+    ...(form === "fused" ? ["experts in fused tensors"] : []),
+    ...(fp8Block === undefined ? [] : ["FP8 weights"]),
+  ];
+}
+
+/** How an architecture is computed. Throws `config-not-computable` for one that can only be sliced, naming the reasons. */
+export function requireComputable(architecture: Architecture): Computation {
+  const { family, computation } = architecture;
+  const reasons = whyNotComputable(architecture);
   if (computation !== undefined && reasons.length === 0) return computation;
-  const what = computation === undefined ? `the family ${family}` : `${reasons.join(", ")} of ${family}`;
-  throw new ConnitoError(`the engine does not compute ${what}`, {
+  throw new ConnitoError(`the engine does not compute this ${family} model: ${reasons.join(", ")}`, {
     code: "config-not-computable",
     exit: "invalidInput",
     hint: "Such a checkpoint can be indexed and sliced; to train or score it, choose one that the engine computes.",

@@ -20,6 +20,8 @@ export const qwen3Moe = defineFamily({
   modelType: "qwen3_moe",
   forms: ["separate", "fused"],
 
+  // transformers writes the one, published checkpoints have the other.
+  spellings: { num_local_experts: "num_experts" },
   settings: v.object({
     ...rope,
     vocab_size: dimension,

@@ -5,7 +5,7 @@
  */
 import type { Dtype } from "../dtype.ts";
 import type { Part } from "./computation.ts";
-import type { TensorSpec } from "./family.ts";
+import type { Architecture, TensorSpec } from "./family.ts";
 
 /** A tensor before it is known which layer it belongs to. */
 export interface Row {
@@ -16,6 +16,7 @@ export interface Row {
   readonly expert?: number;
   readonly fusedExperts?: number;
   readonly dtype?: Dtype;
+  readonly parametersPerElement?: number;
 }
 
 export function row(name: string, shape: readonly number[], part?: Part): Row {
@@ -32,6 +33,11 @@ export function norm(name: string, width: number, part?: Part): Row {
   return row(`${name}.weight`, [width], part);
 }
 
+/** `NAME.bias` of a linear map or a norm. */
+export function bias(name: string, width: number, part?: Part): Row {
+  return row(`${name}.bias`, [width], part);
+}
+
 /** Tensors outside the layers. */
 export function outside(rows: readonly Row[]): TensorSpec[] {
   return rows.map((one) => ({ ...one, role: "backbone" }));
@@ -45,6 +51,29 @@ export function inLayers(prefix: string, count: number, rowsOf: (layer: number) 
       return { ...one, name: `${prefix}.${layer}.${one.name}`, role: ofExpert ? "expert" : "backbone", layer };
     }),
   );
+}
+
+export interface DecoderRows {
+  /** What all names begin with: nothing, or `language_model.`. */
+  readonly under?: string;
+  readonly layer: (layer: number) => readonly Row[];
+  readonly finalNorm: readonly Row[];
+  /** Absent where the head is the embedding. */
+  readonly head: readonly Row[];
+}
+
+/** A whole decoder as the families after LLaMA name it: embedding, layers, final norm, head. */
+export function decoderTensors(
+  { vocabularySize, hiddenSize, layers }: Architecture,
+  { under = "", layer, finalNorm, head }: DecoderRows,
+): TensorSpec[] {
+  const prefixed = (rows: readonly Row[]) => outside(rows.map((one) => ({ ...one, name: `${under}${one.name}` })));
+  return [
+    ...prefixed([row("model.embed_tokens.weight", [vocabularySize, hiddenSize], "embedding")]),
+    ...inLayers(`${under}model.layers`, layers, layer),
+    ...prefixed(finalNorm),
+    ...prefixed(head),
+  ];
 }
 
 export interface AttentionSizes {
@@ -64,12 +93,52 @@ export function projections({ hidden, heads, keyValueHeads, headDimension }: Att
   ];
 }
 
+export interface LatentSizes {
+  readonly hidden: number;
+  readonly heads: number;
+  /** Widths of the compressed queries (undefined where they are not compressed) and of the compressed keys and values. */
+  readonly queryRank: number | undefined;
+  readonly keyValueRank: number;
+  /** Of one head: the part of queries and keys without positions, the part with, and the values. */
+  readonly plain: number;
+  readonly rotary: number;
+  readonly value: number;
+}
+
+/** `self_attn` of multi-head latent attention: keys and values, and often queries, through a narrow latent. */
+export function latentProjections({ hidden, heads, queryRank, keyValueRank, plain, rotary, value }: LatentSizes): Row[] {
+  const queries =
+    queryRank === undefined
+      ? [linear("self_attn.q_proj", [heads * (plain + rotary), hidden])]
+      : [
+          linear("self_attn.q_a_proj", [queryRank, hidden]),
+          norm("self_attn.q_a_layernorm", queryRank),
+          linear("self_attn.q_b_proj", [heads * (plain + rotary), queryRank]),
+        ];
+  return [
+    ...queries,
+    linear("self_attn.kv_a_proj_with_mqa", [keyValueRank + rotary, hidden]),
+    norm("self_attn.kv_a_layernorm", keyValueRank),
+    linear("self_attn.kv_b_proj", [heads * (plain + value), keyValueRank]),
+    linear("self_attn.o_proj", [hidden, heads * value]),
+  ];
+}
+
 /** A gated network in a layer without experts. */
 export function denseNetwork(module: string, hidden: number, inner: number): Row[] {
   return [
     linear(`${module}.gate_proj`, [inner, hidden], "dense.gate"),
     linear(`${module}.up_proj`, [inner, hidden], "dense.up"),
     linear(`${module}.down_proj`, [hidden, inner], "dense.down"),
+  ];
+}
+
+/** The network beside the routed experts that every token passes. */
+export function sharedNetwork(module: string, hidden: number, inner: number): Row[] {
+  return [
+    linear(`${module}.gate_proj`, [inner, hidden]),
+    linear(`${module}.up_proj`, [inner, hidden]),
+    linear(`${module}.down_proj`, [hidden, inner]),
   ];
 }
 
