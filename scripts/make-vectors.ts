@@ -24,6 +24,7 @@ import { seed, stream } from "../src/protocol/random.ts";
 import { type ChainRecord, encodeRecord, noGroup } from "../src/protocol/records.ts";
 import { createReport, type ReportEntry, reportMessage } from "../src/protocol/report.ts";
 import { requestMessage } from "../src/protocol/request.ts";
+import { requestProof, type SessionRequest, sessionKey } from "../src/protocol/session.ts";
 import { parseTask, taskHash } from "../src/protocol/task.ts";
 import { weightsOf } from "../src/protocol/weights.ts";
 
@@ -143,11 +144,27 @@ function commitVectors() {
     block: 7_000_123,
     nonce: "000102030405060708090a0b0c0d0e0f",
   }));
+  // Keys and secret of RFC 7748, section 6.1.
+  const secret = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742";
+  const parties = {
+    sender: hotkey("miner"),
+    receiver: hotkey("server"),
+    senderKey: "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
+    receiverKey: "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f",
+    session: "f0e0d0c0b0a090807060504030201000",
+  };
+  const key = sessionKey(fromHex(secret), parties);
+  const sessionRequests = [
+    { method: "GET", path: `/objects/${name("object")}`, range: "bytes=1048576-", count: 1 },
+    { method: "HEAD", path: "/task.json", range: "", count: 999_999_999_999_999 },
+  ];
+  const proofOf = (request: SessionRequest) => ({ request, proof: toHex(requestProof(key, request)) });
   return {
-    about: "commitments; records on the chain; the message that a request signs",
+    about: "commitments; records on the chain; the message that a request signs; keys and proofs of sessions",
     commitments: preimages.map((preimage) => ({ preimage, commitment: commitmentHash(preimage) })),
     records: records.map((record) => ({ record, bytes: toHex(encodeRecord(record)) })),
     requests: requests.map((request) => ({ request, message: toHex(requestMessage({ ...request, nonce: fromHex(request.nonce) })) })),
+    sessions: [{ ...parties, secret, key: toHex(key), proofs: sessionRequests.map(proofOf) }],
   };
 }
 

@@ -142,6 +142,19 @@ export const mutants: readonly Mutant[] = [
     ["request: signed for whatever server", "      publicKeyOf(request.receiver),\n", ""],
   ),
   ...mutantsOf(
+    "protocol/session.ts",
+    ["protocol/session.test.ts", vectors],
+    ["session: its key does not bind the receiver", "      publicKeyOf(receiver),\n", ""],
+    ["session: a proof serves for any range", 'utf8(range ?? ""), ', ""],
+    ["session: a proof serves twice", ", u64(count)", ""],
+  ),
+  ...mutantsOf(
+    "exchange/sessions.ts",
+    ["exchange/server.test.ts"],
+    ["session: a count that was seen passes", " || session.seen[place] === number", ""],
+    ["session: a count below the window passes", "number <= session.highest - countWindow || ", ""],
+  ),
+  ...mutantsOf(
     "model/submission.ts",
     ["model/submission.test.ts"],
     ["submission: its metadata is not checked", "    checkMetadata(header, metadataStrings(expected.metadata, codec.name));\n", ""],

@@ -1,5 +1,5 @@
 /**
- * Signed requests (docs/protocol.md, section 10). The client adds four headers; the server checks them in the order of their cost, and
+ * Signed requests, with which sessions are opened (docs/protocol.md, section 10). The client adds four headers; the server checks them in the order of their cost, and
  * takes note of the nonce only once the signature is good, so that nobody can use up another's.
  */
 import { randomBytes } from "node:crypto";
@@ -63,7 +63,7 @@ export type Authenticator = (request: ReceivedRequest) => Promise<Hotkey | Refus
 
 /** Gives the function that tells who sent a request, or why it is refused. */
 export function createAuthenticator(options: AuthenticationOptions): Authenticator {
-  // A verification takes about a millisecond, so that a window of 41 blocks sees fewer requests than this limit.
+  // A verification takes some milliseconds, so that a window of 41 blocks sees fewer requests than this limit.
   const nonces = createNonces(options.maximumNonces ?? 2 ** 20, options.maximumNoncesOfOne ?? 2 ** 17);
 
   let newestHead = 0;

@@ -1,6 +1,6 @@
 /**
- * Serves a publication over HTTP to those who are registered and sign for it. A request meets, in this order: limits on connections,
- * headers and time; the table of paths; who signed it; how many more are under way; and only then a file. Nothing of a request is
+ * Serves a publication over HTTP to those who are registered and opened a session. A request meets, in this order: limits on connections,
+ * headers and time; the table of paths; whose session it belongs to; how many more are under way; and only then a file. Nothing of a request is
  * decoded or normalised, and no error tells more than a stable code.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -8,10 +8,12 @@ import type { AddressInfo } from "node:net";
 import type { Context, Hono } from "hono";
 import { ConnitoError } from "../errors.ts";
 import type { Hotkey } from "../protocol/hotkey.ts";
-import { type AuthenticationOptions, type Authenticator, createAuthenticator } from "./authentication.ts";
+import { senderKeyOf } from "../protocol/session.ts";
+import { type AuthenticationOptions, createAuthenticator, type ReceivedRequest } from "./authentication.ts";
 import type { Publication, Published } from "./exchange.ts";
 import { openFileStream } from "./file-stream.ts";
 import { resourceAt } from "./resources.ts";
+import { createSessions, type SessionLimits } from "./sessions.ts";
 
 export interface ServerOptions extends AuthenticationOptions {
   /** Address to listen on, such as "127.0.0.1" or "0.0.0.0". */
@@ -22,6 +24,7 @@ export interface ServerOptions extends AuthenticationOptions {
   /** Told of trouble that is ours: a publication that throws, a file that cannot be read. */
   readonly onError?: (error: unknown) => void;
   readonly limits?: Partial<ServerLimits>;
+  readonly sessions?: Partial<SessionLimits>;
 }
 
 export interface ServerLimits {
@@ -87,6 +90,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
 function routes(app: Hono<Bindings>, options: ServerOptions, limits: ServerLimits): Hono<Bindings> {
   const authenticate = createAuthenticator(options);
+  const sessions = createSessions(options.hotkey, options.sessions);
   const slots = createSlots(limits);
   app.onError((error, context) => {
     options.onError?.(error);
@@ -100,10 +104,19 @@ function routes(app: Hono<Bindings>, options: ServerOptions, limits: ServerLimit
       return refuse(context, 400, "body-not-allowed");
     // For peers named by hand, whose hotkey the asker does not know from the chain. It is public.
     if (path === "/hotkey") return context.text(options.hotkey);
+    const request = received(incoming, method, path);
+    const senderKey = senderKeyOf(path);
+    if (senderKey !== undefined) {
+      const opener = await authenticate(request);
+      if (typeof opener !== "string") return refuse(context, opener.status, opener.code);
+      const opened = sessions.open(opener, senderKey);
+      return opened === undefined ? refuse(context, 400, "session-key-invalid") : context.json(opened);
+    }
     const found = resourceAt(path);
     if (found === undefined) return refuse(context, 404, "object-not-found");
-    const sender = await identify(authenticate, incoming, method, path);
+    const sender = sessions.identify(request);
     if (typeof sender !== "string") return refuse(context, sender.status, sender.code);
+    if (!(await options.authorize(sender))) return refuse(context, 403, "not-registered");
     const slot = slots.take(sender);
     if (slot === undefined) return refuse(context, 429, "too-many-requests");
     // Until the answer is out or its connection is gone, whatever happens in between.
@@ -117,12 +130,12 @@ function routes(app: Hono<Bindings>, options: ServerOptions, limits: ServerLimit
   return app;
 }
 
-function identify(authenticate: Authenticator, incoming: IncomingMessage, method: string, path: string): ReturnType<Authenticator> {
+function received(incoming: IncomingMessage, method: string, path: string): ReceivedRequest {
   const header = (name: string): string | undefined => {
     const value = incoming.headers[name];
     return typeof value === "string" ? value : undefined;
   };
-  return authenticate({ method, path, range: header("range"), header });
+  return { method, path, range: header("range"), header };
 }
 
 async function answer(

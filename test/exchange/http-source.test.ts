@@ -17,17 +17,49 @@ const get = async (
 };
 
 describe("http source", () => {
-  it("asks with a signature and a range, and takes what comes", () =>
+  it("asks in a session and with a range, and takes what comes", () =>
     withPeer(
       (socket, request) => deliver(socket, request, bytes),
       async ({ url, requests }) => {
         assert.ok((await get(url)).equals(bytes));
         assert.ok((await get(url, { offset: 4 })).equals(bytes.subarray(4)));
-        assert.match(requests[0] as string, new RegExp(`^GET ${path} HTTP/1.1[\\s\\S]*x-connito-hotkey: ${miner.address}`));
+        assert.match(requests[0] as string, new RegExp(`^GET ${path} HTTP/1.1[\\s\\S]*x-connito-session: [0-9a-f]{32}`));
         assert.doesNotMatch(requests[0] as string, /\nrange/i);
         assert.match(requests[1] as string, /\nrange: bytes=4-/);
       },
     ));
+
+  it("opens one session for all it asks, and another when the server began anew", async () => {
+    const opened: string[] = [];
+    const authorize = (hotkey: string): boolean => opened.push(hotkey) > 0;
+    let signed = 0;
+    const counting = {
+      address: miner.address,
+      sign(message: Uint8Array): Uint8Array {
+        signed++;
+        return miner.sign(message);
+      },
+    };
+    const source = (url: string) => sourceAt(url, {}, counting);
+    const read = async (url: string): Promise<string> =>
+      Buffer.from(await collectBytes(await source(url).get(path, { maximumBytes: 1000 }), 1000)).toString();
+    const port = await withServer({ [path]: bytes }, async ({ url, port: taken }) => {
+      assert.deepEqual(new Set(await Promise.all(Array.from({ length: 8 }, () => read(url)))), new Set([bytes.toString()]));
+      return taken;
+    });
+    assert.equal(signed, 1);
+    // Until the connections that were kept have ended here too.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await withServer(
+      { [path]: bytes },
+      async ({ url }) => {
+        for (let round = 0; round < 3; round++) assert.equal(await read(url), bytes.toString());
+      },
+      { port, authorize },
+    );
+    assert.equal(signed, 2);
+    assert.ok(opened.length >= 3);
+  });
 
   it("tells where the answer begins when the peer cannot skip, or has less than was there before", () =>
     withServer({ [path]: bytes }, async ({ url }) => {

@@ -5,24 +5,40 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { headerNames, type RequestSigner, signRequest } from "../../src/exchange/authentication.ts";
 import { collectBytes, openSource } from "../../src/exchange/exchange.ts";
+import { createAgreementKey } from "../../src/exchange/key-agreement.ts";
 import { type ServerOptions, startServer } from "../../src/exchange/server.ts";
+import { sessionHeaders } from "../../src/exchange/sessions.ts";
 import { fromHex, toHex } from "../../src/protocol/hash.ts";
 import { requestMessage } from "../../src/protocol/request.ts";
 import { failsWith, inTemporaryDirectory } from "../workspace/support.ts";
-import { hashOf, host, miner, participant, rawRequest, server, sourceAt, stranger, validator, verify, withServer } from "./support.ts";
+import {
+  hashOf,
+  host,
+  miner,
+  participant,
+  rawRequest,
+  server,
+  sessionAt,
+  sourceAt,
+  stranger,
+  validator,
+  verify,
+  withServer,
+} from "./support.ts";
 
 /** As they were before any server started. */
 const platform = { Request: globalThis.Request, Response: globalThis.Response };
 const bytes = randomBytes(3_000_000);
 const path = `/objects/${hashOf(bytes)}`;
+const opening = `/sessions/${createAgreementKey().publicKey}`;
 
-/** Fetches with a fresh signature over what is really asked. */
+/** Fetches in a session of its own. */
 async function ask(
   url: string,
   asked = path,
   { signer = miner, range, method = "GET" }: { signer?: RequestSigner; range?: string; method?: string } = {},
 ) {
-  const headers = signRequest(signer, { method, path: asked, range, receiver: server.address, block: 1000 });
+  const headers = (await sessionAt(url, signer))({ method, path: asked, range });
   return fetch(url + asked, { method, headers: range === undefined ? headers : { ...headers, range } });
 }
 
@@ -118,7 +134,7 @@ describe("server", () => {
     );
   });
 
-  it("refuses a request that was seen, also when all copies are checked at the same time", () => {
+  it("opens no two sessions by one signature, also when all copies are checked at the same time", () => {
     let checking = 0;
     const together: ServerOptions["verify"] = async (...question) => {
       checking++;
@@ -126,17 +142,93 @@ describe("server", () => {
       return verify(...question);
     };
     return withServer(
-      { [path]: Buffer.from("once") },
+      {},
       async ({ url }) => {
-        const headers = signRequest(miner, { method: "GET", path, receiver: server.address, block: 1000 });
-        const copies = await Promise.all([1, 2, 3, 4].map(() => fetch(url + path, { headers })));
+        const headers = signRequest(miner, { method: "GET", path: opening, receiver: server.address, block: 1000 });
+        const copies = await Promise.all([1, 2, 3, 4].map(() => fetch(url + opening, { headers })));
         assert.deepEqual(copies.map(({ status }) => status).sort(), [200, 401, 401, 401]);
         for (const response of copies) await response.arrayBuffer();
-        assert.equal(await codeOf(await fetch(url + path, { headers })), "401 nonce-seen");
+        assert.equal(await codeOf(await fetch(url + opening, { headers })), "401 nonce-seen");
       },
       { verify: together },
     );
   });
+
+  it("answers a request in a session once, whoever sends it again, and in any order", () =>
+    withServer({ [path]: Buffer.from("once") }, async ({ url }) => {
+      const prove = await sessionAt(url);
+      const requests = Array.from({ length: 260 }, () => prove({ method: "GET", path }));
+      const send = async (index: number, changes: Record<string, string> = {}): Promise<string> => {
+        const response = await fetch(url + path, { headers: { ...requests[index], ...changes } });
+        return response.status === 200 ? response.text() : codeOf(response);
+      };
+      assert.deepEqual(await Promise.all([send(2), send(0), send(1)]), ["once", "once", "once"]);
+      assert.equal(await send(1), "401 count-seen");
+      assert.equal(await send(259), "once");
+      assert.equal(await send(4), "once", "within the window");
+      assert.equal(await send(3), "401 count-seen", "below the window");
+      assert.equal(await send(4), "401 count-seen");
+      assert.equal(await send(5, { [sessionHeaders.count]: "7" }), "401 proof-invalid");
+      assert.equal(await send(5, { range: "bytes=0-0" }), "401 proof-invalid");
+      assert.equal(await send(5, { [sessionHeaders.proof]: "0".repeat(64) }), "401 proof-invalid");
+      assert.equal(await send(5, { [sessionHeaders.session]: "0".repeat(32) }), "401 session-unknown");
+      assert.equal(await codeOf(await fetch(`${url}/task.json`, { headers: requests[5] as Record<string, string> })), "401 proof-invalid");
+      assert.equal(
+        await codeOf(
+          await fetch(url + path, { method: "HEAD", headers: requests[5] as Record<string, string> }).then(() => fetch(url + path)),
+        ),
+        "401 session-missing",
+      );
+      assert.equal(await send(5), "once", "a bad copy does not use up the count");
+    }));
+
+  it("knows no session of before it was started, nor one of another server", async () => {
+    const { url, prove } = await withServer({}, async ({ url: first }) => ({ url: first, prove: await sessionAt(first) }));
+    const port = Number(new URL(url).port);
+    await withServer(
+      { [path]: Buffer.from("x") },
+      async () => {
+        assert.equal(await codeOf(await fetch(url + path, { headers: prove({ method: "GET", path }) })), "401 session-unknown");
+        assert.equal((await ask(url)).status, 200);
+      },
+      { port },
+    );
+  });
+
+  it("ends sessions that are idle, old or too many, and asks of each request whether its sender is still registered", async () => {
+    let registered = true;
+    await withServer(
+      { [path]: Buffer.from("x") },
+      async ({ url }) => {
+        const get = async (prove: Awaited<ReturnType<typeof sessionAt>>): Promise<string> => {
+          const response = await fetch(url + path, { headers: prove({ method: "GET", path }) });
+          return response.status === 200 ? response.text() : codeOf(response);
+        };
+        const first = await sessionAt(url);
+        const second = await sessionAt(url);
+        assert.deepEqual([await get(second), await get(first)], ["x", "x"]);
+        const third = await sessionAt(url);
+        assert.deepEqual([await get(first), await get(second), await get(third)], ["x", "401 session-unknown", "x"], "two of one sender");
+        const others = [await sessionAt(url, validator), await sessionAt(url, validator)];
+        assert.deepEqual([await get(first), await get(third)], ["401 session-unknown", "x"], "three of all");
+        registered = false;
+        assert.equal(await get(third), "403 not-registered");
+        registered = true;
+        await new Promise((resolve) => setTimeout(resolve, 450));
+        assert.equal(await get(others[0] as typeof first), "401 session-unknown", "idle for too long");
+      },
+      { authorize: () => registered, sessions: { sessions: 3, sessionsOfOne: 2, idleMilliseconds: 400 } },
+    );
+  });
+
+  it("opens no session for a key that gives no secret", () =>
+    withServer({}, async ({ url }) => {
+      for (const key of ["0".repeat(64), `01${"0".repeat(62)}`]) {
+        const weak = `/sessions/${key}`;
+        const headers = signRequest(miner, { method: "GET", path: weak, receiver: server.address, block: 1000 });
+        assert.equal(await codeOf(await fetch(url + weak, { headers })), "400 session-key-invalid");
+      }
+    }));
 
   it("leaves the platform's own fetch objects as they are", async () => {
     await withServer({}, async () => undefined);
@@ -146,10 +238,10 @@ describe("server", () => {
 
   it("refuses a request that was signed for anything else, or by anybody else", () =>
     withServer({ [path]: Buffer.from("x"), "/task.json": Buffer.from("y") }, async ({ url }) => {
-      const signed = { method: "GET", path, receiver: server.address, block: 1000 };
+      const signed = { method: "GET", path: opening, receiver: server.address, block: 1000 };
       const good = signRequest(miner, signed);
       const cases: [string, Record<string, string>][] = [
-        ["another path", signRequest(miner, { ...signed, path: "/task.json" })],
+        ["another path", signRequest(miner, { ...signed, path: `/sessions/${"1".repeat(64)}` })],
         ["another method", signRequest(miner, { ...signed, method: "HEAD" })],
         ["a range that is not asked", signRequest(miner, { ...signed, range: "bytes=0-0" })],
         ["another server", signRequest(miner, { ...signed, receiver: validator.address })],
@@ -158,27 +250,28 @@ describe("server", () => {
         ["another sender", { ...good, [headerNames.hotkey]: validator.address }],
       ];
       for (const [what, headers] of cases) {
-        assert.equal(await codeOf(await fetch(url + path, { headers })), "401 signature-invalid", what);
+        assert.equal(await codeOf(await fetch(url + opening, { headers })), "401 signature-invalid", what);
       }
-      assert.equal(await codeOf(await fetch(url + path, { headers: { ...good, range: "bytes=0-0" } })), "401 signature-invalid");
-      assert.equal((await fetch(url + path, { headers: good })).status, 200, "a bad copy does not use up the nonce");
+      assert.equal(await codeOf(await fetch(url + opening, { headers: { ...good, range: "bytes=0-0" } })), "401 signature-invalid");
+      assert.equal((await fetch(url + opening, { headers: good })).status, 200, "a bad copy does not use up the nonce");
     }));
 
   it("refuses who is not registered, what is not signed, and blocks too far away", () =>
     withServer({ [path]: Buffer.from("x") }, async ({ url }) => {
-      assert.equal(await codeOf(await ask(url, path, { signer: stranger })), "403 not-registered");
-      assert.equal(await codeOf(await fetch(url + path)), "401 signature-missing");
-      const signed = { method: "GET", path, receiver: server.address };
+      const strange = signRequest(stranger, { method: "GET", path: opening, receiver: server.address, block: 1000 });
+      assert.equal(await codeOf(await fetch(url + opening, { headers: strange })), "403 not-registered");
+      assert.equal(await codeOf(await fetch(url + opening)), "401 signature-missing");
+      const signed = { method: "GET", path: opening, receiver: server.address };
       for (const block of [979, 1021, 0, 2 ** 32 - 1]) {
-        assert.equal(await codeOf(await fetch(url + path, { headers: signRequest(miner, { ...signed, block }) })), "401 block-too-far");
+        assert.equal(await codeOf(await fetch(url + opening, { headers: signRequest(miner, { ...signed, block }) })), "401 block-too-far");
       }
       for (const block of [980, 1020])
-        assert.equal((await fetch(url + path, { headers: signRequest(miner, { ...signed, block }) })).status, 200);
+        assert.equal((await fetch(url + opening, { headers: signRequest(miner, { ...signed, block }) })).status, 200);
       const good = signRequest(miner, { ...signed, block: 1000 });
       const malformed = { hotkey: "5x", block: "1e3", nonce: "00", signature: "zz".repeat(64) };
       for (const [name, value] of Object.entries(malformed)) {
         const headers = { ...good, [headerNames[name as keyof typeof malformed]]: value };
-        assert.equal(await codeOf(await fetch(url + path, { headers })), "401 signature-missing", name);
+        assert.equal(await codeOf(await fetch(url + opening, { headers })), "401 signature-missing", name);
       }
     }));
 
@@ -188,8 +281,8 @@ describe("server", () => {
       { [path]: Buffer.from("x") },
       async ({ url }) => {
         const sign = (block: number, signer = miner): Record<string, string> =>
-          signRequest(signer, { method: "GET", path, receiver: server.address, block });
-        const get = async (headers: Record<string, string>): Promise<number> => (await fetch(url + path, { headers })).status;
+          signRequest(signer, { method: "GET", path: opening, receiver: server.address, block });
+        const get = async (headers: Record<string, string>): Promise<number> => (await fetch(url + opening, { headers })).status;
         const first = sign(990);
         assert.deepEqual([await get(first), await get(sign(1000)), await get(sign(1000))], [200, 200, 429], "two of one sender");
         assert.deepEqual([await get(sign(1000, validator)), await get(sign(1000, validator))], [200, 429], "three of all");
@@ -204,7 +297,8 @@ describe("server", () => {
   });
 
   it("answers nothing outside its table, however the path is written", () =>
-    withServer({ [path]: Buffer.from("x") }, async ({ port }) => {
+    withServer({ [path]: Buffer.from("x") }, async ({ url, port }) => {
+      const prove = await sessionAt(url);
       const paths = [
         "/objects/../../etc/passwd",
         "/objects/%2e%2e/%2e%2e/etc/passwd",
@@ -216,11 +310,13 @@ describe("server", () => {
         `/%6fbjects/${hashOf(bytes)}`,
         `//objects/${hashOf(bytes)}`,
         `${path}?a=b`,
+        `${opening}/`,
+        opening.toUpperCase(),
         `http://${host}${path}`,
         "*",
       ];
       for (const odd of paths) {
-        const headers = Object.entries(signRequest(miner, { method: "GET", path: odd, receiver: server.address, block: 1000 }));
+        const headers = Object.entries(prove({ method: "GET", path: odd }));
         const lines = [...headers.map(([name, value]) => `${name}: ${value}`), "host: x", "connection: close", "", ""];
         const answer = await rawRequest(port, `GET ${odd} HTTP/1.1\r\n${lines.join("\r\n")}`);
         assert.match(answer, /^HTTP\/1\.1 40[04] /, odd);
@@ -248,9 +344,7 @@ describe("server", () => {
         { [path]: { file, offset: 0, bytes: 1 << 25 } },
         async ({ url, port }) => {
           assert.match(await rawRequest(port, "GET / HTTP/1.1\r\nhost"), /^(HTTP\/1\.1 408 |$)/);
-          const lines = Object.entries(signRequest(miner, { method: "GET", path, receiver: server.address, block: 1000 })).map((pair) =>
-            pair.join(": "),
-          );
+          const lines = Object.entries((await sessionAt(url))({ method: "GET", path })).map((pair) => pair.join(": "));
           const socket = connect(port, host, () => socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\n${lines.join("\r\n")}\r\n\r\n`));
           socket.on("error", () => undefined);
           await new Promise((resolve) => socket.once("readable", resolve));

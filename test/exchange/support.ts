@@ -4,9 +4,12 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RequestSigner } from "../../src/exchange/authentication.ts";
+import { type ClientSession, openSession } from "../../src/exchange/client-session.ts";
 import type { Published, Source } from "../../src/exchange/exchange.ts";
 import { openSource } from "../../src/exchange/exchange.ts";
+import type { Answer } from "../../src/exchange/http-request.ts";
 import type { HttpLimits } from "../../src/exchange/http-source.ts";
+import { createAgreementKey } from "../../src/exchange/key-agreement.ts";
 import { type RunningServer, type ServerOptions, startServer } from "../../src/exchange/server.ts";
 import { hotkeyOf, publicKeyOf } from "../../src/protocol/hotkey.ts";
 
@@ -58,6 +61,29 @@ export function sourceAt(url: string, limits: Partial<HttpLimits> = {}, signer: 
   return openSource(url, { signer, blockNumber: () => 1000, receiver: server.address, limits: { answerMilliseconds: 2000, ...limits } });
 }
 
+/** What a peer answers that opens a session and then does not look at who asks. */
+function anySession(): string {
+  const opened = JSON.stringify({ session: randomBytes(16).toString("hex"), key: createAgreementKey().publicKey });
+  return `${head("200 OK", `content-length: ${opened.length}`)}${opened}`;
+}
+
+/** Opens a session with the server at `url`, and gives what makes requests the signer's in it. */
+export async function sessionAt(url: string, signer: RequestSigner = miner): Promise<ClientSession["prove"]> {
+  const ask = async (path: string, headers: Record<string, string>): Promise<Answer> => {
+    const response = await fetch(url + path, { headers });
+    return {
+      response,
+      close: () => undefined,
+      body: async function* () {
+        yield new Uint8Array(await response.arrayBuffer());
+      },
+    };
+  };
+  // A signer of its own, since sessions are shared by all who ask in its name.
+  const options = { signer: { ...signer }, blockNumber: () => 1000, receiver: server.address };
+  return (await openSession(url, options, ask, undefined)).prove;
+}
+
 export interface Peer {
   readonly url: string;
   /** Heads of the requests it got. */
@@ -87,6 +113,7 @@ export async function withPeer<T>(
       if (end < 0) return;
       const request = head.slice(0, end);
       head = head.slice(end + 4);
+      if (request.startsWith("GET /sessions/")) return void socket.write(anySession());
       requests.push(request);
       answer(socket, request, requests.length);
     });

@@ -54,14 +54,18 @@ describe("golden vectors, from the text alone", () => {
     for (const { seed, k, n, drawn } of draws) assert.deepEqual(second.secondStream(seed).draw(k, n), drawn);
   });
 
-  it("commitments, records and requests", () => {
-    const { commitments, records, requests } = readVectors("commit.json");
+  it("commitments, records, requests and sessions", () => {
+    const { commitments, records, requests, sessions } = readVectors("commit.json");
     for (const { preimage, commitment } of commitments) assert.equal(second.secondCommitment(preimage), commitment);
     for (const { record, bytes } of records) {
       assert.equal(second.secondRecord({ ...record }), bytes);
       assert.deepEqual(decodeRecord(hex(bytes)), record);
     }
     for (const { request, message } of requests) assert.equal(second.secondRequest(request), message);
+    for (const { key, proofs, ...parties } of sessions) {
+      assert.equal(second.secondSessionKey(parties), key);
+      for (const { request, proof } of proofs) assert.equal(second.secondProof(key, request), proof);
+    }
   });
 
   it("experts", () => {

@@ -141,6 +141,26 @@ export function secondRequest(r: { method: string; path: string; range: string; 
   return H("connito/request/1", ...parts);
 }
 
+export function secondSessionKey(s: Record<"secret" | "sender" | "receiver" | "senderKey" | "receiverKey" | "session", string>): string {
+  const parts = [
+    hex(s.secret),
+    secondPublicKey(s.sender),
+    secondPublicKey(s.receiver),
+    hex(s.senderKey),
+    hex(s.receiverKey),
+    hex(s.session),
+  ];
+  return H("connito/session/1", ...parts);
+}
+
+/** HMAC as RFC 2104 defines it, for a key shorter than the block. */
+export function secondProof(key: string, r: { method: string; path: string; range?: string | undefined; count: number }): string {
+  const parts = [r.method, r.path, r.range ?? ""].map((part) => Buffer.from(part, "utf8"));
+  const message = secondFields("connito/session-request/1", [...parts, little(r.count, 8)]);
+  const pad = (byte: number): Buffer => Buffer.concat([hex(key), Buffer.alloc(32)]).map((each) => each ^ byte) as Buffer;
+  return h(pad(0x5c), h(pad(0x36), message)).toString("hex");
+}
+
 export function secondRecord(r: Record<string, string | number>): string {
   const [cycle, group] = [() => little(r["cycle"] as number, 4), () => little(r["group"] as number, 2)];
   const part = (name: string) => hex(r[name] as string);
