@@ -26,6 +26,7 @@ export default class Slice extends BaseCommand<typeof Slice, SliceResult> {
     }),
     whole: Flags.boolean({ summary: "All pieces of the version, as a validator needs them.", exclusive: ["group"] }),
     file: Flags.string({ helpValue: "FILE", summary: "Also write the slice as one safetensors file." }),
+    prune: Flags.boolean({ summary: "Then remove pieces that only older versions need, as `cycle run` does every cycle." }),
   };
 
   static override resultSchema() {
@@ -36,6 +37,16 @@ export default class Slice extends BaseCommand<typeof Slice, SliceResult> {
       bytes: v.object({ backbone: v.number(), experts: v.number(), momentum: v.number(), standIns: v.number() }),
       fetchedPieces: v.number(),
       fetchedBytes: v.number(),
+      presentBytes: v.number(),
+      previous: v.optional(
+        v.object({
+          root: v.string(),
+          group: v.union([v.number(), v.literal("whole")]),
+          sharedBytes: v.number(),
+          changedBytes: v.number(),
+        }),
+      ),
+      prunedBytes: v.optional(v.number()),
       file: v.optional(v.string()),
     });
   }
@@ -45,16 +56,24 @@ export default class Slice extends BaseCommand<typeof Slice, SliceResult> {
     const { flags } = invocation;
     const view = await viewCycle(context, membership, input.cycle);
     const group = flags.whole ? "whole" : (flags.group ?? assignedGroup(view, context.signer.address));
-    return slice(context, membership, { root: view.base, group, ...(flags.file === undefined ? {} : { file: flags.file }) });
+    const { file, prune } = flags;
+    return slice(context, membership, { root: view.base, group, prune, ...(file === undefined ? {} : { file }) });
   }
 
-  protected render({ root, group, bytes, fetchedBytes, file }: SliceResult): string {
+  protected render({ root, group, bytes, fetchedBytes, presentBytes, previous, prunedBytes, file }: SliceResult): string {
     const parts = Object.entries(bytes).filter(([, size]) => size > 0);
     return [
       `Slice ${group === "whole" ? "(whole)" : `of group ${group}`} at version ${shortHash(root)}:`,
       ...parts.map(([part, size]) => `  ${part.padEnd(9)} ${formatBytes(size)}`),
-      `Fetched ${formatBytes(fetchedBytes)}; the rest was here.`,
+      `Fetched ${formatBytes(fetchedBytes)}; ${formatBytes(presentBytes)} were here already.`,
+      ...(previous === undefined ? [] : [comparison(previous)]),
+      ...(prunedBytes === undefined ? [] : [`Removed ${formatBytes(prunedBytes)} that only older versions need.`]),
       ...(file === undefined ? [] : [`Written to ${file}.`]),
     ].join("\n");
   }
+}
+
+function comparison({ root, group, sharedBytes, changedBytes }: NonNullable<SliceResult["previous"]>): string {
+  const before = `${group === "whole" ? "all" : `group ${group}`} of version ${shortHash(root)}`;
+  return `Shared with ${before}, which was here before: ${formatBytes(sharedBytes)}; changed: ${formatBytes(changedBytes)}.`;
 }

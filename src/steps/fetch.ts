@@ -75,7 +75,7 @@ export async function provideObject(
     signal: context.signal,
     onFault: ({ locator, error }) => reportLie(context, locator, error),
   });
-  await objects.adopt(into, wanted.hash);
+  await objects.adopt(into, wanted.hash, { verified: true });
   return fetched.bytes;
 }
 

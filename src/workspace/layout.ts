@@ -11,6 +11,7 @@
  *     views/ID.json         pieces that lie in files elsewhere
  *     submissions/ROOT      artifacts, one's own and fetched ones, by artifact root
  *     manifests/ROOT.json   manifests by the root that they must have
+ *     slice.json            the slice that was last whole
  *     hashes.log            hashes computed before: of pieces of checkpoints, of stand-ins made from them
  *     cycles/N/NAME         what a cycle needs and leaves: assignment, optimizer state, reports
  */
@@ -32,6 +33,8 @@ export interface Layout {
   readonly submissions: string;
   readonly cycles: string;
   readonly hashes: string;
+  readonly slice: string;
+  readonly manifests: string;
   /** Path of an object kept here. */
   object(hash: Hash): string;
   /** Path of a download under way. */
@@ -68,6 +71,8 @@ export function layoutOf(directory: string): Layout {
     submissions,
     cycles,
     hashes: join(root, "hashes.log"),
+    slice: join(root, "slice.json"),
+    manifests,
     object: (hash) => join(objects, checkedHash(hash).slice(0, 2), hash),
     partialObject: (hash) => join(partial, checkedHash(hash)),
     submission: (hash) => join(submissions, checkedHash(hash)),

@@ -4,19 +4,23 @@
  * on, so that the caller can fetch it again. Nothing here is ever half an object: an object gets its name when it is whole and synced.
  */
 import { createHash } from "node:crypto";
-import { type FileHandle, rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, readdir, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { fileExists, hashRange, isMissing, type Location, makeDirectory, onStorage, readRange, replaceFile, writeAll } from "../files.ts";
 import type { Hash } from "../protocol/hash.ts";
-import { sha256, toHex } from "../protocol/hash.ts";
+import { isHash, sha256, toHex } from "../protocol/hash.ts";
 import { moveDurably, readOnlyError, writeAtomic } from "./files.ts";
 import type { Layout } from "./layout.ts";
-import { openViews } from "./views.ts";
+import { openViews, type Stamp } from "./views.ts";
 
 export interface ObjectStore {
   /** True when the object is here, by name; its bytes are checked when they are read. */
   has(hash: Hash): Promise<boolean>;
+  /** Those of `hashes` that are not here, as `has` would say, in their order: one look at each directory and file, however many there are. */
+  absent(hashes: Iterable<Hash>): Promise<Hash[]>;
+  /** The hashes of the objects kept here as files of their own, not of those in views. */
+  list(): Promise<Set<Hash>>;
   /** Where it lies, for those who stream it themselves. A piece of a file that changed since is checked first, and is undefined if it differs. */
   locate(hash: Hash): Promise<Location | undefined>;
   /** The whole object, checked. Errors: object-missing, object-corrupt. */
@@ -61,6 +65,14 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
     return (await locate(hash)) !== undefined;
   }
 
+  async function list(): Promise<Set<Hash>> {
+    const names = new Set<Hash>();
+    for (const shelf of await namesIn(layout.objects)) {
+      for (const name of await namesIn(join(layout.objects, shelf))) if (isHash(name)) names.add(name);
+    }
+    return names;
+  }
+
   async function drop(hash: Hash): Promise<void> {
     dropped.add(hash);
     if (options.readOnly) return;
@@ -92,6 +104,17 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
 
   return {
     has,
+    list: () => onStorage(layout.objects, list),
+    async absent(hashes) {
+      const here = await onStorage(layout.objects, list);
+      const looked = new Map<string, Stamp | undefined>();
+      const away: Hash[] = [];
+      for (const hash of hashes) {
+        const known = !dropped.has(hash) && (here.has(hash) || (await views.locate(hash, looked)) !== undefined);
+        if (!known) away.push(hash);
+      }
+      return away;
+    },
     locate,
     stream,
     async read(hash) {
@@ -164,6 +187,15 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
       await onStorage(layout.object(hash), () => drop(hash));
     },
   };
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
 }
 
 function missing(hash: Hash): ConnitoError {

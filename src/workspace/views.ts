@@ -16,14 +16,15 @@ const format = "connito/view/1";
 const maximumViewBytes = 256 << 20;
 
 export interface Views {
-  /** Where the piece lies, if it is known and still has its hash. */
-  locate(hash: Hash): Promise<Location | undefined>;
+  /** Where the piece lies, if it is known and still has its hash. Who asks for many passes the same `looked`, for one look at each file. */
+  locate(hash: Hash, looked?: Map<string, Stamp | undefined>): Promise<Location | undefined>;
   add(locations: ReadonlyMap<Hash, Location>): Promise<void>;
   /** Forgets a piece, durably. */
   remove(hash: Hash): Promise<void>;
 }
 
-interface Stamp {
+/** How a file looked; `Map`s of them say so by path. */
+export interface Stamp {
   readonly size: number;
   readonly modified: number;
 }
@@ -58,12 +59,13 @@ export async function openViews(directory: string, options: { readonly readOnly?
   }
 
   return {
-    async locate(hash) {
+    async locate(hash, looked = new Map()) {
       const piece = pieces.get(hash);
       if (piece === undefined) return undefined;
       const { file, offset, bytes } = piece;
       return onStorage(file.path, async () => {
-        const now = await statOf(file.path);
+        const now = looked.has(file.path) ? looked.get(file.path) : await statOf(file.path);
+        looked.set(file.path, now);
         if (now === undefined) return undefined;
         const location = { file: file.path, offset, bytes };
         if (now.size === piece.good.size && now.modified === piece.good.modified) return location;

@@ -11,12 +11,15 @@ import { expertLayout, planSlice, type SlicePlan, writeSliceFile } from "../../m
 import type { ExpertManager } from "../../protocol/experts/expert-manager.ts";
 import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
 import type { Hash } from "../../protocol/hash.ts";
+import { formatBytes } from "../../ui/format.ts";
+import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { assignedGroup, viewCycle } from "../cycle-view.ts";
 import { inParallel, peerSources, provideObject } from "../fetch.ts";
-import { provideManifest } from "../manifests.ts";
+import { findManifest, provideManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects } from "../publish.ts";
+import { pruneVersions } from "./prune.ts";
 
 /** Pieces fetched at the same time. More than the disk needs, fewer than would crowd out other peers of the same validator. */
 const parallelFetches = 8;
@@ -26,6 +29,8 @@ export interface SliceInput {
   readonly group: number | "whole";
   /** Also write the slice as one safetensors file here. */
   readonly file?: string;
+  /** Afterwards remove what only older versions need (prune.ts). */
+  readonly prune?: boolean;
 }
 
 export interface SliceResult {
@@ -33,9 +38,20 @@ export interface SliceResult {
   readonly group: number | "whole";
   readonly pieces: number;
   readonly bytes: SlicePlan["bytes"];
-  /** What had to come from peers; the rest was here already. */
+  /** What had to come from peers. */
   readonly fetchedPieces: number;
   readonly fetchedBytes: number;
+  /** What was here already. */
+  readonly presentBytes: number;
+  /** Against the slice that was whole here before, where that was another: how much both share, and how much is new. */
+  readonly previous?: {
+    readonly root: Hash;
+    readonly group: number | "whole";
+    readonly sharedBytes: number;
+    readonly changedBytes: number;
+  };
+  /** Bytes of older versions that were removed; only where that was asked for. */
+  readonly prunedBytes?: number;
   readonly file?: string;
 }
 
@@ -71,8 +87,9 @@ export async function slice(context: Context, membership: Membership, input: Sli
   const { manifest, plan } = resolved;
   const sources = await peerSources(context, membership.task);
 
-  const missing: Piece[] = [];
-  for (const piece of plan.pieces) if (!(await workspace.objects.has(piece.hash))) missing.push(piece);
+  const absent = new Set(await workspace.objects.absent(new Set(plan.pieces.map((piece) => piece.hash))));
+  const missing = onePerHash(plan.pieces).filter((piece) => absent.has(piece.hash));
+  const presentBytes = totalBytes(onePerHash(plan.pieces)) - totalBytes(missing);
   let fetchedBytes = 0;
   let fetchedPieces = 0;
   progress.start("Fetching pieces", missing.length);
@@ -83,9 +100,9 @@ export async function slice(context: Context, membership: Membership, input: Sli
       const bytes = await provideObject(context, sources, { hash: piece.hash, bytes: piece.bytes, what: `piece ${piece.name}` });
       fetchedBytes += bytes;
       fetchedPieces += 1;
-      progress.update(fetchedPieces);
+      progress.update(fetchedPieces, formatBytes(fetchedBytes));
     });
-    progress.succeed(`${fetchedPieces} of ${plan.pieces.length} pieces fetched`);
+    progress.succeed(`${fetchedPieces} pieces fetched (${formatBytes(fetchedBytes)}); ${formatBytes(presentBytes)} were here`);
   } catch (error) {
     progress.fail();
     throw error;
@@ -95,6 +112,8 @@ export async function slice(context: Context, membership: Membership, input: Sli
   if (input.group === "whole")
     await publishObjects(context, [manifest.config, manifest.tokenizer, ...plan.pieces.map((piece) => piece.hash)]);
   if (input.file !== undefined) await writeFile(context, plan, input.file);
+  const previous = await compareWithLast(context, membership, resolved, input);
+  const prunedBytes = input.prune ? await pruneVersions(context, membership, resolved) : undefined;
   return {
     root: input.root,
     group: input.group,
@@ -102,8 +121,35 @@ export async function slice(context: Context, membership: Membership, input: Sli
     bytes: plan.bytes,
     fetchedPieces,
     fetchedBytes,
+    presentBytes,
+    ...(previous && { previous }),
+    ...(prunedBytes === undefined ? {} : { prunedBytes }),
     ...(input.file === undefined ? {} : { file: input.file }),
   };
+}
+
+/** Pieces with the same bytes are one object: they are fetched, and counted, once. */
+function onePerHash(pieces: readonly Piece[]): Piece[] {
+  return [...new Map(pieces.map((piece) => [piece.hash, piece])).values()];
+}
+
+/** How this slice differs from the one that was whole before, which it takes the place of in the notes. */
+async function compareWithLast(
+  { workspace }: Context,
+  membership: Membership,
+  { plan, manager }: Slice,
+  { root, group }: SliceInput,
+): Promise<SliceResult["previous"]> {
+  const last = await readJson<Pick<SliceInput, "root" | "group">>(workspace.layout.slice);
+  if (last?.root === root && last.group === group) return undefined;
+  await writeJson(workspace.layout.slice, { root, group });
+  const manifest = last && (await findManifest(workspace, last.root));
+  const standIns = await findManifest(workspace, membership.task.model.standIns);
+  if (last === undefined || manifest === undefined || (last.group !== "whole" && standIns === undefined)) return undefined;
+  const before = planSlice({ manifest, ...(standIns && { standIns }), manager, group: last.group });
+  const known = new Set(before.pieces.map((piece) => piece.hash));
+  const [shared, changed] = [true, false].map((both) => totalBytes(onePerHash(plan.pieces).filter(({ hash }) => known.has(hash) === both)));
+  return { root: last.root, group: last.group, sharedBytes: shared as number, changedBytes: changed as number };
 }
 
 /** The slice as a file. A piece that changed on the disk is dropped, so that the next run fetches it. */
@@ -129,6 +175,6 @@ export function sliceForCycle(kind: "whole" | "assigned") {
   return async (context: Context, membership: Membership, { cycle }: { cycle: number }): Promise<SliceResult> => {
     const view = await viewCycle(context, membership, cycle);
     const group = kind === "whole" ? "whole" : assignedGroup(view, context.signer.address);
-    return slice(context, membership, { root: view.base, group });
+    return slice(context, membership, { root: view.base, group, prune: true });
   };
 }
