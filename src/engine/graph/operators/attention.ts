@@ -1,64 +1,30 @@
 /**
- * Causal grouped-query attention (arXiv 2305.13245). Rows are tokens in the order position first, then sequence: row = position * sequences + sequence.
- * In that order the keys and values of one head of one sequence lie at a fixed stride, and ONNX Runtime's FusedMatMul reads
- * them where they are; only queries and results are transposed.
+ * Causal grouped-query attention (arXiv 2305.13245), on request within a sliding window, within chunks, or with attention sinks. Rows are tokens in the
+ * order position first, then sequence: row = position * sequences + sequence. In that order the keys and values of one head of one
+ * sequence lie at a fixed stride, and ONNX Runtime's FusedMatMul reads them where they are; only queries and results are transposed.
  *
- * Queries are taken in blocks, and a block sees only the keys up to its own end: with n blocks a share of (n - 1) / 2n of the products and
- * exponentials, which a mask would only throw away, is never computed.
+ * A sink (arXiv 2309.17453, one learned logit a head as in gpt-oss) takes a part of the probability that goes nowhere. With L the logarithm of the sum
+ * of a row's exponentials it multiplies the row's result by f = sigmoid(L - sink); scores and probabilities here are those without it.
  */
-import type { OnnxTensor } from "../../onnx/model.ts";
 import { apply, applyOne, type Emitter, type Operator, type Tensor, type TensorType } from "../graph.ts";
 import { mismatch, sameShape } from "../shape.ts";
+import { type Block, blocksOf, type Heads, visibility } from "./attention-blocks.ts";
 
-export interface Heads {
-  readonly sequences: number;
-  readonly positions: number;
-  readonly heads: number;
-  /** Divides `heads`: so many neighbouring heads share keys and values. */
-  readonly keyValueHeads: number;
-  readonly headDimension: number;
-}
+export type { Heads } from "./attention-blocks.ts";
 
-/** Far below any score, and finite: its exponential is 0. */
-const hidden = -1e30;
-/** Positions in a block at least, and blocks at most: smaller products would be less efficient, and more of them too many operators. */
-const blockPositions = 64;
-const mostBlocks = 8;
+const shapesOf = ({ sequences, positions, heads, keyValueHeads, headDimension: d, valueDimension: v = d }: Heads) => {
+  const rows = sequences * positions;
+  return {
+    query: [rows, heads * d],
+    key: [rows, keyValueHeads * d],
+    value: [rows, keyValueHeads * v],
+    result: [rows, heads * v],
+    sinks: [heads],
+  };
+};
 
-/** Shapes by name, of one block of queries. b: sequences, s: positions, k: key-value heads, g: heads that share one, d: head dimension. */
-interface Block {
-  /** Positions of the block, and keys that it sees: all up to its end. */
-  readonly positions: number;
-  readonly keys: number;
-  readonly rows: readonly [number, number];
-  readonly rowsByHead: readonly number[];
-  readonly headsByRow: readonly number[];
-  /** The heads that share keys, one below the other: one product serves them all. */
-  readonly grouped: readonly number[];
-  readonly keysByHead: readonly number[];
-  readonly scores: readonly number[];
-  readonly scoresByHead: readonly number[];
-}
-
-function blocksOf({ sequences: b, positions: all, heads, keyValueHeads: k, headDimension: d }: Heads): Block[] {
-  const g = heads / k;
-  const count = Math.min(mostBlocks, Math.max(1, Math.floor(all / blockPositions)));
-  const ends = Array.from({ length: count }, (_, index) => Math.floor(((index + 1) * all) / count));
-  return ends.map((keys, index) => {
-    const s = keys - (ends[index - 1] ?? 0);
-    return {
-      positions: s,
-      keys,
-      rows: [s * b, heads * d],
-      rowsByHead: [s, b, k, g, d],
-      headsByRow: [b, k, g, s, d],
-      grouped: [b, k, g * s, d],
-      keysByHead: [keys, b, k, d],
-      scores: [b, k, g * s, keys],
-      scoresByHead: [b, k, g, s, keys],
-    };
-  });
-}
+const scaleOf = ({ scale, headDimension }: Heads) => scale ?? headDimension ** -0.5;
+const valueWidth = ({ headDimension, valueDimension }: Heads) => valueDimension ?? headDimension;
 
 interface ProductOptions {
   readonly transposeA?: boolean;
@@ -85,22 +51,22 @@ function product(emit: Emitter, a: string, b: string, options: ProductOptions): 
 
 const reshaped = (emit: Emitter, x: string, shape: readonly number[], output?: string) =>
   emit.node("Reshape", [x, emit.integers(shape)], { output });
-const transposed = (emit: Emitter, x: string, order: readonly number[], output?: string) =>
-  emit.node("Transpose", [x], { attributes: { perm: { ints: order } }, output });
+const transposed = (emit: Emitter, x: string, order: readonly number[]) =>
+  emit.node("Transpose", [x], { attributes: { perm: { ints: order } } });
 
-/** A block's rows [positions * sequences, heads * d] to `grouped`. */
-function toHeads(emit: Emitter, x: string, block: Block, output?: string): string {
-  return reshaped(emit, transposed(emit, reshaped(emit, x, block.rowsByHead), [1, 2, 3, 0, 4]), block.grouped, output);
+/** A block's rows [positions * sequences, heads * width] to `grouped`. */
+function toHeads(emit: Emitter, x: string, block: Block, width: number, output?: string): string {
+  return reshaped(emit, transposed(emit, reshaped(emit, x, block.rowsByHead(width)), [1, 2, 3, 0, 4]), block.grouped(width), output);
 }
 
 /** `grouped` to a block's rows. */
-function toRows(emit: Emitter, x: string, block: Block): string {
-  return reshaped(emit, transposed(emit, reshaped(emit, x, block.headsByRow), [3, 0, 1, 2, 4]), block.rows);
+function toRows(emit: Emitter, x: string, block: Block, width: number): string {
+  return reshaped(emit, transposed(emit, reshaped(emit, x, block.headsByRow(width)), [3, 0, 1, 2, 4]), block.rows(width));
 }
 
 function splitRows(emit: Emitter, x: string, blocks: readonly Block[]): string[] {
   if (blocks.length === 1) return [x];
-  const lengths = emit.integers(blocks.map(({ rows }) => rows[0]));
+  const lengths = emit.integers(blocks.map((block) => block.rows(1)[0]));
   return emit.nodes("Split", [x, lengths], Array<undefined>(blocks.length).fill(undefined), { attributes: { axis: { int: 0 } } });
 }
 
@@ -108,105 +74,134 @@ function joinRows(emit: Emitter, parts: readonly string[], output: string): void
   emit.node(parts.length === 1 ? "Identity" : "Concat", parts, { output, attributes: parts.length === 1 ? {} : { axis: { int: 0 } } });
 }
 
-/** The keys or values that a block sees, by head. */
-function prefix(emit: Emitter, x: string, { keysByHead }: Block, { sequences, positions }: Heads): string {
-  const rows = (keysByHead[0] as number) * sequences;
-  const part = rows === positions * sequences ? x : emit.node("Slice", [x, emit.integers([0]), emit.integers([rows]), emit.integers([0])]);
-  return reshaped(emit, part, keysByHead);
+/** The keys or values that a block reads, by head. */
+function seen(emit: Emitter, x: string, block: Block, { sequences, positions }: Heads, width: number): string {
+  const [first, last] = [block.firstKey * sequences, (block.firstKey + block.keys) * sequences];
+  const whole = first === 0 && last === positions * sequences;
+  const part = whole ? x : emit.node("Slice", [x, emit.integers([first]), emit.integers([last]), emit.integers([0])]);
+  return reshaped(emit, part, block.keysByHead(width));
 }
 
-const headShapes = ({ sequences, positions, heads, keyValueHeads, headDimension }: Heads) => ({
-  rows: [sequences * positions, heads * headDimension],
-  keyRows: [sequences * positions, keyValueHeads * headDimension],
-});
-
-/** Outputs: the result; then for each block the queries by head, probabilities and results by head, which the gradient uses again. */
+/** Outputs: the result; then for each block the queries by head, probabilities and results by head, and with sinks f, which the gradient uses again. */
 const operator: Operator<Heads> = {
   name: "causalAttention",
-  outputs: ([query, key, value], heads) => {
-    const { rows, keyRows } = headShapes(heads);
-    const expected: [TensorType, number[]][] = [
-      [query as TensorType, rows],
-      [key as TensorType, keyRows],
-      [value as TensorType, keyRows],
+  outputs: ([query, key, value, sinks], heads) => {
+    const shapes = shapesOf(heads);
+    const given: [TensorType | undefined, number[]][] = [
+      [query, shapes.query],
+      [key, shapes.key],
+      [value, shapes.value],
+      [sinks, shapes.sinks],
     ];
-    for (const [tensor, shape] of expected) if (!sameShape(tensor.shape, shape)) throw mismatch("causalAttention", tensor.shape, shape);
-    const kept = blocksOf(heads).flatMap(({ grouped, scores }) => [grouped, scores, grouped]);
-    return [rows, ...kept].map((shape) => ({ type: "float32", shape }));
+    for (const [tensor, shape] of given) {
+      if (tensor !== undefined && !sameShape(tensor.shape, shape)) throw mismatch("causalAttention", tensor.shape, shape);
+    }
+    const kept = blocksOf(heads).flatMap(({ grouped, keys }) => [
+      grouped(heads.headDimension),
+      grouped(keys),
+      grouped(valueWidth(heads)),
+      ...(sinks === undefined ? [] : [grouped(1)]),
+    ]);
+    return [shapes.result, ...kept].map((shape) => ({ type: "float32", shape }));
   },
-  lower: (emit, [query, key, value], [result, ...kept], { attributes: heads }) => {
+  lower: (emit, [query, key, value, sinks], [result, ...kept], { attributes: heads }) => {
+    const { headDimension: d, heads: count, keyValueHeads, window, chunk } = heads;
     const blocks = blocksOf(heads);
     const parts = splitRows(emit, query as string, blocks).map((rows, index) => {
       const block = blocks[index] as Block;
-      const [queries, probabilities, results] = kept.slice(3 * index);
-      const byHead = toHeads(emit, rows, block, queries);
-      const scale = heads.headDimension ** -0.5;
-      const scores = product(emit, byHead, prefix(emit, key as string, block, heads), { transposeB: true, rowsFirstB: true, scale });
-      const mask = emit.table(`causal mask ${block.positions} ${block.keys}`, () => causalMask(block));
-      const masked = reshaped(emit, emit.node("Add", [reshaped(emit, scores, block.scoresByHead), mask]), block.scores);
-      const softmax = emit.node("Softmax", [masked], { attributes: { axis: { int: -1 } }, output: probabilities });
-      const attended = product(emit, softmax, prefix(emit, value as string, block, heads), { rowsFirstB: true, output: results });
-      return toRows(emit, attended, block);
+      const [queries, probabilities, results, factors] = kept.slice(index * (sinks === undefined ? 3 : 4));
+      const byHead = toHeads(emit, rows, block, d, queries);
+      const products = product(emit, byHead, seen(emit, key as string, block, heads, d), {
+        transposeB: true,
+        rowsFirstB: true,
+        scale: scaleOf(heads),
+      });
+      const mask = emit.table(`visibility ${block.start} ${block.positions} ${window} ${chunk}`, () => visibility(block, heads));
+      const byRow = reshaped(emit, products, block.headsByRow(block.keys));
+      const scores = reshaped(emit, emit.node("Add", [byRow, mask]), block.grouped(block.keys));
+      const softmax = emit.node("Softmax", [scores], { attributes: { axis: { int: -1 } }, output: probabilities });
+      const values = seen(emit, value as string, block, heads, valueWidth(heads));
+      if (sinks === undefined) {
+        return toRows(emit, product(emit, softmax, values, { rowsFirstB: true, output: results }), block, valueWidth(heads));
+      }
+      const logarithms = reshaped(emit, emit.node("ReduceLogSumExp", [scores, emit.integers([-1])]), block.headsByRow(1));
+      const sink = reshaped(emit, sinks, [keyValueHeads, count / keyValueHeads, 1, 1]);
+      const factor = reshaped(emit, emit.node("Sigmoid", [emit.node("Sub", [logarithms, sink])]), block.grouped(1), factors);
+      const scaled = emit.node("Mul", [product(emit, softmax, values, { rowsFirstB: true }), factor], { output: results });
+      return toRows(emit, scaled, block, valueWidth(heads));
     });
     if (result !== undefined) joinRows(emit, parts, result);
   },
   gradient: ({ inputs, outputs, attributes }, [dy]) => [
-    ...apply(gradientOperator, [dy as Tensor, inputs[1] as Tensor, inputs[2] as Tensor, ...outputs.slice(1)], attributes),
+    ...apply(gradientOperator, [dy as Tensor, inputs[1] as Tensor, inputs[2] as Tensor, ...outputs.slice(1)], {
+      ...attributes,
+      sinks: inputs.length === 4,
+    }),
   ],
 };
 
 /**
  * With P the probabilities and O = P V: dV = P^T dO, dP = dO V^T, dS = P (dP - sum(dP P)) where the row sum equals sum(dO O), which is
  * read from the smaller matrices (as in FlashAttention, arXiv 2205.14135), dQ = dS K and dK = dS^T Q, both scaled as the scores.
+ * With sinks the result is f O, and with r = sum(dy f O): dO = f dy, dS = P (dP - f r), and a row adds -(1 - f) r to its sink's gradient.
  */
-const gradientOperator: Operator<Heads> = {
+const gradientOperator: Operator<Heads & { readonly sinks: boolean }> = {
   name: "causalAttentionGradient",
-  outputs: (_inputs, heads) => {
-    const { rows, keyRows } = headShapes(heads);
-    return [rows, keyRows, keyRows].map((shape) => ({ type: "float32", shape }));
+  outputs: (_inputs, { sinks: withSinks, ...heads }) => {
+    const { query, key, value, sinks } = shapesOf(heads);
+    return [query, key, value, ...(withSinks ? [sinks] : [])].map((shape) => ({ type: "float32", shape }));
   },
-  lower: (emit, [dy, key, value, ...kept], [dQuery, dKey, dValue], { attributes: heads }) => {
+  lower: (emit, [dy, key, value, ...kept], [dQuery, dKey, dValue, dSinks], { attributes: heads }) => {
     const blocks = blocksOf(heads);
-    const scale = heads.headDimension ** -0.5;
-    const parts: { query: string[]; key: string[]; value: string[] } = { query: [], key: [], value: [] };
+    const [d, v, scale] = [heads.headDimension, valueWidth(heads), scaleOf(heads)];
+    const parts: Record<"query" | "key" | "value" | "sinks", string[]> = { query: [], key: [], value: [], sinks: [] };
     for (const [index, rows] of splitRows(emit, dy as string, blocks).entries()) {
       const block = blocks[index] as Block;
-      const [queries, probabilities, results] = kept.slice(3 * index) as [string, string, string];
-      const dResults = toHeads(emit, rows, block);
+      const [queries, probabilities, results, factor] = kept.slice(index * (heads.sinks ? 4 : 3)) as [string, string, string, string];
+      const given = toHeads(emit, rows, block, v);
+      const dResults = heads.sinks ? emit.node("Mul", [given, factor]) : given;
       if (dValue !== undefined) parts.value.push(product(emit, dResults, probabilities, { transposeA: true }));
+      if (dQuery === undefined && dKey === undefined && dSinks === undefined) continue;
+      const sums = emit.node("ReduceSum", [emit.node("Mul", [given, results]), emit.integers([-1])]);
+      if (dSinks !== undefined) {
+        const lost = emit.node("Mul", [sums, emit.node("Sub", [factor, emit.float(1)])]);
+        const byHead = reshaped(emit, lost, block.headsByRow(1));
+        parts.sinks.push(emit.node("ReduceSum", [byHead, emit.integers([0, 3, 4])], { attributes: { keepdims: { int: 0 } } }));
+      }
       if (dQuery === undefined && dKey === undefined) continue;
-      const dProbabilities = product(emit, dResults, prefix(emit, value as string, block, heads), { transposeB: true, rowsFirstB: true });
-      const sums = emit.node("ReduceSum", [emit.node("Mul", [dResults, results]), emit.integers([-1])]);
-      const dScores = emit.node("Mul", [probabilities, emit.node("Sub", [dProbabilities, sums])]);
-      const keys = () => prefix(emit, key as string, block, heads);
-      if (dQuery !== undefined) parts.query.push(toRows(emit, product(emit, dScores, keys(), { rowsFirstB: true, scale }), block));
+      const dProbabilities = product(emit, dResults, seen(emit, value as string, block, heads, v), { transposeB: true, rowsFirstB: true });
+      const rowSums = heads.sinks ? emit.node("Mul", [sums, factor]) : sums;
+      const dScores = emit.node("Mul", [probabilities, emit.node("Sub", [dProbabilities, rowSums])]);
+      const keys = () => seen(emit, key as string, block, heads, d);
+      if (dQuery !== undefined) parts.query.push(toRows(emit, product(emit, dScores, keys(), { rowsFirstB: true, scale }), block, d));
       if (dKey !== undefined) parts.key.push(product(emit, queries, dScores, { transposeA: true, scale }));
     }
     if (dQuery !== undefined) joinRows(emit, parts.query, dQuery);
-    if (dKey !== undefined) addUp(emit, parts.key, heads, dKey);
-    if (dValue !== undefined) addUp(emit, parts.value, heads, dValue);
+    if (dKey !== undefined) addUp(emit, parts.key, heads, shapesOf(heads).key, dKey);
+    if (dValue !== undefined) addUp(emit, parts.value, heads, shapesOf(heads).value, dValue);
+    if (dSinks !== undefined) reshaped(emit, total(emit, parts.sinks), shapesOf(heads).sinks, dSinks);
   },
 };
 
-/** The blocks' gradients of the keys that each sees [b, k, d, keys], as rows of all keys. */
-function addUp(emit: Emitter, parts: readonly string[], heads: Heads, output: string): void {
+const total = (emit: Emitter, parts: readonly string[]) => (parts.length === 1 ? (parts[0] as string) : emit.node("Sum", parts));
+
+/** The blocks' gradients of the keys that each read [b, k, width, keys], as rows of all keys. */
+function addUp(emit: Emitter, parts: readonly string[], heads: Heads, shape: readonly number[], output: string): void {
   const blocks = blocksOf(heads);
   const whole = parts.map((part, index) => {
     const byRow = transposed(emit, part, [3, 0, 1, 2]);
-    const missing = heads.positions - (blocks[index] as Block).keys;
-    return missing === 0 ? byRow : emit.node("Pad", [byRow, emit.integers([0, 0, 0, 0, missing, 0, 0, 0])]);
+    const { firstKey, keys } = blocks[index] as Block;
+    const after = heads.positions - firstKey - keys;
+    if (firstKey === 0 && after === 0) return byRow;
+    return emit.node("Pad", [byRow, emit.integers([firstKey, 0, 0, 0, after, 0, 0, 0])]);
   });
-  reshaped(emit, whole.length === 1 ? (whole[0] as string) : emit.node("Sum", whole), headShapes(heads).keyRows, output);
+  reshaped(emit, total(emit, whole), shape, output);
 }
 
-/** Added to a block's scores: 0 for keys up to the query's own position, `hidden` for later ones. */
-function causalMask({ positions, keys }: Block): OnnxTensor {
-  const data = new Float32Array(positions * keys);
-  for (let query = 0; query < positions; query++) data.fill(hidden, query * keys + (keys - positions) + query + 1, (query + 1) * keys);
-  return { type: "float32", shape: [positions, keys], data };
-}
-
-/** query [rows, heads * headDimension], key and value [rows, keyValueHeads * headDimension]; the result has the query's shape. */
-export function causalAttention(query: Tensor, key: Tensor, value: Tensor, heads: Heads): Tensor {
-  return applyOne(operator, [query, key, value], heads);
+/**
+ * query [rows, heads * headDimension], key [rows, keyValueHeads * headDimension], value [rows, keyValueHeads * valueDimension], sinks [heads] where there
+ * are any; the result is [rows, heads * valueDimension].
+ */
+export function causalAttention(query: Tensor, key: Tensor, value: Tensor, heads: Heads, sinks?: Tensor): Tensor {
+  return applyOne(operator, sinks === undefined ? [query, key, value] : [query, key, value, sinks], heads);
 }
