@@ -44,6 +44,38 @@ const negate = (a: Tensor): Tensor => multiply(a, scalar(a.graph, -1));
 const root = unary("squareRoot", "Sqrt", (_x, y, dy) => multiply(divide(dy, y), scalar(dy.graph, 0.5)));
 export const squareRoot = (x: Tensor): Tensor => applyOne(root, [x], undefined);
 
+const logistic = unary("sigmoid", "Sigmoid", (_x, y, dy) => multiply(dy, multiply(y, subtract(scalar(dy.graph, 1), y))));
+/** 1 / (1 + exp(-x)) */
+export const sigmoid = (x: Tensor): Tensor => applyOne(logistic, [x], undefined);
+
+interface Bounds {
+  readonly least: number;
+  readonly most: number;
+}
+
+const clampOperator: Operator<Bounds> = {
+  name: "clamp",
+  outputs: ([x]) => [{ type: "float32", shape: (x as TensorType).shape }],
+  lower: (emit, [x], [output], { attributes: { least, most } }) =>
+    void emit.node("Clip", [x as string, emit.float(least), emit.float(most)], { output }),
+  gradient: ({ inputs, attributes }, [dy]) => [applyOne(clampGradientOperator, [dy as Tensor, inputs[0] as Tensor], attributes)],
+};
+
+const clampGradientOperator: Operator<Bounds> = {
+  name: "clampGradient",
+  outputs: ([dy]) => [{ type: "float32", shape: (dy as TensorType).shape }],
+  lower: (emit, [dy, x], [output], { attributes: { least, most } }) => {
+    const [above, below] = [
+      emit.node("GreaterOrEqual", [x as string, emit.float(least)]),
+      emit.node("LessOrEqual", [x as string, emit.float(most)]),
+    ];
+    emit.node("Where", [emit.node("And", [above, below]), dy as string, emit.float(0)], { output });
+  },
+};
+
+/** x, but never below `least` nor above `most`; its gradient passes where x is within the bounds, themselves included, as torch.clamp's does. */
+export const clamp = (x: Tensor, least: number, most: number): Tensor => applyOne(clampOperator, [x], { least, most });
+
 const summation: Operator<undefined> = {
   name: "sum",
   outputs: (inputs) => {

@@ -1,4 +1,4 @@
-/** Softmax over the last axis, and the choice of the largest values along it. */
+/** Softmax over the last axis, and choosing values along it. */
 import { apply, applyOne, type Operator, type Tensor, type TensorType } from "../graph.ts";
 import { lastLength, staticShape } from "../shape.ts";
 import { multiply, subtract } from "./elementwise.ts";
@@ -43,13 +43,25 @@ const topOperator: Operator<Count> = {
 
 /** The values at their indices among `count` places, and zeros elsewhere. */
 const scatterOperator: Operator<Count> = {
-  name: "largestGradient",
+  name: "scatter",
   outputs: ([values], { count }) => [{ type: "float32", shape: [...(values as TensorType).shape.slice(0, -1), count] }],
   lower: (emit, [values, indices], [output], { outputs }) => {
-    const zeros = emit.node("ConstantOfShape", [emit.integers(staticShape("largest", (outputs[0] as Tensor).shape))]);
+    const zeros = emit.node("ConstantOfShape", [emit.integers(staticShape("scatter", (outputs[0] as Tensor).shape))]);
     emit.node("ScatterElements", [zeros, indices as string, values as string], { output, attributes: { axis: { int: -1 } } });
   },
 };
+
+const takeOperator: Operator<undefined> = {
+  name: "take",
+  outputs: ([, indices]) => [{ type: "float32", shape: (indices as TensorType).shape }],
+  lower: (emit, inputs, [output]) => void emit.node("GatherElements", inputs, { output, attributes: { axis: { int: -1 } } }),
+  gradient: ({ inputs: [x, indices] }, [dy]) => [
+    applyOne(scatterOperator, [dy as Tensor, indices as Tensor], { count: lastLength("take", (x as Tensor).shape) }),
+  ],
+};
+
+/** The values of x [.., n] at `indices` [.., count] of int64 along the last axis, no index twice in a row. */
+export const take = (x: Tensor, indices: Tensor): Tensor => applyOne(takeOperator, [x, indices], undefined);
 
 /** The `count` largest along the last axis, falling, and where they stand; the lower index comes first among equals. The choice itself has no gradient. */
 export function largest(x: Tensor, count: number): { values: Tensor; indices: Tensor } {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { rmsNorm } from "../../../../src/engine/graph/operators/normalization.ts";
+import { layerNorm, rmsNorm } from "../../../../src/engine/graph/operators/normalization.ts";
 import { checkGradients, evaluate } from "../finite-differences.ts";
 
 describe("engine/graph/operators/normalization", () => {
@@ -14,6 +14,16 @@ describe("engine/graph/operators/normalization", () => {
     const fed = { x: { shape: [4, 5] }, weight: { shape: [5] } };
     for (const variables of [["x", "weight"], ["x"], ["weight"]]) {
       await checkGradients(fed, ({ x, weight }) => rmsNorm(x!, weight!, 1e-3), { variables });
+    }
+  });
+
+  it("centres each row as well where it is a LayerNorm, with the gradients", async () => {
+    const fed = { x: { shape: [1, 2], data: [3, 5] }, weight: { shape: [2], data: [1, 2] }, bias: { shape: [2], data: [0.5, -1] } };
+    const { y } = await evaluate(fed, ({ x, weight, bias }) => ({ y: layerNorm(x!, weight!, bias!, 3) }));
+    assert.deepEqual(y, [0, 0]);
+    const all = { x: { shape: [4, 5] }, weight: { shape: [5] }, bias: { shape: [5] } };
+    for (const variables of [["x", "weight", "bias"], ["x"], ["weight"], ["bias"]]) {
+      await checkGradients(all, ({ x, weight, bias }) => layerNorm(x!, weight!, bias!, 1e-3), { variables });
     }
   });
 });
