@@ -17,14 +17,7 @@ import { linear } from "../src/engine/graph/operators/matrix.ts";
 import { encodeModel } from "../src/engine/onnx/writer.ts";
 import { openSession } from "../src/engine/runtime/session.ts";
 import { float32Value } from "../src/engine/runtime/value.ts";
-import {
-  type Architecture,
-  familyNamed,
-  listWeights,
-  readArchitecture,
-  requireComputable,
-  type TensorSpec,
-} from "../src/model/families/index.ts";
+import { type Architecture, familyNamed, listWeights, readArchitecture, type TensorSpec } from "../src/model/families/index.ts";
 import { initializeCheckpoint } from "../src/model/initialize.ts";
 import { table } from "../src/ui/table.ts";
 import type { Answer, Job } from "./train/job.ts";
@@ -71,12 +64,12 @@ const trainedOf = (shape: Shape) =>
 function operations(shape: Shape): number {
   const { architecture, sequenceLength, batchSequences } = shape;
   const { experts, expertsPerToken, layers } = architecture;
-  const { heads, headDimension } = requireComputable(architecture).attention;
+  const width = specsOf(shape).find(({ part }) => part === "attention.query")?.shape[0] ?? 0;
   const perToken = (chosen: readonly TensorSpec[]) =>
     chosen
       .filter(({ shape: lengths, part }) => lengths.length === 2 && part !== "embedding")
       .reduce((sum, spec) => sum + elements(spec) * (spec.expert === undefined ? 1 : expertsPerToken / experts), 0);
-  const attention = 6 * layers * heads * headDimension * (sequenceLength / 2);
+  const attention = 6 * layers * width * (sequenceLength / 2);
   return sequenceLength * batchSequences * 2 * (2 * perToken(specsOf(shape)) + perToken(trainedOf(shape)) + attention);
 }
 

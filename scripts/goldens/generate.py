@@ -3,7 +3,7 @@
 Run through `npm run goldens`. One JSON file a family, one entry a case of cases.json. Weights and tokens are not stored: both sides make them from names and
 seeds as test/engine/golden-values.ts describes. For each case:
 
-    python generate.py cases.json DIRECTORY
+    python generate.py cases.json DIRECTORY [FAMILY ...]
 
 - a model of the case's configuration is saved by transformers, which tells how its checkpoints name and shape their tensors;
 - every tensor is replaced by the values that its name gives, and the model is loaded from that checkpoint;
@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 
 def hash_text(text):
@@ -117,21 +118,35 @@ def run(name, family, case):
         if name not in gradients:
             continue
         gradient = gradients[name].astype(np.float64).reshape(-1)
-        products = [float(gradient @ values(f"{which}/{name}", gradient.size)) for which in ("a", "b")]
-        entry["tensors"][name]["gradient"] = [float(np.linalg.norm(gradient)), *products]
+        products = [gradient @ values(f"{which}/{name}", gradient.size) for which in ("a", "b")]
+        entry["tensors"][name]["gradient"] = [float(f"{value:.9g}") for value in (np.linalg.norm(gradient), *products)]
         if any(f".experts.{expert}." in name for expert in case.get("whole", [])):
             entry["tensors"][name]["whole"] = encode(gradients[name])
     return entry
 
 
-def main(cases_file, directory):
+def document(entries):
+    """JSON of a family's cases, a line for each tensor."""
+
+    def entry(case):
+        tensors = ",\n".join(f"   {json.dumps(name)}: {json.dumps(tensor)}" for name, tensor in case["tensors"].items())
+        head = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in case.items() if key != "tensors")
+        return f' {{\n{head},\n  "tensors": {{\n{tensors}\n  }}\n }}'
+
+    return "[\n" + ",\n".join(map(entry, entries)) + "\n]\n"
+
+
+def main(cases_file, directory, *wanted):
     torch.manual_seed(0)
     torch.set_num_threads(1)
     logging.getLogger("transformers").setLevel(logging.ERROR)
+    disable_progress_bar()
     Path(directory).mkdir(parents=True, exist_ok=True)
     for name, family in json.loads(Path(cases_file).read_text()).items():
+        if wanted and name not in wanted:
+            continue
         entries = [run(name, family, case) for case in family["cases"]]
-        Path(directory, f"{name}.json").write_text(json.dumps(entries, indent=1) + "\n")
+        Path(directory, f"{name}.json").write_text(document(entries))
         print(f"{name}: {len(entries)} cases", flush=True)
 
 

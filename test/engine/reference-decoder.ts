@@ -1,5 +1,5 @@
 /**
- * The decoder's forward pass once more, written from the families' definitions in float64 with plain loops and nothing of the engine's: what
+ * The decoder's forward pass of Qwen3-MoE and OLMoE once more, written from their definitions in float64 with plain loops and nothing of the engine's: what
  * the engine is compared with, and what finite differences are taken of.
  */
 import { type Architecture, type Computation, requireComputable } from "../../src/model/families/index.ts";
@@ -31,17 +31,22 @@ const softmax = (x: readonly number[]): number[] => {
 
 const added = (x: Vector, y: Vector): Vector => x.map((value, index) => value + y[index]!);
 
+function grouped({ attention }: Computation) {
+  if (attention.kind !== "grouped-query") throw new Error("this reference knows grouped-query attention only");
+  return attention;
+}
+
 /** Splits a vector in heads, norms and turns each as the architecture says. */
 function prepare(x: Vector, position: number, weight: Vector | undefined, computation: Computation): Vector {
-  const { normEpsilon, ropeTheta } = computation;
-  const { headDimension: d, queryKeyNorm } = computation.attention;
-  const whole = queryKeyNorm === "full" ? norm(x, weight!, normEpsilon) : x;
+  const { epsilon } = computation.norm;
+  const { headDimension: d, queryKeyNorm } = grouped(computation);
+  const whole = queryKeyNorm === "full" ? norm(x, weight!, epsilon) : x;
   const result = new Float64Array(x.length);
   for (let start = 0; start < x.length; start += d) {
     const part = whole.slice(start, start + d);
-    const head = queryKeyNorm === "head" ? norm(part, weight!, normEpsilon) : part;
+    const head = queryKeyNorm === "head" ? norm(part, weight!, epsilon) : part;
     for (let index = 0; index < d / 2; index++) {
-      const angle = position * ropeTheta ** ((-2 * index) / d);
+      const angle = position * computation.rope.frequencies[index]!;
       const [a, b] = [head[index]!, head[index + d / 2]!];
       result[start + index] = a * Math.cos(angle) - b * Math.sin(angle);
       result[start + index + d / 2] = b * Math.cos(angle) + a * Math.sin(angle);
@@ -51,7 +56,7 @@ function prepare(x: Vector, position: number, weight: Vector | undefined, comput
 }
 
 function attention(normed: Vector[], layer: number, weight: Weight, computation: Computation): Vector[] {
-  const { heads, keyValueHeads, headDimension: d, queryKeyNorm } = computation.attention;
+  const { heads, keyValueHeads, headDimension: d, queryKeyNorm } = grouped(computation);
   const of = (name: string) => weight(`model.layers.${layer}.self_attn.${name}.weight`);
   const normOf = (name: string) => (queryKeyNorm === "none" ? undefined : of(name));
   const query = normed.map((x, position) => prepare(matrixVector(of("q_proj"), x), position, normOf("q_norm"), computation));
@@ -88,9 +93,9 @@ function feedForward(x: Vector, layer: number, weight: Weight, architecture: Arc
   if (!architecture.expertLayers.includes(layer)) return network(x, prefix, weight);
   const probabilities = softmax([...matrixVector(weight(`${prefix}.gate.weight`), x)]);
   const chosen = [...probabilities.keys()].sort((a, b) => probabilities[b]! - probabilities[a]!).slice(0, architecture.expertsPerToken);
-  const sum = requireComputable(architecture).router.normalizeTopK
-    ? chosen.reduce((total, expert) => total + probabilities[expert]!, 0)
-    : 1;
+  const { router } = requireComputable(architecture);
+  const renormalized = router.kind === "top-k" && router.normalizeTopK;
+  const sum = renormalized ? chosen.reduce((total, expert) => total + probabilities[expert]!, 0) : 1;
   const gates = chosen.map((expert) => probabilities[expert]! / sum);
   observe?.(layer, chosen, gates);
   return chosen.reduce((total, expert, choice) => {
@@ -109,7 +114,7 @@ export function referenceLosses(
   const weight: Weight = (name) => weights.get(name)!;
   const { hiddenSize } = architecture;
   const computation = requireComputable(architecture);
-  const { normEpsilon } = computation;
+  const { epsilon: normEpsilon } = computation.norm;
   const embedding = weight("model.embed_tokens.weight");
   let rows: Vector[] = Array.from(sequence.subarray(0, -1), (token) => embedding.slice(token * hiddenSize, (token + 1) * hiddenSize));
   for (let layer = 0; layer < architecture.layers; layer++) {

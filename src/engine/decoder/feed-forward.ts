@@ -1,52 +1,71 @@
 /**
- * The feed-forward half of a layer: norm, then routed experts, or one dense network in a layer without experts. The router
- * is a softmax over all experts of which each token takes the largest few; gradients reach the tokens through the weights of the chosen experts too.
+ * The feed-forward half of a layer: norm, then routed experts, with a shared network beside them where the family has one, or one dense network in a layer
+ * without experts.
  */
-import type { Architecture, Computation } from "../../model/families/index.ts";
+import type { Experts } from "../../model/families/index.ts";
 import type { Tensor } from "../graph/graph.ts";
-import { multiply } from "../graph/operators/elementwise.ts";
+import { splitAlternating, splitColumns } from "../graph/operators/columns.ts";
+import { add, multiply, sigmoid } from "../graph/operators/elementwise.ts";
 import { linear } from "../graph/operators/matrix.ts";
-import { rmsNorm } from "../graph/operators/normalization.ts";
 import { combine, dispatch, dispatchSlots, sortByExpert } from "../graph/operators/routing.ts";
-import { largest, softmax } from "../graph/operators/softmax.ts";
-import { swiglu } from "../graph/operators/swiglu.ts";
-import type { Weights } from "./weights.ts";
-
-/** What the router of one layer decided, [rows, experts per token] each. */
-export interface Routed {
-  readonly layer: number;
-  /** int64: the chosen experts, by falling gate. */
-  readonly experts: Tensor;
-  /** The weight that each chosen expert's output is given. */
-  readonly gates: Tensor;
-}
+import { clampedSwiglu, swiglu } from "../graph/operators/swiglu.ts";
+import type { Frame } from "./frame.ts";
+import { type Routed, route } from "./router.ts";
+import { normed, type Weights } from "./weights.ts";
 
 /** x [rows, hidden] to what the layer adds to it, and the router's decision where it has one. */
 export function feedForward(
   x: Tensor,
   layer: number,
-  weights: Weights,
-  architecture: Architecture,
-  computation: Computation,
+  { weights, architecture, computation }: Frame,
 ): { added: Tensor; routed: Routed | undefined } {
-  const normed = rmsNorm(x, weights.of("feedForward.norm", layer), computation.normEpsilon);
-  if (!architecture.expertLayers.includes(layer)) {
-    const inner = swiglu(linear(normed, weights.of("dense.gate", layer)), linear(normed, weights.of("dense.up", layer)));
-    return { added: linear(inner, weights.of("dense.down", layer)), routed: undefined };
-  }
-  const routed = route(normed, layer, weights, architecture.expertsPerToken, computation);
+  const input = normed(x, weights, computation.norm, "feedForward.norm", layer);
+  if (!architecture.expertLayers.includes(layer)) return { added: network(input, layer, weights, "dense"), routed: undefined };
+  const { router, experts } = computation;
+  const weighsInput = router.kind === "top-k" && router.weighs === "input";
+  const routed = route(input, layer, weights, architecture.expertsPerToken, computation);
   const routing = sortByExpert(routed.experts, architecture.experts);
   const gates = dispatchSlots(routed.gates, routing);
-  const results = dispatch(normed, routing).map((rows, expert) => {
-    const inner = swiglu(linear(rows, weights.of("expert.gate", layer, expert)), linear(rows, weights.of("expert.up", layer, expert)));
-    return multiply(linear(inner, weights.of("expert.down", layer, expert)), gates[expert] as Tensor);
+  const results = dispatch(input, routing).map((rows, expert) => {
+    const gate = gates[expert] as Tensor;
+    const result = expertNetwork(weighsInput ? multiply(rows, gate) : rows, layer, expert, weights, experts);
+    return weighsInput ? result : multiply(result, gate);
   });
-  return { added: combine(results, routing), routed };
+  const combined = combine(results, routing);
+  if (weights.find("shared.gate", layer) === undefined) return { added: combined, routed };
+  return { added: add(combined, shared(input, layer, weights)), routed };
 }
 
-/** Scaling the chosen softmax weights to sum to one is the same as a softmax over the chosen logits alone. */
-function route(x: Tensor, layer: number, weights: Weights, expertsPerToken: number, { router }: Computation): Routed {
-  const logits = linear(x, weights.of("router", layer));
-  const { values, indices } = largest(router.normalizeTopK ? logits : softmax(logits), expertsPerToken);
-  return { layer, experts: indices, gates: router.normalizeTopK ? softmax(values) : values };
+function network(x: Tensor, layer: number, weights: Weights, kind: "dense" | "shared"): Tensor {
+  const inner = swiglu(linear(x, weights.of(`${kind}.gate`, layer)), linear(x, weights.of(`${kind}.up`, layer)));
+  return linear(inner, weights.of(`${kind}.down`, layer));
+}
+
+function shared(x: Tensor, layer: number, weights: Weights): Tensor {
+  const result = network(x, layer, weights, "shared");
+  const weight = weights.find("shared.weight", layer);
+  return weight === undefined ? result : multiply(result, sigmoid(linear(x, weight)));
+}
+
+/** One expert's rows [its tokens, hidden], by its network. */
+function expertNetwork(x: Tensor, layer: number, expert: number, weights: Weights, experts: Experts): Tensor {
+  const { activation, inputFirst } = experts;
+  const [gate, up] = gateAndUp(x, layer, expert, weights, experts);
+  const inner = activation === "swiglu" ? swiglu(gate, up) : clampedSwiglu(gate, up, activation);
+  return linear(inner, weights.of("expert.down", layer, expert), weights.find("expert.downBias", layer, expert), inputFirst);
+}
+
+function gateAndUp(x: Tensor, layer: number, expert: number, weights: Weights, experts: Experts): readonly [Tensor, Tensor] {
+  const { inputFirst, alternating } = experts;
+  const both = weights.find("expert.gateUp", layer, expert);
+  if (both === undefined) {
+    return [
+      linear(x, weights.of("expert.gate", layer, expert), undefined, inputFirst),
+      linear(x, weights.of("expert.up", layer, expert), undefined, inputFirst),
+    ];
+  }
+  const joined = linear(x, both, weights.find("expert.gateUpBias", layer, expert), inputFirst);
+  if (alternating) return splitAlternating(joined);
+  const half = Number(joined.shape[1]) / 2;
+  return splitColumns(joined, [half, half]) as [Tensor, Tensor];
 }

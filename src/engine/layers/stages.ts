@@ -6,7 +6,8 @@
 import { createHash } from "node:crypto";
 import { type Architecture, listWeights, type TensorSpec } from "../../model/families/index.ts";
 import type { BatchShape } from "../decoder/batch.ts";
-import { decoderLayer, lossesOf, openFrame, targetsInput, tokensInput } from "../decoder/decoder.ts";
+import { decoderLayer, lossesOf, targetsInput, tokensInput } from "../decoder/decoder.ts";
+import { openFrame } from "../decoder/frame.ts";
 import { declareWeights } from "../decoder/weights.ts";
 import { createGraph, type Graph, input, type Tensor } from "../graph/graph.ts";
 import { lowerGraph } from "../graph/lower.ts";
@@ -51,7 +52,7 @@ const activation = "x";
 const result = "y";
 
 export function createStages({ architecture, batch, threads }: StageOptions): Stages {
-  const all = listWeights(architecture);
+  const all = listWeights(architecture).filter(({ part }) => part !== undefined);
   const tied = !all.some(({ part }) => part === "head");
   const specsOf = (stage: Stage) => all.filter((spec) => belongs(spec, stage, tied));
   const sessions = new Map<string, Promise<Session>>();

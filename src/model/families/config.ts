@@ -27,28 +27,6 @@ export const common = {
   tie_word_embeddings: v.optional(flag, false),
 };
 
-/** Recent writers put RoPE's base inside `rope_parameters`, older ones beside it. */
-export const rope = {
-  rope_theta: v.optional(positive),
-  rope_parameters: v.nullish(v.looseObject({ rope_theta: v.optional(positive), rope_type: v.optional(v.string()) })),
-  rope_scaling: v.nullish(v.looseObject({})),
-};
-
-interface Rope {
-  readonly rope_theta?: number | undefined;
-  readonly rope_parameters?: { readonly rope_theta?: number | undefined; readonly rope_type?: string | undefined } | null | undefined;
-  readonly rope_scaling?: object | null | undefined;
-}
-
-/** RoPE's base, and whether positions are scaled in a way that the engine does not compute. */
-export function readRope(config: Rope, fallback: number): { theta: number; scaled: boolean } {
-  const type = config.rope_parameters?.rope_type ?? "default";
-  return {
-    theta: config.rope_parameters?.rope_theta ?? config.rope_theta ?? fallback,
-    scaled: type !== "default" || (config.rope_scaling !== undefined && config.rope_scaling !== null),
-  };
-}
-
 export function invalidConfig(setting: string, reason: string): ConnitoError {
   return new ConnitoError(`config.json: ${setting}: ${reason}`, {
     code: "config-invalid",
@@ -153,5 +131,6 @@ export function checkHeads(heads: number, keyValueHeads: number, headDimension: 
   if (heads % keyValueHeads !== 0) throw invalidConfig("num_key_value_heads", `${keyValueHeads} does not divide ${heads} heads`);
   if (headDimension < 2 || headDimension % 2 !== 0)
     throw invalidConfig("head_dim", `${headDimension} is not a positive even number, which rotary positions need`);
-  if (heads * headDimension > 2 ** 26) throw invalidConfig("num_attention_heads", `${heads} heads of ${headDimension} are too wide`);
+  if (headDimension > 2 ** 16 || heads * headDimension > 2 ** 26)
+    throw invalidConfig("num_attention_heads", `${heads} heads of ${headDimension} are too wide`);
 }

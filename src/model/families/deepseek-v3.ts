@@ -4,7 +4,7 @@
  * to no version.
  */
 import * as v from "valibot";
-import { common, defineFamily, dimension, expertCount, flag, invalidConfig, layerCount } from "./config.ts";
+import { common, defineFamily, dimension, expertCount, flag, layerCount } from "./config.ts";
 import {
   decoderTensors,
   denseNetwork,
@@ -39,7 +39,6 @@ export const deepseekV3 = defineFamily({
   }),
 
   read(read) {
-    if (read.attention_bias) throw invalidConfig("attention_bias", "no published checkpoint of this family has attention biases");
     const layers = [...Array(read.num_hidden_layers).keys()];
     return {
       vocabularySize: read.vocab_size,
@@ -71,6 +70,7 @@ export const deepseekV3 = defineFamily({
       plain: settings.qk_nope_head_dim,
       rotary: settings.qk_rope_head_dim,
       value: settings.v_head_dim,
+      biased: settings.attention_bias,
     });
     return decoderTensors(architecture, {
       layer: (layer) => [

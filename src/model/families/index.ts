@@ -4,6 +4,7 @@ import { pieceName } from "../pieces.ts";
 import type { Computation } from "./computation.ts";
 import { invalidConfig } from "./config.ts";
 import { dbrx } from "./dbrx.ts";
+import { deepseekV2 } from "./deepseek-v2.ts";
 import { deepseekV3 } from "./deepseek-v3.ts";
 import type { Architecture, Family, TensorSpec } from "./family.ts";
 import { isUsuallyFp8, scaleName, withBlockScales } from "./fp8.ts";
@@ -11,15 +12,41 @@ import { glm4Moe } from "./glm4-moe.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { jamba } from "./jamba.ts";
 import { llama4 } from "./llama4.ts";
+import { mixtral } from "./mixtral.ts";
 import { olmoe } from "./olmoe.ts";
 import { phimoe } from "./phimoe.ts";
+import { qwen2Moe } from "./qwen2-moe.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
 import { qwen3Next } from "./qwen3-next.ts";
 
-export type { Computation, Part } from "./computation.ts";
+export type {
+  Computation,
+  Experts,
+  GroupedQueryAttention,
+  LatentAttention,
+  LayerRules,
+  Norm,
+  Part,
+  SparseMixerRouter,
+  TopKRouter,
+} from "./computation.ts";
 export type { Architecture, Family, NewModel, TensorSpec } from "./family.ts";
 
-export const families: readonly Family[] = [olmoe, qwen3Moe, deepseekV3, glm4Moe, gptOss, llama4, qwen3Next, phimoe, jamba, dbrx];
+export const families: readonly Family[] = [
+  mixtral,
+  qwen2Moe,
+  qwen3Moe,
+  olmoe,
+  deepseekV2,
+  deepseekV3,
+  glm4Moe,
+  gptOss,
+  llama4,
+  qwen3Next,
+  phimoe,
+  jamba,
+  dbrx,
+];
 
 /**
  * The family that a parsed config.json belongs to.
@@ -66,6 +93,11 @@ export function readArchitecture(config: unknown, names?: ReadonlySet<string>): 
   return candidates.find((one) => family.tensors(one).every(({ name }) => names.has(name))) ?? suggested;
 }
 
+/** Whether the loss depends on a weight: not where the engine passes the tensor over, nor where it counts for a choice only. */
+export function isTrainable({ part }: TensorSpec): boolean {
+  return part !== undefined && part !== "router.correction";
+}
+
 /**
  * The tensors as pieces, which is how weights travel, are trained and are computed with: a fused tensor is one weight for each expert,
  * under the piece's name and of its shape.
@@ -88,12 +120,10 @@ export function shapeOfExpert([leading = 1, ...rest]: readonly number[], experts
 }
 
 /** Why the engine cannot compute an architecture, which can still be sliced; empty where it can. */
-export function whyNotComputable({ family, form, computation, notComputed, fp8Block }: Architecture): string[] {
+export function whyNotComputable({ family, computation, notComputed, fp8Block }: Architecture): string[] {
   return [
     ...(computation === undefined ? [`the family ${family}`] : []),
     ...notComputed,
-    // The engine knows each expert's matrices apart; a fused layout of the same family is sliced only.
-    ...(form === "fused" ? ["experts in fused tensors"] : []),
     ...(fp8Block === undefined ? [] : ["FP8 weights"]),
   ];
 }

@@ -1,18 +1,8 @@
 /** OLMoE: softmax router without renormalisation, query and key norms over the full width, experts in every layer. */
 import * as v from "valibot";
-import {
-  activation,
-  checkHeads,
-  defineFamily,
-  dimension,
-  expertCount,
-  flag,
-  invalidConfig,
-  layerCount,
-  positive,
-  readRope,
-  rope,
-} from "./config.ts";
+import { plainExperts } from "./computation.ts";
+import { activation, checkHeads, defineFamily, dimension, expertCount, flag, invalidConfig, layerCount, positive } from "./config.ts";
+import { readRope, rope } from "./rope.ts";
 import { fusedExperts, inLayers, linear, norm, outside, projections, row, separateExperts } from "./tensors.ts";
 
 export const olmoe = defineFamily({
@@ -38,12 +28,11 @@ export const olmoe = defineFamily({
   }),
 
   read(read) {
-    if (read.attention_bias) throw invalidConfig("attention_bias", "no published checkpoint of this family has attention biases");
     const { hidden_size: hidden, num_attention_heads: heads } = read;
     if (hidden % heads !== 0) throw invalidConfig("num_attention_heads", `${heads} does not divide hidden_size ${hidden}`);
     const keyValueHeads = read.num_key_value_heads ?? heads;
     checkHeads(heads, keyValueHeads, hidden / heads);
-    const { theta, scaled } = readRope(read, 10_000);
+    const { rope, notComputed } = readRope(read, { theta: 10_000, width: hidden / heads });
     return {
       vocabularySize: read.vocab_size,
       hiddenSize: hidden,
@@ -52,18 +41,26 @@ export const olmoe = defineFamily({
       experts: read.num_experts,
       expertsPerToken: read.num_experts_per_tok,
       computation: {
-        attention: { kind: "grouped-query", heads, keyValueHeads, headDimension: hidden / heads, queryKeyNorm: "full" },
-        router: { kind: "softmax", normalizeTopK: read.norm_topk_prob },
-        normEpsilon: read.rms_norm_eps,
-        ropeTheta: theta,
+        norm: { kind: "root-mean-square", epsilon: read.rms_norm_eps },
+        rope,
+        attention: {
+          kind: "grouped-query",
+          heads,
+          keyValueHeads,
+          headDimension: hidden / heads,
+          queryKeyNorm: "full",
+          ...(typeof read.clip_qkv === "number" && { clip: read.clip_qkv }),
+        },
+        router: { kind: "top-k", scores: "softmax", normalizeTopK: read.norm_topk_prob, scale: 1, weighs: "result" },
+        experts: plainExperts,
         tieEmbeddings: read.tie_word_embeddings,
       },
-      notComputed: [...(scaled ? ["rope_scaling"] : []), ...(typeof read.clip_qkv === "number" ? ["clip_qkv"] : [])],
+      notComputed,
     };
   },
 
   tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, experts }) {
-    const { num_attention_heads: heads, intermediate_size: inner, tie_word_embeddings: tied } = settings;
+    const { num_attention_heads: heads, intermediate_size: inner, tie_word_embeddings: tied, attention_bias: biased } = settings;
     const keyValueHeads = settings.num_key_value_heads ?? heads;
     const headDimension = hidden / heads;
     const expertsOf = form === "fused" ? fusedExperts : separateExperts;
@@ -71,7 +68,7 @@ export const olmoe = defineFamily({
       ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
       ...inLayers("model.layers", layers, () => [
         norm("input_layernorm", hidden, "attention.norm"),
-        ...projections({ hidden, heads, keyValueHeads, headDimension }),
+        ...projections({ hidden, heads, keyValueHeads, headDimension, biases: biased ? "all" : "none" }),
         norm("self_attn.q_norm", hidden, "attention.queryNorm"),
         norm("self_attn.k_norm", keyValueHeads * headDimension, "attention.keyNorm"),
         norm("post_attention_layernorm", hidden, "feedForward.norm"),

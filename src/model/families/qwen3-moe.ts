@@ -1,5 +1,6 @@
 /** Qwen3-MoE: softmax router over all experts, query and key norms over each head, layers without experts where the configuration says so. */
 import * as v from "valibot";
+import { plainExperts } from "./computation.ts";
 import {
   activation,
   checkHeads,
@@ -11,9 +12,8 @@ import {
   layerCount,
   layerList,
   positive,
-  readRope,
-  rope,
 } from "./config.ts";
+import { readRope, rope } from "./rope.ts";
 import { denseNetwork, fusedExperts, inLayers, linear, norm, outside, projections, row, separateExperts } from "./tensors.ts";
 
 export const qwen3Moe = defineFamily({
@@ -42,10 +42,10 @@ export const qwen3Moe = defineFamily({
     hidden_act: v.optional(activation, "silu"),
     attention_bias: v.optional(flag, false),
     use_sliding_window: v.optional(flag, false),
+    sliding_window: v.nullish(dimension, 4096),
   }),
 
   read(read) {
-    if (read.attention_bias) throw invalidConfig("attention_bias", "no published checkpoint of this family has attention biases");
     const dense = new Set(read.mlp_only_layers ?? []);
     const layers = [...Array(read.num_hidden_layers).keys()];
     const expertLayers = layers.filter((layer) => !dense.has(layer) && (layer + 1) % read.decoder_sparse_step === 0);
@@ -55,7 +55,8 @@ export const qwen3Moe = defineFamily({
     const { num_attention_heads: heads, num_key_value_heads: keyValueHeads } = read;
     const headDimension = read.head_dim ?? Math.floor(read.hidden_size / heads);
     checkHeads(heads, keyValueHeads, headDimension);
-    const { theta, scaled } = readRope(read, 10_000);
+    const { rope, notComputed } = readRope(read, { theta: 10_000, width: headDimension });
+    const window = read.use_sliding_window ? read.sliding_window : null;
     return {
       vocabularySize: read.vocab_size,
       hiddenSize: read.hidden_size,
@@ -64,18 +65,20 @@ export const qwen3Moe = defineFamily({
       experts: read.num_experts,
       expertsPerToken: read.num_experts_per_tok,
       computation: {
+        norm: { kind: "root-mean-square", epsilon: read.rms_norm_eps },
+        rope,
         attention: { kind: "grouped-query", heads, keyValueHeads, headDimension, queryKeyNorm: "head" },
-        router: { kind: "softmax", normalizeTopK: read.norm_topk_prob },
-        normEpsilon: read.rms_norm_eps,
-        ropeTheta: theta,
+        ...(typeof window === "number" && { layers: layers.map(() => ({ window })) }),
+        router: { kind: "top-k", scores: "softmax", normalizeTopK: read.norm_topk_prob, scale: 1, weighs: "result" },
+        experts: plainExperts,
         tieEmbeddings: read.tie_word_embeddings,
       },
-      notComputed: [...(scaled ? ["rope_scaling"] : []), ...(read.use_sliding_window ? ["use_sliding_window"] : [])],
+      notComputed,
     };
   },
 
   tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, expertLayers, experts }) {
-    const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, tie_word_embeddings: tied } = settings;
+    const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, tie_word_embeddings: tied, attention_bias: biased } = settings;
     const headDimension = settings.head_dim ?? Math.floor(hidden / heads);
     const withExperts = new Set(expertLayers);
     const expertsOf = form === "fused" ? fusedExperts : separateExperts;
@@ -88,7 +91,7 @@ export const qwen3Moe = defineFamily({
       ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
       ...inLayers("model.layers", layers, (layer) => [
         norm("input_layernorm", hidden, "attention.norm"),
-        ...projections({ hidden, heads, keyValueHeads, headDimension }),
+        ...projections({ hidden, heads, keyValueHeads, headDimension, biases: biased ? "all" : "none" }),
         norm("self_attn.q_norm", headDimension, "attention.queryNorm"),
         norm("self_attn.k_norm", headDimension, "attention.keyNorm"),
         norm("post_attention_layernorm", hidden, "feedForward.norm"),

@@ -81,15 +81,26 @@ export interface AttentionSizes {
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headDimension: number;
+  /** Which of the projections have biases; none where left out. */
+  readonly biases?: "all" | "all-but-output" | "none";
 }
 
 /** `self_attn` with a projection each for queries, keys, values and the output. */
-export function projections({ hidden, heads, keyValueHeads, headDimension }: AttentionSizes): Row[] {
+export function projections({ hidden, heads, keyValueHeads, headDimension, biases = "none" }: AttentionSizes): Row[] {
+  const [width, keyWidth] = [heads * headDimension, keyValueHeads * headDimension];
   return [
-    linear("self_attn.q_proj", [heads * headDimension, hidden], "attention.query"),
-    linear("self_attn.k_proj", [keyValueHeads * headDimension, hidden], "attention.key"),
-    linear("self_attn.v_proj", [keyValueHeads * headDimension, hidden], "attention.value"),
-    linear("self_attn.o_proj", [hidden, heads * headDimension], "attention.output"),
+    linear("self_attn.q_proj", [width, hidden], "attention.query"),
+    linear("self_attn.k_proj", [keyWidth, hidden], "attention.key"),
+    linear("self_attn.v_proj", [keyWidth, hidden], "attention.value"),
+    linear("self_attn.o_proj", [hidden, width], "attention.output"),
+    ...(biases === "none"
+      ? []
+      : [
+          bias("self_attn.q_proj", width, "attention.queryBias"),
+          bias("self_attn.k_proj", keyWidth, "attention.keyBias"),
+          bias("self_attn.v_proj", keyWidth, "attention.valueBias"),
+        ]),
+    ...(biases === "all" ? [bias("self_attn.o_proj", hidden, "attention.outputBias")] : []),
   ];
 }
 
@@ -103,42 +114,48 @@ export interface LatentSizes {
   readonly plain: number;
   readonly rotary: number;
   readonly value: number;
+  /** Whether the projections to the latents and the output's have biases. */
+  readonly biased: boolean;
 }
 
 /** `self_attn` of multi-head latent attention: keys and values, and often queries, through a narrow latent. */
-export function latentProjections({ hidden, heads, queryRank, keyValueRank, plain, rotary, value }: LatentSizes): Row[] {
+export function latentProjections({ hidden, heads, queryRank, keyValueRank, plain, rotary, value, biased }: LatentSizes): Row[] {
+  const biasOf = (name: string, width: number, part: Part) => (biased ? [bias(`self_attn.${name}`, width, part)] : []);
   const queries =
     queryRank === undefined
-      ? [linear("self_attn.q_proj", [heads * (plain + rotary), hidden])]
+      ? [linear("self_attn.q_proj", [heads * (plain + rotary), hidden], "attention.query")]
       : [
-          linear("self_attn.q_a_proj", [queryRank, hidden]),
-          norm("self_attn.q_a_layernorm", queryRank),
-          linear("self_attn.q_b_proj", [heads * (plain + rotary), queryRank]),
+          linear("self_attn.q_a_proj", [queryRank, hidden], "attention.queryDown"),
+          ...biasOf("q_a_proj", queryRank, "attention.queryDownBias"),
+          norm("self_attn.q_a_layernorm", queryRank, "attention.queryDownNorm"),
+          linear("self_attn.q_b_proj", [heads * (plain + rotary), queryRank], "attention.query"),
         ];
   return [
     ...queries,
-    linear("self_attn.kv_a_proj_with_mqa", [keyValueRank + rotary, hidden]),
-    norm("self_attn.kv_a_layernorm", keyValueRank),
-    linear("self_attn.kv_b_proj", [heads * (plain + value), keyValueRank]),
-    linear("self_attn.o_proj", [hidden, heads * value]),
+    linear("self_attn.kv_a_proj_with_mqa", [keyValueRank + rotary, hidden], "attention.latent"),
+    ...biasOf("kv_a_proj_with_mqa", keyValueRank + rotary, "attention.latentBias"),
+    norm("self_attn.kv_a_layernorm", keyValueRank, "attention.latentNorm"),
+    linear("self_attn.kv_b_proj", [heads * (plain + value), keyValueRank], "attention.keyValue"),
+    linear("self_attn.o_proj", [hidden, heads * value], "attention.output"),
+    ...biasOf("o_proj", hidden, "attention.outputBias"),
   ];
 }
 
 /** A gated network in a layer without experts. */
 export function denseNetwork(module: string, hidden: number, inner: number): Row[] {
-  return [
-    linear(`${module}.gate_proj`, [inner, hidden], "dense.gate"),
-    linear(`${module}.up_proj`, [inner, hidden], "dense.up"),
-    linear(`${module}.down_proj`, [hidden, inner], "dense.down"),
-  ];
+  return network("dense", module, hidden, inner);
 }
 
 /** The network beside the routed experts that every token passes. */
 export function sharedNetwork(module: string, hidden: number, inner: number): Row[] {
+  return network("shared", module, hidden, inner);
+}
+
+function network(kind: "dense" | "shared", module: string, hidden: number, inner: number): Row[] {
   return [
-    linear(`${module}.gate_proj`, [inner, hidden]),
-    linear(`${module}.up_proj`, [inner, hidden]),
-    linear(`${module}.down_proj`, [hidden, inner]),
+    linear(`${module}.gate_proj`, [inner, hidden], `${kind}.gate`),
+    linear(`${module}.up_proj`, [inner, hidden], `${kind}.up`),
+    linear(`${module}.down_proj`, [hidden, inner], `${kind}.down`),
   ];
 }
 

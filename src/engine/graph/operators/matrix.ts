@@ -1,6 +1,7 @@
 /** The product of two matrices, either of them transposed: ONNX's Gemm, which transposes while it packs and so for nothing. */
 import { applyOne, type Operator, type Tensor, type TensorType } from "../graph.ts";
 import { matrixShape, mismatch } from "../shape.ts";
+import { add } from "./elementwise.ts";
 
 interface Transposed {
   readonly transposeA?: boolean;
@@ -38,7 +39,11 @@ export function matrixProduct(a: Tensor, b: Tensor, transposed: Transposed = {})
   return applyOne(operator, [a, b], transposed);
 }
 
-/** A linear map as checkpoints store it: x [rows, in], weight [out, in], result x weight^T [rows, out]. */
-export function linear(x: Tensor, weight: Tensor): Tensor {
-  return matrixProduct(x, weight, { transposeB: true });
+/**
+ * A linear map: x [rows, in] by a weight [out, in], as checkpoints store it, or [in, out] where `inputFirst`, and plus a bias [out] where there is one:
+ * [rows, out].
+ */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor, inputFirst = false): Tensor {
+  const product = matrixProduct(x, weight, { transposeB: !inputFirst });
+  return bias === undefined ? product : add(product, bias);
 }

@@ -1,0 +1,95 @@
+/** Mixtral: softmax router whose chosen weights are renormalised, experts in every layer, a sliding window where the configuration says so. */
+import * as v from "valibot";
+import { plainExperts } from "./computation.ts";
+import { activation, checkHeads, defineFamily, dimension, expertCount, flag, layerCount, positive } from "./config.ts";
+import { readRope, rope } from "./rope.ts";
+import { fusedExperts, inLayers, linear, norm, outside, projections, row, separateExperts } from "./tensors.ts";
+
+export const mixtral = defineFamily({
+  modelType: "mixtral",
+  forms: ["separate", "fused"],
+
+  settings: v.object({
+    ...rope,
+    vocab_size: dimension,
+    hidden_size: dimension,
+    num_hidden_layers: layerCount,
+    num_attention_heads: dimension,
+    num_key_value_heads: v.nullish(dimension),
+    head_dim: v.nullish(dimension),
+    intermediate_size: dimension,
+    num_local_experts: expertCount,
+    num_experts_per_tok: expertCount,
+    rms_norm_eps: v.optional(positive, 1e-5),
+    tie_word_embeddings: v.optional(flag, false),
+    hidden_act: v.optional(activation, "silu"),
+    sliding_window: v.nullish(dimension),
+  }),
+
+  read(read) {
+    const { num_attention_heads: heads, sliding_window: window } = read;
+    const keyValueHeads = read.num_key_value_heads ?? heads;
+    const headDimension = read.head_dim ?? Math.floor(read.hidden_size / heads);
+    checkHeads(heads, keyValueHeads, headDimension);
+    const { rope, notComputed } = readRope(read, { theta: 1e6, width: headDimension });
+    const layers = [...Array(read.num_hidden_layers).keys()];
+    return {
+      vocabularySize: read.vocab_size,
+      hiddenSize: read.hidden_size,
+      layers: layers.length,
+      expertLayers: layers,
+      experts: read.num_local_experts,
+      expertsPerToken: read.num_experts_per_tok,
+      computation: {
+        norm: { kind: "root-mean-square", epsilon: read.rms_norm_eps },
+        rope,
+        attention: { kind: "grouped-query", heads, keyValueHeads, headDimension, queryKeyNorm: "none" },
+        ...(typeof window === "number" && { layers: layers.map(() => ({ window })) }),
+        router: { kind: "top-k", scores: "softmax", normalizeTopK: true, scale: 1, weighs: "result" },
+        experts: plainExperts,
+        tieEmbeddings: read.tie_word_embeddings,
+      },
+      notComputed,
+    };
+  },
+
+  tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, experts }) {
+    const { num_attention_heads: heads, intermediate_size: inner, tie_word_embeddings: tied } = settings;
+    const keyValueHeads = settings.num_key_value_heads ?? heads;
+    const headDimension = settings.head_dim ?? Math.floor(hidden / heads);
+    const sizes = { experts, hidden, inner };
+    const module = form === "fused" ? "mlp" : "block_sparse_moe";
+    return [
+      ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
+      ...inLayers("model.layers", layers, () => [
+        norm("input_layernorm", hidden, "attention.norm"),
+        ...projections({ hidden, heads, keyValueHeads, headDimension }),
+        norm("post_attention_layernorm", hidden, "feedForward.norm"),
+        linear(`${module}.gate`, [experts, hidden], "router"),
+        ...(form === "fused" ? fusedExperts(`${module}.experts`, sizes) : separateExperts(`${module}.experts`, sizes, ["w1", "w3", "w2"])),
+      ]),
+      ...outside([norm("model.norm", hidden, "finalNorm"), ...(tied ? [] : [linear("lm_head", [vocabularySize, hidden], "head")])]),
+    ];
+  },
+
+  newConfig: (sizes) => ({
+    architectures: ["MixtralForCausalLM"],
+    vocab_size: sizes.vocabularySize,
+    hidden_size: sizes.hiddenSize,
+    num_hidden_layers: sizes.layers,
+    num_attention_heads: sizes.heads,
+    num_key_value_heads: sizes.keyValueHeads,
+    intermediate_size: sizes.intermediateSize,
+    num_local_experts: sizes.experts,
+    num_experts_per_tok: sizes.expertsPerToken,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10_000,
+    tie_word_embeddings: false,
+    hidden_act: "silu",
+    sliding_window: null,
+    attention_dropout: 0,
+    max_position_embeddings: 4096,
+    router_aux_loss_coef: 0.02,
+    use_cache: true,
+  }),
+});

@@ -1,0 +1,161 @@
+/**
+ * The engine against transformers: logits, loss and gradients of small random checkpoints of every family that it computes. What transformers gives stands in
+ * goldens/FAMILY.json and comes from `npm run goldens`; nothing of it is needed here.
+ */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { layOut } from "../../src/engine/decoder/batch.ts";
+import { buildDecoder, targetsInput, tokensInput } from "../../src/engine/decoder/decoder.ts";
+import { gradients } from "../../src/engine/graph/gradient.ts";
+import { createGraph, type Tensor } from "../../src/engine/graph/graph.ts";
+import { lowerGraph } from "../../src/engine/graph/lower.ts";
+import { mean } from "../../src/engine/graph/operators/reduce.ts";
+import { encodeModel } from "../../src/engine/onnx/writer.ts";
+import { openSession } from "../../src/engine/runtime/session.ts";
+import { float32Value, int64Value, type Value } from "../../src/engine/runtime/value.ts";
+import { type Architecture, families, isTrainable, listTensors, listWeights, readArchitecture } from "../../src/model/families/index.ts";
+import { goldenTokens, goldenValues, goldenWeight, withTwins } from "./golden-values.ts";
+
+interface Golden {
+  readonly name: string;
+  readonly seed: string;
+  readonly sequences: number;
+  readonly positions: number;
+  readonly twins?: readonly (readonly [number, number])[];
+  readonly config: Record<string, unknown>;
+  /** [sequences, positions, vocabulary] */
+  readonly logits: string;
+  readonly loss: number;
+  readonly tensors: Record<string, { shape: number[]; gradient?: [norm: number, a: number, b: number]; whole?: string }>;
+}
+
+const directory = join(import.meta.dirname, "goldens");
+const files = readdirSync(directory).sort();
+const floats = (text: string) => new Float32Array(Uint8Array.from(Buffer.from(text, "base64")).buffer);
+const product = (a: Float64Array, b: Float64Array) => a.reduce((sum, value, index) => sum + value * (b[index] as number), 0);
+
+/** A checkpoint's tensors from those that go by the engine's names: a fused one is the parts of its experts, one after another. */
+function asStored(architecture: Architecture, weights: ReadonlyMap<string, Float32Array>): Map<string, Float32Array> {
+  return new Map(
+    listTensors(architecture).map(({ name, fusedExperts }) => {
+      if (fusedExperts === undefined) return [name, weights.get(name) as Float32Array];
+      const parts = Array.from({ length: fusedExperts }, (_, expert) => weights.get(`${name}#${expert}`) as Float32Array);
+      return [name, Float32Array.from(parts.flatMap((part) => [...part]))];
+    }),
+  );
+}
+
+/** The other way round; the parts share the tensors' memory. */
+function asWeights(architecture: Architecture, tensors: ReadonlyMap<string, Float32Array>): Map<string, Float32Array> {
+  return new Map(
+    listWeights(architecture).map(({ name, shape, expert }) => {
+      const tensor = tensors.get(name.replace(/#\d+$/, "")) as Float32Array;
+      const length = shape.reduce((elements, one) => elements * one, 1);
+      const offset = name.includes("#") ? (expert as number) * length : 0;
+      return [name, tensor.subarray(offset, offset + length)];
+    }),
+  );
+}
+
+/** What the engine computes for a case: logits in the order of the golden file, the loss, and the gradients by stored name. */
+async function compute(architecture: Architecture, golden: Golden, tensors: ReadonlyMap<string, Float32Array>) {
+  const { sequences, positions, seed } = golden;
+  const batch = { sequences, positions };
+  const graph = createGraph();
+  const { weights, logits, losses } = buildDecoder(graph, architecture, batch);
+  const trained = listWeights(architecture).filter(isTrainable);
+  const loss = mean(losses);
+  const derived = gradients(
+    loss,
+    trained.map(({ name }) => weights.byName.get(name) as Tensor),
+  );
+  const outputs = Object.fromEntries(trained.map(({ name }, index) => [`gradient.${name}`, derived[index] as Tensor]));
+  const session = await openSession(encodeModel(lowerGraph(graph, { logits, loss, ...outputs })), { threads: 1 });
+  try {
+    const { vocabularySize } = architecture;
+    const { tokens, targets } = layOut(goldenTokens(seed, sequences, positions + 1, vocabularySize), batch, vocabularySize);
+    const values = new Map<string, Value>([
+      [tokensInput, int64Value([tokens.length], tokens)],
+      [targetsInput, int64Value([targets.length], targets)],
+    ]);
+    const given = asWeights(architecture, tensors);
+    for (const { name, shape } of listWeights(architecture))
+      values.set(name, float32Value(shape, (given.get(name) as Float32Array).slice()));
+    const results = await session.run(Object.fromEntries(session.inputs.map((name) => [name, values.get(name) as Value])));
+    const output = (name: string) => (results[name] as Value).float32();
+    const rows = output("logits");
+    const bySequence = Float32Array.from({ length: rows.length }, (_, index) => {
+      const [row, column] = [Math.floor(index / vocabularySize), index % vocabularySize];
+      const [sequence, position] = [Math.floor(row / positions), row % positions];
+      return rows[(position * sequences + sequence) * vocabularySize + column] as number;
+    });
+    const ofTrained = new Map(trained.map(({ name }) => [name, output(`gradient.${name}`).slice()]));
+    return { logits: bySequence, loss: output("loss")[0] as number, gradients: asStored(architecture, ofTrained) };
+  } finally {
+    session.dispose();
+  }
+}
+
+describe("engine/goldens", () => {
+  it("has golden files of every family that the engine computes", () => {
+    const computed = families.filter(({ newConfig }) => newConfig !== undefined).map(({ modelType }) => modelType);
+    assert.deepEqual(
+      files.map((file) => file.slice(0, -".json".length)),
+      computed.sort(),
+    );
+  });
+
+  for (const file of files) {
+    const goldens: Golden[] = JSON.parse(readFileSync(join(directory, file), "utf8"));
+    for (const golden of goldens) {
+      it(`computes ${file.slice(0, -".json".length)}, ${golden.name}, as transformers does`, async () => {
+        const shapes = new Map(Object.entries(golden.tensors).map(([name, { shape }]) => [name, shape]));
+        const architecture = readArchitecture(golden.config, new Set(shapes.keys()));
+        assert.deepEqual(
+          new Map(listTensors(architecture).map(({ name, shape }) => [name, shape])),
+          new Map(listTensors(architecture).map(({ name }) => [name, shapes.get(name)])),
+          "every tensor that the family lists is in the checkpoint, in its shape",
+        );
+        assert.equal(listTensors(architecture).length, shapes.size, "and no other");
+
+        const tensors = new Map([...shapes].map(([name, shape]) => [name, goldenWeight(golden.seed, name, shape)]));
+        const twins = golden.twins ?? [];
+        withTwins(tensors, twins, architecture.experts, (first) => first);
+        const computed = await compute(architecture, golden, tensors);
+
+        const expected = floats(golden.logits);
+        assert.equal(computed.logits.length, expected.length);
+        const worst = computed.logits.reduce((most, value, index) => Math.max(most, Math.abs(value - (expected[index] as number))), 0);
+        assert.ok(worst < 1e-4, `logits differ by ${worst}`);
+        assert.ok(Math.abs(computed.loss - golden.loss) < 1e-5, `the loss is ${computed.loss} for ${golden.loss}`);
+
+        withTwins(computed.gradients, twins, architecture.experts, (first, second) => first + second);
+        for (const [name, { gradient, whole }] of Object.entries(golden.tensors)) {
+          if (gradient === undefined) continue;
+          const own = Float64Array.from(computed.gradients.get(name) as Float32Array);
+          const [norm, ...products] = gradient;
+          const tolerance = 1e-4 * norm + 1e-9;
+          assert.ok(
+            Math.abs(Math.sqrt(product(own, own)) - norm) <= tolerance,
+            `the gradient of ${name} is ${Math.hypot(...own)} long, not ${norm}`,
+          );
+          for (const [index, which] of ["a", "b"].entries()) {
+            const vector = goldenValues(`${which}/${name}`, own.length);
+            const difference = Math.abs(product(own, vector) - (products[index] as number));
+            assert.ok(difference <= tolerance * Math.sqrt(product(vector, vector)), `the gradient of ${name} has another direction`);
+          }
+          if (whole === undefined) continue;
+          const all = floats(whole);
+          const largest = all.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+          for (const [index, value] of all.entries()) {
+            assert.ok(
+              Math.abs((own[index] as number) - value) <= 1e-4 * largest,
+              `the gradient of ${name} at ${index} is ${own[index]}, not ${value}`,
+            );
+          }
+        }
+      });
+    }
+  }
+});
