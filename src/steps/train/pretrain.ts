@@ -9,7 +9,7 @@ import { openTrainer } from "../../engine/trainer.ts";
 import { ConnitoError } from "../../errors.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
 import { fromFloat32 } from "../../model/dtype.ts";
-import { cutTensor, listWeights } from "../../model/families/index.ts";
+import { cutTensor, isTrainable, listWeights } from "../../model/families/index.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { readPieceFrom } from "../../model/pieces.ts";
 import { loadWeights } from "../../model/weights.ts";
@@ -70,7 +70,9 @@ export async function pretrain(context: Pick<Context, "threads" | "progress" | "
   const trainer = await openTrainer({
     architecture: checkpoint.architecture,
     weights,
-    trainable: listWeights(checkpoint.architecture).map(({ name }) => name),
+    trainable: listWeights(checkpoint.architecture)
+      .filter(isTrainable)
+      .map(({ name }) => name),
     optimizer: { ...optimizer, learningRate: input.learningRate },
     sequenceLength,
     batchSequences,
@@ -107,7 +109,7 @@ export async function pretrain(context: Pick<Context, "threads" | "progress" | "
       tokenizer: checkpoint.tokenizer,
       specs: checkpoint.specs,
       dtype: "F32",
-      data: (spec) => () => cutTensor(spec).map(({ name }) => fromFloat32("F32", trained.get(name) as Float32Array)),
+      data: (spec) => () => cutTensor(spec).map(({ name }) => fromFloat32("F32", (trained.get(name) ?? weights.get(name)) as Float32Array)),
     });
     return {
       directory: input.directory,
