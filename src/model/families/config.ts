@@ -13,6 +13,9 @@ const integer = (least: number, most: number) => v.pipe(v.number(), v.integer(),
 export const dimension = integer(1, 2 ** 24);
 export const layerCount = integer(1, 4096);
 export const layerList = v.pipe(v.array(integer(0, 4095)), v.maxLength(4096));
+/** What kind of attention each layer has, where the configuration says it layer by layer. */
+export const layerTypes = v.nullish(v.pipe(v.array(v.string()), v.maxLength(4096)));
+export const slidingLayer = "sliding_attention";
 export const expertCount = integer(1, 65_536);
 export const flag = v.boolean();
 export const positive = v.pipe(v.number(), v.finite(), v.minValue(Number.MIN_VALUE));

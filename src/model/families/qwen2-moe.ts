@@ -4,7 +4,19 @@
  */
 import * as v from "valibot";
 import { type LayerRules, plainExperts } from "./computation.ts";
-import { activation, checkHeads, defineFamily, dimension, expertCount, flag, layerCount, layerList, positive } from "./config.ts";
+import {
+  activation,
+  checkHeads,
+  defineFamily,
+  dimension,
+  expertCount,
+  flag,
+  layerCount,
+  layerList,
+  layerTypes,
+  positive,
+  slidingLayer,
+} from "./config.ts";
 import { readRope, rope } from "./rope.ts";
 import {
   denseNetwork,
@@ -43,8 +55,9 @@ export const qwen2Moe = defineFamily({
     hidden_act: v.optional(activation, "silu"),
     qkv_bias: v.optional(flag, true),
     use_sliding_window: v.optional(flag, false),
-    sliding_window: v.nullish(dimension, 4096),
+    sliding_window: v.nullish(v.union([v.literal(0), dimension]), 4096),
     max_window_layers: v.optional(v.number(), 28),
+    layer_types: layerTypes,
   }),
 
   read(read) {
@@ -55,8 +68,10 @@ export const qwen2Moe = defineFamily({
     const dense = new Set(read.mlp_only_layers ?? []);
     const layers = [...Array(read.num_hidden_layers).keys()];
     const { rope, notComputed } = readRope(read, { theta: 10_000, width: headDimension });
-    const window = read.use_sliding_window ? read.sliding_window : null;
-    const rules = (layer: number): LayerRules => (window !== null && layer % 2 === 0 && layer < windowed ? { window } : {});
+    const window = (read.use_sliding_window && read.sliding_window) || undefined;
+    const usual = (layer: number) => (layer % 2 === 0 && layer < windowed ? slidingLayer : "full_attention");
+    const rules = (layer: number): LayerRules =>
+      window !== undefined && (read.layer_types?.[layer] ?? usual(layer)) === slidingLayer ? { window } : {};
     return {
       vocabularySize: read.vocab_size,
       hiddenSize: hidden,
@@ -68,7 +83,7 @@ export const qwen2Moe = defineFamily({
         norm: { kind: "root-mean-square", epsilon: read.rms_norm_eps },
         rope,
         attention: { kind: "grouped-query", heads, keyValueHeads, headDimension, queryKeyNorm: "none" },
-        ...(window !== null && { layers: layers.map(rules) }),
+        ...(window !== undefined && { layers: layers.map(rules) }),
         router: { kind: "top-k", scores: "softmax", normalizeTopK: read.norm_topk_prob, scale: 1, weighs: "result" },
         experts: plainExperts,
         tieEmbeddings: read.tie_word_embeddings,
