@@ -8,6 +8,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
+import { codecNamed } from "../src/model/codecs/index.ts";
 import { agreedScores, canonicalRoot, mergeOrder } from "../src/protocol/agreement.ts";
 import { artifactRoot } from "../src/protocol/artifact.ts";
 import { canonicalJson, documentHash } from "../src/protocol/canonical.ts";
@@ -351,6 +352,43 @@ function agreementVectors() {
   };
 }
 
+function sparseVectors() {
+  const random = stream(name("sparse deltas"));
+  const chunk = (elements: number) =>
+    Float32Array.from({ length: elements }, () => ((random.uniform(2 ** 24) - 2 ** 23) / 2 ** 23) * 10 ** -random.uniform(5));
+  const deltas = [chunk(700), chunk(1), new Float32Array(64), Float32Array.of(2, -2, 2, 2)];
+  const cases = deltas.flatMap((delta) =>
+    ["sparse-1", "sparse-5"].map((codec) => {
+      const encoded = codecNamed(codec).encode(delta);
+      const decoded = codecNamed(codec).decode(encoded, delta.length);
+      const kept = [...decoded].flatMap((value, index) => (value === 0 ? [] : [[index, value]]));
+      return { codec, delta: float32Bits(delta).join(""), encoded: toHex(encoded[0] as Uint8Array), kept };
+    }),
+  );
+  // Of 700 values sparse-1 keeps 7: 18 marks, 42 low bits, 14 value bits, 6 zeros, behind two bytes of scale.
+  const good = fromHex(cases[0]?.encoded as string);
+  const changed = (change: (bytes: Uint8Array) => void) => {
+    const bytes = Uint8Array.from(good);
+    change(bytes);
+    return toHex(bytes);
+  };
+  const refused = [
+    changed((bytes) => bytes.fill(0x80 | (good[1] as number), 1, 2)),
+    changed((bytes) => bytes.fill(0, 2, 4)),
+    changed((bytes) => bytes.fill(0xff, 2, 4)),
+    changed((bytes) => bytes.fill(0, 2).fill(0x7f, 2, 3)),
+    changed((bytes) => bytes.fill(0x80 | (good.at(-1) as number), bytes.length - 1)),
+    toHex(good.subarray(1)),
+    `${toHex(good)}00`,
+  ];
+  return {
+    about:
+      "deltas as the hexadecimal digits of their fp32 bits, the bytes of each codec, and what is kept as [index, value]; bytes for 700 values that sparse-1 refuses",
+    cases,
+    refused: { codec: "sparse-1", elements: 700, encoded: refused },
+  };
+}
+
 export const vectorsFolder = new URL("../test/protocol/vectors/", import.meta.url);
 
 /** The vectors by file name. */
@@ -360,6 +398,7 @@ export function makeVectors() {
     "randomness.json": randomnessVectors(),
     "commit.json": commitVectors(),
     "experts.json": expertVectors(),
+    "sparse.json": sparseVectors(),
     "evaluation.json": evaluationVectors(),
     "merge.json": mergeVectors(),
     "agreement.json": agreementVectors(),

@@ -13,6 +13,20 @@ export interface Kernels {
   readonly memory: { readonly buffer: ArrayBuffer };
   float32FromBfloat16(source: number, target: number, count: number): void;
   bfloat16FromFloat32(source: number, target: number, count: number): void;
+  quantizeBlock(source: number, count: number, target: number, scale: number): void;
+  dequantizeBlock(source: number, count: number, scale: number, target: number): void;
+  allFinite(source: number, count: number): number;
+  encodeSparse(
+    source: number,
+    count: number,
+    length: number,
+    kept: number,
+    lowBits: number,
+    target: number,
+    bytes: number,
+    scratch: number,
+  ): void;
+  decodeSparse(source: number, length: number, kept: number, lowBits: number, bytes: number, target: number): number;
 }
 
 /** fp32 values that a slot holds, and so the longest run that a kernel is given at once. */

@@ -140,14 +140,6 @@ export function roundHalfEven(value: number): number {
   return value + 6_755_399_441_055_744 - 6_755_399_441_055_744;
 }
 
-/** True where every value is neither NaN nor infinite. */
-export function allFinite(values: Float32Array): boolean {
-  for (let index = 0; index < values.length; index++) {
-    if (!Number.isFinite(values[index])) return false;
-  }
-  return true;
-}
-
 /** The dtype, where its values can be read; throws `dtype-unsupported` that names the tensor. */
 export function requireFloatDtype(dtype: string, name: string): FloatDtype {
   if (isFloatDtype(dtype)) return dtype;

@@ -5,10 +5,11 @@
  */
 import { ConnitoError } from "../errors.ts";
 import { type OpenFile, openFile, readInto, streamLocation } from "../files.ts";
+import { allFinite } from "../kernels/finite.ts";
 import { type ArtifactDigest, createArtifactHasher } from "../protocol/artifact.ts";
 import type { Hash } from "../protocol/hash.ts";
-import { codecNamed, type StoredPart } from "./codecs/index.ts";
-import { allFinite, elementsOf } from "./dtype.ts";
+import { type Codec, codecNamed, type StoredPart } from "./codecs/index.ts";
+import { elementsOf } from "./dtype.ts";
 import { readHeaderOf, SafetensorsError, type SafetensorsHeader, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
 
 /** What a submission is bound to; the codec stands in it too. */
@@ -55,8 +56,9 @@ export async function encodeSubmission({ path, metadata, codec: codecName, tenso
   const codec = codecNamed(codecName);
   const stored = tensors.flatMap(({ name, shape, delta }): TensorToWrite[] => {
     if (delta.length !== elementsOf(shape)) throw new RangeError(`${delta.length} values for ${name} [${shape}]`);
+    if (!allFinite(delta)) throw nonFinite(name);
     const encoded = codec.encode(delta);
-    if (!allFinite(delta) || !allFinite(codec.decode(encoded))) throw nonFinite(name);
+    if (!allFinite(codec.decode(encoded, delta.length))) throw nonFinite(name);
     return codec.parts(name, shape).map((part, index) => ({ ...part, data: encoded[index] as Uint8Array }));
   });
   const hasher = createArtifactHasher();
@@ -88,9 +90,9 @@ export async function decodeSubmission(path: string, expected: SubmissionExpecta
     checkMetadata(header, metadataStrings(expected.metadata, codec.name));
     checkParts(header, [...wanted.values()].flat());
     const deltas = new Map<string, Float32Array>();
-    for (const [name, parts] of wanted) {
-      const bytes = await Promise.all(parts.map((part) => readPart(file, header, part.name)));
-      const delta = codec.decode(bytes);
+    for (const { name, shape } of expected.tensors) {
+      const bytes = await Promise.all((wanted.get(name) as StoredPart[]).map((part) => readPart(file, header, part.name)));
+      const delta = decodePart(codec, name, bytes, elementsOf(shape) as number);
       if (!allFinite(delta)) throw nonFinite(name);
       deltas.set(name, delta);
     }
@@ -150,6 +152,15 @@ async function readPart(file: OpenFile, header: SafetensorsHeader, name: string)
   const bytes = new Uint8Array(entry.bytes);
   await readInto(file, entry.offset, bytes);
   return bytes;
+}
+
+function decodePart(codec: Codec, name: string, bytes: readonly Uint8Array[], elements: number): Float32Array {
+  try {
+    return codec.decode(bytes, elements);
+  } catch (error) {
+    if (error instanceof RangeError) throw new SubmissionError("malformed", `tensor ${name}: ${error.message}`);
+    throw error;
+  }
 }
 
 function nonFinite(name: string): SubmissionError {

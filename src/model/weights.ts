@@ -4,9 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { ConnitoError } from "../errors.ts";
+import { allFinite } from "../kernels/finite.ts";
 import type { LayerExperts } from "../protocol/experts/expert-manager.ts";
 import type { Hash } from "../protocol/hash.ts";
-import { allFinite, elementsOf, fromFloat32, requireFloatDtype, toFloat32 } from "./dtype.ts";
+import { elementsOf, fromFloat32, requireFloatDtype, toFloat32 } from "./dtype.ts";
 import { type Architecture, listWeights, requireComputable } from "./families/index.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
 import { type Piece, pieceKey, pieceName, type ReadPiece, readWholePiece } from "./pieces.ts";

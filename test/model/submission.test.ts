@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { codecs } from "../../src/model/codecs/index.ts";
+import { codecNamed, codecs } from "../../src/model/codecs/index.ts";
 import { fromFloat32 } from "../../src/model/dtype.ts";
 import { type TensorToWrite, writeSafetensors } from "../../src/model/safetensors.ts";
 import {
@@ -193,6 +193,31 @@ describe("submission", () => {
           }),
           { numRuns: 700 },
         );
+      }));
+  }
+
+  for (const codec of ["sparse-1", "sparse-5"]) {
+    it(`in ${codec} is read as its encoding says, and malformed where no delta is encoded so`, () =>
+      inDirectory(async (directory) => {
+        const path = join(directory, "s");
+        const artifact = await encodeSubmission({ path, metadata, codec, tensors: deltas });
+        assert.ok(artifact.bytes < readFileSync(join(fixtures, "block-int8.submission")).length);
+        const read = await decodeSubmission(path, expectations(codec));
+        for (const { name, delta } of deltas) {
+          const known = codecNamed(codec);
+          assert.deepEqual(read.get(name), known.decode(known.encode(delta), delta.length));
+        }
+        const { tensors, metadata: strings } = parts(codec);
+        const first = tensors[0] as TensorToWrite;
+        for (const [change, status] of [
+          [(bytes: Uint8Array) => bytes.fill(0xff, 2), "malformed"],
+          [(bytes: Uint8Array) => bytes.fill(0, 2), "malformed"],
+          [(bytes: Uint8Array) => bytes.fill(0x7f, 1, 2).fill(0x80, 0, 1), "non-finite"],
+        ] as const) {
+          const data = change(Uint8Array.from(first.data as Uint8Array));
+          await writeSafetensors(path, [{ ...first, data }, ...tensors.slice(1)], strings);
+          await refused(path, status, codec, first.name);
+        }
       }));
   }
 

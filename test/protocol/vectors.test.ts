@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { makeVectors, readVectors } from "../../scripts/make-vectors.ts";
+import { codecNamed } from "../../src/model/codecs/index.ts";
 import { averageDeltas } from "../../src/protocol/outer-step.ts";
 import { decodeRecord } from "../../src/protocol/records.ts";
 import { parseTask } from "../../src/protocol/task.ts";
@@ -52,6 +53,32 @@ describe("golden vectors, from the text alone", () => {
     const random = second.secondStream(stream.seed);
     assert.deepEqual(stream.bounds.map(random.uniform), stream.values);
     for (const { seed, k, n, drawn } of draws) assert.deepEqual(second.secondStream(seed).draw(k, n), drawn);
+  });
+
+  it("sparse deltas", () => {
+    const { cases, refused } = readVectors("sparse.json");
+    const form = (codec: string): [number, number] => (codec === "sparse-1" ? [39, 6] : [205, 4]);
+    for (const { codec, delta, encoded, kept } of cases) {
+      const values = Float32Array.from(bitsOf(delta.match(/.{8}/g) ?? []));
+      const decoded = second.secondSparseChunk(hex(encoded), values.length, ...form(codec));
+      assert.deepEqual(
+        [...(decoded ?? [])].flatMap((value, index) => (value === 0 ? [] : [[index, value]])),
+        kept,
+      );
+      const { indices, scale } = second.secondSparseChoice(values, form(codec)[0]);
+      const chosen = indices.map((index) => {
+        const value = values[index] as number;
+        return [index, Math.sign(value) * (Math.abs(value) > Math.fround(2 * scale) ? 3 * scale : scale)];
+      });
+      assert.deepEqual(
+        chosen.filter(([, value]) => value !== 0),
+        kept,
+      );
+    }
+    for (const encoded of refused.encoded) {
+      assert.equal(second.secondSparseChunk(hex(encoded), refused.elements, ...form(refused.codec)), undefined, encoded);
+      assert.throws(() => codecNamed(refused.codec).decode([hex(encoded)], refused.elements), RangeError, encoded);
+    }
   });
 
   it("commitments, records, requests and sessions", () => {

@@ -6,3 +6,6 @@
  * IEEE 754 rounds in one way, each written out. No relaxed SIMD, no fused multiply-add, no sums whose order depends on the width.
  */
 export { bfloat16FromFloat32, float32FromBfloat16 } from "./bfloat16";
+export { dequantizeBlock, quantizeBlock } from "./block-int8";
+export { allFinite } from "./finite";
+export { decodeSparse, encodeSparse } from "./sparse";
