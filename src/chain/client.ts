@@ -4,7 +4,8 @@
  */
 import type { Hotkey } from "../protocol/hotkey.ts";
 import { chainUnreachable } from "./chain-errors.ts";
-import { type ChainCommitment, readCommitments } from "./commitments.ts";
+import { commitWeights, revealWeights, type SealedWeights, type WeightsCommit } from "./commit-weights.ts";
+import { type ChainCommitment, readCommitments, readSpace, type Space } from "./commitments.ts";
 import { commitmentIndex } from "./events.ts";
 import {
   type BlockReference,
@@ -39,6 +40,8 @@ export interface ConnectOptions extends LinkOptions {
   /** Milliseconds in which an endpoint must have answered. Default 15,000. */
   readonly timeout?: number;
   readonly signal?: AbortSignal;
+  /** Told what an operator should know though nothing failed: that another process sends with the same hotkey. */
+  readonly notice?: (message: string) => void;
 }
 
 /** Reads take the hash of the block (`at`) whose state is meant; the last blocks read are cached. */
@@ -69,11 +72,18 @@ export interface Chain {
     signer: Signer,
     netuid: number,
     weights: readonly Weight[],
-    versionKey: number | bigint,
+    versionKey: bigint,
     options?: TransactionOptions,
   ): Promise<Inclusion>;
+  /** Where hyperparameters say `commitRevealEnabled`: first the commit, later the reveal of the same sealed weights. */
+  commitWeights(signer: Signer, netuid: number, sealed: SealedWeights, options?: TransactionOptions): Promise<WeightsCommit>;
+  revealWeights(signer: Signer, netuid: number, sealed: SealedWeights, options?: TransactionOptions): Promise<Inclusion>;
   /** Any other transaction, with the same care (development.ts). */
   send(transaction: Transaction): Promise<Inclusion>;
+  /** How much of an epoch's space for commitments a hotkey has used. */
+  space(netuid: number, hotkey: Hotkey, at: string): Promise<Space>;
+  /** The wall clock of the block's author, in milliseconds since 1970. */
+  timestamp(at: string): Promise<number>;
   /** The free balance of an account in rao. */
   balance(address: string, at: string): Promise<bigint>;
   /** Ends the connection; nothing of it keeps the process alive. */
@@ -101,18 +111,18 @@ export async function connectChain(options: ConnectOptions): Promise<Chain> {
         ? chainUnreachable(options.endpoints, new Error("its metadata did not come"))
         : error;
     });
-    return chainOver(link, runtimes);
+    return chainOver(link, runtimes, options.notice);
   } catch (error) {
     link.close();
     throw error;
   }
 }
 
-function chainOver(link: Link, runtimes: Runtimes): Chain {
+function chainOver(link: Link, runtimes: Runtimes, notice: ConnectOptions["notice"] = () => {}): Chain {
   const genesisHash = link.genesisHash() as string;
   const stateAt = createStates(link, runtimes);
   const tracker = createHeadTracker(link);
-  const sender = createSender(link, runtimes, genesisHash, stateAt, tracker);
+  const sender = createSender(link, runtimes, genesisHash, stateAt, tracker, notice);
   const parts = { link, stateAt, tracker, sender };
   const cached = createRecent<string, Promise<unknown>>(64);
 
@@ -142,7 +152,14 @@ function chainOver(link: Link, runtimes: Runtimes): Chain {
     extrinsicIndex: async ({ block, hotkey, netuid }) => commitmentIndex(await stateAt(await blockHash(block)), netuid, hotkey),
     setCommitment: (signer, netuid, record, transaction) => setCommitment(parts, signer, netuid, record, transaction),
     setWeights: (signer, netuid, weights, versionKey, transaction) => setWeights(parts, signer, netuid, weights, versionKey, transaction),
+    commitWeights: (signer, netuid, sealed, transaction) => commitWeights(parts, signer, netuid, sealed, transaction),
+    revealWeights: (signer, netuid, sealed, transaction) => revealWeights(parts, signer, netuid, sealed, transaction),
     send: (transaction) => sender.send(transaction),
+    space: async (netuid, hotkey, at) => readSpace(await stateAt(at), netuid, hotkey),
+    timestamp: async (at) => {
+      const [now] = await (await stateAt(at)).values<[bigint]>(["Timestamp", "Now"]);
+      return Number(now);
+    },
     balance: async (address, at) => {
       const [account] = await (await stateAt(at)).values<[{ readonly data: { readonly free: bigint } }]>(["System", "Account", address]);
       return account.data.free;

@@ -4,6 +4,7 @@
  */
 import { ConnitoError } from "../errors.ts";
 import type { Hotkey } from "../protocol/hotkey.ts";
+import { epochAt, firstBlockOf } from "./epochs.ts";
 import type { Call } from "./metadata.ts";
 import { bytesOf, hexOf, type State } from "./state.ts";
 
@@ -51,6 +52,35 @@ export async function readCommitments(state: State, netuid: number): Promise<Cha
 export async function readCommitment(state: State, netuid: number, hotkey: Hotkey): Promise<ChainCommitment | undefined> {
   const [registration] = await state.values<[Registration | undefined]>(["Commitments", "CommitmentOf", netuid, hotkey]);
   return registration === undefined ? undefined : commitmentFrom(hotkey, registration);
+}
+
+/** What a write counts at least towards the space limit, in bytes (Subtensor's pallet-commitments). */
+const smallestSpace = 100;
+
+/** The bytes that writing a record counts. */
+export function spaceOf(record: Uint8Array): number {
+  return Math.max(smallestSpace, record.length);
+}
+
+export interface Space {
+  /** Bytes counted in the epoch of the next block, which is where a transaction sent now can come in. */
+  readonly used: number;
+  readonly limit: number;
+  /** The first block in which all of the space is free again. */
+  readonly nextEpoch: number;
+}
+
+/** How much a hotkey may still write, in one round trip. */
+export async function readSpace(state: State, netuid: number, hotkey: Hotkey): Promise<Space> {
+  const [usage, limit, tempo] = await state.values<[{ last_epoch: bigint; used_space: bigint } | undefined, number, number]>(
+    ["Commitments", "UsedSpaceOf", netuid, hotkey],
+    ["Commitments", "MaxSpace"],
+    ["SubtensorModule", "Tempo", netuid],
+  );
+  const clock = { netuid, tempo };
+  const epoch = epochAt(clock, state.number + 1);
+  const used = usage !== undefined && Number(usage.last_epoch) === epoch ? Number(usage.used_space) : 0;
+  return { used, limit, nextEpoch: firstBlockOf(clock, epoch + 1) };
 }
 
 /** Whether a commitment is exactly this record. */

@@ -24,6 +24,8 @@ export interface Hyperparameters {
   /** Blocks between two settings of weights by one hotkey. */
   readonly weightsRateLimit: number;
   readonly minimumAllowedWeights: number;
+  /** The largest share of a row that one weight may have, of 65,535; a row of one's own uid alone is exempt. */
+  readonly maximumWeight: number;
   readonly weightsVersionKey: bigint;
   /** Whether weights must be committed first and revealed later. */
   readonly commitRevealEnabled: boolean;
@@ -55,6 +57,7 @@ interface Metagraph {
   readonly owner_hotkey: string;
   readonly tempo: number;
   readonly min_allowed_weights: number;
+  readonly max_weights_limit: number;
   readonly weights_version: bigint;
   readonly weights_rate_limit: bigint;
   readonly commit_reveal_weights_enabled: boolean;
@@ -108,6 +111,7 @@ export async function readSubnet(state: State, netuid: number): Promise<Subnet> 
       tempo: graph.tempo,
       weightsRateLimit: Number(graph.weights_rate_limit),
       minimumAllowedWeights: graph.min_allowed_weights,
+      maximumWeight: graph.max_weights_limit,
       weightsVersionKey: BigInt(graph.weights_version),
       commitRevealEnabled: graph.commit_reveal_weights_enabled,
       revealPeriodEpochs: Number(graph.commit_reveal_period),

@@ -41,6 +41,8 @@ export interface Transaction {
   readonly call: Call | ((runtime: Runtime) => Call);
   /** Whether its effect stands already; asked before each signing. Without it the transaction is one that may well be made twice. */
   readonly done?: () => Promise<Inclusion | undefined>;
+  /** The first block in which it is of use: it is sent again when a reorganisation put it into an earlier one. */
+  readonly from?: number | undefined;
   /** The last block in which it is of use. */
   readonly until?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -85,7 +87,14 @@ export function deadlineMissed(what: string, until: number, detail: string): Con
   });
 }
 
-export function createSender(link: Link, runtimes: Runtimes, genesisHash: string, stateAt: StateAt, tracker: HeadTracker): Sender {
+export function createSender(
+  link: Link,
+  runtimes: Runtimes,
+  genesisHash: string,
+  stateAt: StateAt,
+  tracker: HeadTracker,
+  notice: (message: string) => void,
+): Sender {
   const queues = createQueues();
   const extrinsicsOf = createRecent<number, Promise<{ hash: string; extrinsics: readonly string[] }>>(64);
 
@@ -165,7 +174,12 @@ export function createSender(link: Link, runtimes: Runtimes, genesisHash: string
     return account.nonce > nonce;
   }
 
-  async function readOutcome({ what, until, inspect }: Transaction, block: number, hash: string, extrinsicIndex: number): Promise<Outcome> {
+  async function readOutcome(
+    { what, from = 0, until, inspect }: Transaction,
+    block: number,
+    hash: string,
+    extrinsicIndex: number,
+  ): Promise<Outcome> {
     const state = await stateAt(hash);
     const events = (await readEvents(state)).filter((event) => event.extrinsicIndex === extrinsicIndex);
     const outcome = events.find(({ pallet, name }) => pallet === "System" && (name === "ExtrinsicFailed" || name === "ExtrinsicSuccess"));
@@ -173,6 +187,7 @@ export function createSender(link: Link, runtimes: Runtimes, genesisHash: string
     if (outcome.name === "ExtrinsicFailed")
       throw rejectedByRuntime(state, (outcome.data as { readonly dispatch_error: DispatchError }).dispatch_error, what);
     inspect?.(state, events);
+    if (block < from) return { kind: "gone", reason: `a reorganisation put it into block ${block}, before ${from}` };
     if (until !== undefined && block > until) throw deadlineMissed(what, until, `it was included in block ${block}`);
     return { kind: "included", inclusion: { block, hash, extrinsicIndex, already: false } };
   }
@@ -198,8 +213,10 @@ export function createSender(link: Link, runtimes: Runtimes, genesisHash: string
             submission?.stop();
             submission = result.submission;
           } else if (result.kind === "outdated" || result.kind === "again") {
-            if (await nonceUsed(transaction, signed, heads.finalized))
+            if (await nonceUsed(transaction, signed, heads.finalized)) {
+              notice(`Another process sends with the hotkey ${transaction.signer.address}: it took nonce ${signed.nonce}.`);
               return { kind: "gone", reason: "another transaction of the same hotkey took its nonce" };
+            }
           } else if (result.kind === "refused") {
             throw rejectedByPool(result.failure, what);
           }

@@ -4,7 +4,7 @@
  */
 
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Flags } from "@oclif/core";
 import { connectChain } from "../chain/client.ts";
@@ -82,19 +82,28 @@ export async function openParticipant(
   { flags, signal, progress, password, onFinish }: ParticipantInvocation,
   { lock } = { lock: true },
 ): Promise<Context> {
-  const { availableParallelism } = await import("node:os");
-  const netuid = requireNetuid(flags.netuid);
+  requireNetuid(flags.netuid);
   const signer = await openHotkey({ path: flags["wallet-path"], wallet: flags["wallet-name"], hotkey: flags.hotkey, password });
   const workspace = lock ? await openWorkspace(flags["state-dir"], { lock }) : await lookInto(flags["state-dir"], onFinish);
   onFinish(() => workspace.close());
-  const chain = await connectChain({ endpoints: resolveNetwork(flags.network), signal });
+  const chain = await connectChain({
+    endpoints: resolveNetwork(flags.network),
+    signal,
+    notice: (message) => progress.note(message),
+  });
   onFinish(() => chain.disconnect());
+  return contextOver({ flags, progress, signal }, { chain, signer, workspace });
+}
+
+/** The context of steps that act through doors which are open already. */
+export function contextOver(
+  { flags, progress, signal }: Pick<ParticipantInvocation, "flags" | "progress" | "signal">,
+  doors: Pick<Context, "chain" | "signer" | "workspace">,
+): Context {
   return {
-    workspace,
-    chain,
-    clock: createChainClock(chain),
-    netuid,
-    signer,
+    ...doors,
+    clock: createChainClock(doors.chain),
+    netuid: requireNetuid(flags.netuid),
     ...(flags.publish === undefined ? {} : { locator: flags.publish }),
     peers: peersOf(flags.peer),
     threads: flags.threads ?? availableParallelism(),

@@ -39,8 +39,12 @@ export default class Merge extends BaseCommand<typeof Merge, MergeCommandResult>
   protected async perform(invocation: Invocation<typeof Merge>): Promise<MergeCommandResult> {
     const { context, membership, input } = await openCycle(invocation);
     const merged = await merge(context, membership, input);
-    const { weights, skipped } = await setWeights(context, membership, input);
+    const { weights, reveal, skipped } = await setWeights(context, membership, input);
     if (skipped !== undefined) invocation.warn(`No weights were set: ${skipped}.`);
+    if (reveal !== undefined)
+      invocation.warn(
+        `The weights are committed; reveal them from block ${reveal.from} to ${reveal.until} by running this, or \`cycle run\`, again.`,
+      );
     return { ...merged, weights };
   }
 

@@ -11,7 +11,8 @@ export interface RecordToSend {
   readonly key: string;
   /** Called only when nothing has been prepared yet: waits for the right moment and returns the record and what else must not be lost. */
   readonly prepare: () => Promise<{ record: Uint8Array; notes: Readonly<Record<string, string>> }>;
-  /** Last block in which the record counts. */
+  /** First and last block in which the record counts. */
+  readonly from?: number;
   readonly until?: number;
 }
 
@@ -21,7 +22,7 @@ export interface SentRecord {
 }
 
 /** @throws deadline-missed once `until` has passed and the record does not stand on the chain; the chain's own errors. */
-export async function sendRecord(context: Context, { key, prepare, until }: RecordToSend): Promise<SentRecord> {
+export async function sendRecord(context: Context, { key, prepare, from, until }: RecordToSend): Promise<SentRecord> {
   const { journal } = context.workspace;
   const noted = journal.find(key);
   const done = noted.effect?.data as { block: number } | undefined;
@@ -36,6 +37,7 @@ export async function sendRecord(context: Context, { key, prepare, until }: Reco
     await journal.intent(key, { ...prepared.notes, record: toHex(record) });
   }
   const { block } = await context.chain.setCommitment(context.signer, context.netuid, record, {
+    ...(from === undefined ? {} : { from }),
     ...(until === undefined ? {} : { until }),
     signal: context.signal,
   });

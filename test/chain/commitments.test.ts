@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import type { Chain, ChainCommitment } from "../../src/chain/client.ts";
+import { epochAt, firstBlockOf } from "../../src/chain/epochs.ts";
 import type { Localnet } from "../../src/chain/localnet/index.ts";
 import { ExtrinsicRejected } from "../../src/chain/refusals.ts";
-import { createOpened, finalizedWhere, netuid, type People, people } from "./support.ts";
+import type { Signer } from "../../src/chain/signer.ts";
+import { createOpened, finalizedWhere, genesisOf, netuid, type People, people } from "./support.ts";
 
 const bytes = (length: number, fill: number): Uint8Array => new Uint8Array(length).fill(fill);
 
@@ -95,17 +97,74 @@ describe("chain/commitments", () => {
     assert.deepEqual((await fieldsOf(who.validator.address, hash))?.fields, [Uint8Array.of(1, 2, 3)]);
   });
 
-  it("names the space limit when the runtime does", async () => {
-    let failure: unknown;
-    for (let round = 0; failure === undefined && round < 4; round += 1) {
-      // 3,100 bytes an epoch; a burst that an epoch's end divides may pass
-      const burst = Array.from({ length: 30 }, (_, index) => chain.setCommitment(who.miners[0], netuid, bytes(128, round * 30 + index)));
-      failure = (await Promise.allSettled(burst)).find((result) => result.status === "rejected")?.reason;
+  describe("the space that an epoch allows", () => {
+    const clock = { netuid, tempo: 40 };
+    let roomy: Chain;
+    before(async () => {
+      const own = await opened.localnet({ genesis: genesisOf(who, { tempo: clock.tempo }) });
+      roomy = await opened.chain(own.endpoint);
+    });
+
+    /** A call that writes three fields of 512 bytes, 1,536 of the 3,100. */
+    const large = {
+      pallet: "Commitments",
+      name: "set_commitment",
+      args: { netuid, info: [1, 2, 3].map((fill) => ({ type: "BigRaw", value: bytes(512, fill) })) },
+    };
+
+    /** Writes 3,072 bytes within one epoch; gives the first block of the next. */
+    async function fill(signer: Signer): Promise<number> {
+      for (;;) {
+        const sent = await Promise.all([1, 2].map(() => roomy.send({ what: "it", signer, call: large })));
+        const [first = 0, second] = sent.map(({ block }) => epochAt(clock, block));
+        const next = firstBlockOf(clock, first + 1);
+        if (first === second) return next;
+        await finalizedWhere(roomy, (later) => later > next + clock.tempo); // an epoch's end divided them
+      }
     }
-    assert.ok(failure instanceof ExtrinsicRejected);
-    assert.equal(failure.reason, "Commitments.SpaceLimitExceeded");
-    assert.equal(failure.retryable, true);
-    assert.match(failure.hint, /next/);
+
+    it("is waited for when the window reaches the next epoch, and reported with its block when not", async () => {
+      const [, miner] = who.miners;
+      const next = await fill(miner);
+      await assert.rejects(roomy.setCommitment(miner, netuid, bytes(9, 60)), {
+        code: "space-limit-exceeded",
+        exit: 31,
+        retryable: true,
+        message: new RegExp(`3072 of the 3100 bytes .* from block ${next} on`),
+      });
+      await assert.rejects(roomy.setCommitment(miner, netuid, bytes(9, 60), { until: next - 1 }), { code: "space-limit-exceeded" });
+      const { block } = await roomy.setCommitment(miner, netuid, bytes(9, 60), { until: next + 30 });
+      assert.ok(block >= next, `block ${block} is before ${next}`);
+    });
+
+    it("is named when only the runtime knows", async () => {
+      const signer = who.miners[0];
+      await fill(signer);
+      await assert.rejects(roomy.send({ what: "it", signer, call: large }), (failure) => {
+        assert.ok(failure instanceof ExtrinsicRejected);
+        assert.equal(failure.reason, "Commitments.SpaceLimitExceeded");
+        assert.equal(failure.retryable, true);
+        assert.match(failure.hint, /next/);
+        return true;
+      });
+    });
+  });
+
+  describe("with a first useful block", () => {
+    it("does not take one that stands from before for it", async () => {
+      const early = await chain.setCommitment(who.validator, netuid, bytes(5, 70));
+      const from = early.block + 4;
+      await finalizedWhere(chain, (number) => number >= from);
+      const late = await chain.setCommitment(who.validator, netuid, bytes(5, 70), { from });
+      assert.ok(late.block >= from && !late.already);
+      assert.deepEqual(await chain.setCommitment(who.validator, netuid, bytes(5, 70), { from }), { ...late, already: true });
+    });
+
+    it("sends it again when the first came too early", async () => {
+      const from = (await chain.bestHead()).number + 6;
+      const { block } = await chain.setCommitment(who.validator, netuid, bytes(5, 71), { from });
+      assert.ok(block >= from, `block ${block} is before ${from}`);
+    });
   });
 
   describe("with a last useful block", () => {

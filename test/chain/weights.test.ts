@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Chain } from "../../src/chain/client.ts";
 import { setHyperparameter } from "../../src/chain/development.ts";
+import { epochAt, firstBlockOf } from "../../src/chain/epochs.ts";
 import { createOpened, finalizedWhere, genesisOf, netuid, type People, people } from "./support.ts";
 
 describe("chain/weights", () => {
@@ -24,10 +25,10 @@ describe("chain/weights", () => {
   const rows = async (): Promise<Map<number, unknown>> => chain.weights(netuid, (await chain.finalizedHead()).hash);
 
   it("refuses by itself what the chain would refuse", async () => {
-    const set = (weights: typeof some, versionKey = 3, signer = who.validator) => chain.setWeights(signer, netuid, weights, versionKey);
-    await assert.rejects(set(some, 2), { code: "weights-version-old", message: /version 3, not 2/ });
-    await assert.rejects(set(some, 3, who.miners[0]), { code: "no-validator-permit", retryable: true });
-    await assert.rejects(set(some, 3, who.stranger), { code: "not-registered" });
+    const set = (weights: typeof some, versionKey = 3n, signer = who.validator) => chain.setWeights(signer, netuid, weights, versionKey);
+    await assert.rejects(set(some, 2n), { code: "weights-version-old", message: /version 3, not 2/ });
+    await assert.rejects(set(some, 3n, who.miners[0]), { code: "no-validator-permit", retryable: true });
+    await assert.rejects(set(some, 3n, who.stranger), { code: "not-registered" });
     const invalid: [typeof some, RegExp][] = [
       [some.slice(0, 1), /fewer than the 2/],
       [[...some, { uid: 1, weight: 5 }], /two weights/],
@@ -41,26 +42,98 @@ describe("chain/weights", () => {
   });
 
   it("sets them, tells that they stand, and when others may follow", async () => {
-    const first = await chain.setWeights(who.validator, netuid, some, 3);
+    const first = await chain.setWeights(who.validator, netuid, some, 3n);
     assert.equal(first.already, false);
     assert.deepEqual(await chain.weights(netuid, first.hash), new Map([[0, some]]));
     assert.deepEqual(await chain.weights(netuid, await chain.blockHash(first.block - 1)), new Map());
-    assert.deepEqual(await chain.setWeights(who.validator, netuid, some, 3), { ...first, already: true });
+    assert.deepEqual(await chain.setWeights(who.validator, netuid, some, 3n), { ...first, already: true });
 
     const others = some.map(({ uid, weight }) => ({ uid, weight: 65_635 - weight }));
-    await assert.rejects(chain.setWeights(who.validator, netuid, others, 3), {
+    await assert.rejects(chain.setWeights(who.validator, netuid, others, 3n), {
       code: "weights-rate-limited",
       retryable: true,
       message: new RegExp(`from block ${first.block + 12} on`),
     });
     await finalizedWhere(chain, (number) => number >= first.block + 10); // so that the best block is the last before
-    const second = await chain.setWeights(who.validator, netuid, others, 3);
+    const second = await chain.setWeights(who.validator, netuid, others, 3n);
     assert.ok(second.block >= first.block + 12);
     assert.deepEqual(await rows(), new Map([[0, others]]));
   });
 
-  it("says what is missing where weights are committed and revealed", async () => {
+  it("says so where weights are committed and revealed", async () => {
     await setHyperparameter(chain, netuid, "commitRevealWeightsEnabled", true);
-    await assert.rejects(chain.setWeights(who.validator, netuid, some, 3), { code: "commit-reveal-enabled", exit: 31 });
+    await assert.rejects(chain.setWeights(who.validator, netuid, some, 3n), { code: "commit-reveal-enabled", exit: 31 });
+  });
+});
+
+describe("chain/weights, by commit and reveal", () => {
+  const opened = createOpened();
+  const salt = Uint8Array.from({ length: 16 }, (_, index) => 255 - index);
+  const sealed = {
+    weights: [
+      { uid: 1, weight: 65_535 },
+      { uid: 2, weight: 100 },
+    ],
+    versionKey: 0n,
+    salt,
+  };
+  const clock = { netuid, tempo: 9 };
+  let chain: Chain;
+  let who: People;
+
+  before(async () => {
+    who = await people();
+    const net = await opened.localnet({
+      genesis: genesisOf(who, { tempo: 9, weightsRateLimit: 10, revealPeriodEpochs: 2, commitRevealEnabled: true }),
+    });
+    chain = await opened.chain(net.endpoint);
+  });
+  after(() => opened.close());
+
+  const rows = async (): Promise<Map<number, unknown>> => chain.weights(netuid, (await chain.finalizedHead()).hash);
+
+  it("shows nothing before the reveal, which it refuses before its epoch, and does each thing once", async () => {
+    const commit = await chain.commitWeights(who.validator, netuid, sealed);
+    assert.deepEqual(commit.reveal, { from: firstBlockOf(clock, epochAt(clock, commit.block) + 2), until: commit.reveal.from + 9 });
+    const again = await chain.commitWeights(who.validator, netuid, sealed);
+    assert.deepEqual([again.block, again.already], [commit.block, true]);
+    assert.deepEqual(await rows(), new Map());
+    await assert.rejects(chain.revealWeights(who.validator, netuid, sealed), {
+      code: "weights-reveal-early",
+      retryable: true,
+      message: new RegExp(`from block ${commit.reveal.from} on`),
+    });
+    await finalizedWhere(chain, (number) => number >= commit.reveal.from);
+    const reveal = await chain.revealWeights(who.validator, netuid, sealed);
+    assert.ok(reveal.block >= commit.reveal.from && reveal.block <= commit.reveal.until);
+    assert.deepEqual(await rows(), new Map([[0, sealed.weights]]));
+    assert.equal((await chain.revealWeights(who.validator, netuid, sealed)).already, true);
+  });
+
+  it("refuses what the chain would, before it commits", async () => {
+    const commit = (weights: typeof sealed.weights, signer = who.validator) => chain.commitWeights(signer, netuid, { ...sealed, weights });
+    await assert.rejects(commit(sealed.weights, who.miners[0]), { code: "no-validator-permit" });
+    await assert.rejects(commit([]), { code: "weights-invalid" });
+    await chain.commitWeights(who.validator, netuid, { ...sealed, versionKey: 1n });
+    await assert.rejects(chain.commitWeights(who.validator, netuid, { ...sealed, versionKey: 2n }), { code: "weights-rate-limited" });
+  });
+
+  it("says that a commit is lost whose epoch is over, or that was never made", async () => {
+    const other = { ...sealed, salt: new Uint8Array(16) };
+    await assert.rejects(chain.revealWeights(who.validator, netuid, { ...other, weights: sealed.weights.slice(0, 1) }), {
+      code: "weights-commit-lost",
+      retryable: false,
+    });
+    const { number } = await chain.bestHead();
+    await finalizedWhere(chain, (later) => later > number + 10);
+    const late = { ...other, weights: sealed.weights.slice(1) };
+    const { reveal } = await chain.commitWeights(who.validator, netuid, late);
+    await finalizedWhere(chain, (later) => later > reveal.until);
+    await assert.rejects(chain.revealWeights(who.validator, netuid, late), { code: "weights-commit-lost", message: /up to block/ });
+  });
+
+  it("goes back to plain weights when the subnet does", async () => {
+    await setHyperparameter(chain, netuid, "commitRevealWeightsEnabled", false);
+    await assert.rejects(chain.commitWeights(who.validator, netuid, { ...sealed, versionKey: 7n }), { code: "commit-reveal-disabled" });
   });
 });

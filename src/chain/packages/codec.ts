@@ -3,4 +3,4 @@
  * one module, because so many small ones take longer to find than to run (docs/performance.md).
  */
 export { getDynamicBuilder, getLookupFn } from "@polkadot-api/metadata-builders";
-export { Blake2256, Bytes, decAnyMetadata, Option, Tuple, u32, unifyMetadata } from "@polkadot-api/substrate-bindings";
+export { Blake2256, Bytes, decAnyMetadata, Option, Tuple, u16, u32, u64, unifyMetadata, Vector } from "@polkadot-api/substrate-bindings";

@@ -1,6 +1,7 @@
 import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
+import { lockHotkey } from "../../cli/hotkey-lock.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
 import { preparations, type Role, roleNames, roles } from "../../cycle/roles.ts";
 import { type RunResult, runCycles, type StepEvent } from "../../cycle/runner.ts";
@@ -44,6 +45,8 @@ export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResul
   protected async perform(invocation: Invocation<typeof CycleRun>): Promise<CycleRunResult> {
     const { flags, progress, onFinish, signal } = invocation;
     const context = await openParticipant(invocation);
+    const lock = await lockHotkey(context.signer.address, context.chain);
+    onFinish(() => lock.release());
     const membership = await retry(() => joinTask(context), {
       signal,
       onRetry: (error) => progress.note(`Waiting: ${error.message}`, { code: error.code }),

@@ -56,7 +56,8 @@ export async function commit(context: Context, membership: Membership, input: { 
     };
   };
 
-  const sent = await sendRecord(context, { key: `commit/${input.cycle}`, prepare, until: windowOf(task, input.cycle, "commit").last });
+  const { first, last } = windowOf(task, input.cycle, "commit");
+  const sent = await sendRecord(context, { key: `commit/${input.cycle}`, prepare, from: first, until: last });
   return { cycle: input.cycle, group: submission.group, root: submission.root, ...sent };
 }
 

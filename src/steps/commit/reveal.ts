@@ -25,7 +25,7 @@ export async function reveal(context: Context, membership: Membership, input: { 
       hint: "Run `connito commit` inside the commit window first.",
     });
   }
-  const { last } = windowOf(task, input.cycle, "reveal");
+  const { first, last } = windowOf(task, input.cycle, "reveal");
 
   const prepare = async () => {
     const opening = afterFinalized("Reveal", input.cycle, windowOf(task, input.cycle, "commit").last, last);
@@ -42,6 +42,6 @@ export async function reveal(context: Context, membership: Membership, input: { 
     return { record, notes: { root: submission.root } };
   };
 
-  const sent = await sendRecord(context, { key: `reveal/${input.cycle}`, prepare, until: last });
+  const sent = await sendRecord(context, { key: `reveal/${input.cycle}`, prepare, from: first, until: last });
   return { cycle: input.cycle, group: submission.group, root: submission.root, ...sent };
 }

@@ -1,5 +1,10 @@
-/** Pays: turns the agreed scores of the last cycles into weights on the chain. */
+/**
+ * Pays: turns the agreed scores of the last cycles into weights on the chain. Where the subnet wants them committed first, this cycle's are
+ * committed, and those of earlier cycles revealed whose epoch has come.
+ */
 
+import { randomBytes } from "node:crypto";
+import type { Weight } from "../../chain/client.ts";
 import { ConnitoError } from "../../errors.ts";
 import type { CycleScores } from "../../protocol/weights.ts";
 import { weightsOf } from "../../protocol/weights.ts";
@@ -10,46 +15,129 @@ import type { MergeResult } from "./merge.ts";
 
 export interface SetWeightsResult {
   readonly cycle: number;
-  readonly weights: readonly { readonly uid: number; readonly weight: number }[];
-  /** The block that holds the weights; absent when there was nothing to set. */
+  readonly weights: readonly Weight[];
+  /** The block that holds the weights, or the commit to them; absent when there was nothing to set. */
   readonly block?: number;
+  /** The blocks in which they can be revealed, where they were only committed to. */
+  readonly reveal?: { readonly from: number; readonly until: number };
+  /** The earlier cycles whose weights were revealed now, and the blocks that hold them. */
+  readonly revealed: readonly { readonly cycle: number; readonly block: number }[];
   /** Why nothing was sent. */
   readonly skipped?: string;
 }
 
-/**
- * Sends the weights of the cycle. Nobody having earned anything yet, or the chain's rate limit, is not a failure: the next cycle's weights
- * cover this one's scores too.
- */
+/** What the journal keeps of a cycle's weights. The version key is decimal digits. */
+interface Intent {
+  readonly weights: readonly Weight[];
+  readonly versionKey: string;
+}
+
+interface Effect {
+  readonly block: number;
+  readonly reveal?: { readonly from: number; readonly until: number };
+}
+
+const saltBytes = 16;
+/** The chain takes no weights for now; the next cycle's cover this one's scores too. */
+const passingCodes = new Set(["weights-rate-limited", "weights-commits-full"]);
+
+function saltName(cycle: number): string {
+  return `weights-salt-${cycle}`;
+}
+
+/** Sends the weights of the cycle. Nobody having earned anything yet, or the chain's rate limit, is not a failure. */
 export async function setWeights(context: Context, membership: Membership, input: { cycle: number }): Promise<SetWeightsResult> {
-  const { chain, netuid, signer, workspace } = context;
-  const { window } = membership.task.weights;
-  const key = `weights/${input.cycle}`;
-  const noted = workspace.journal.find(key);
-  const intended = noted.intent?.data as { weights: SetWeightsResult["weights"] } | undefined;
-  const done = noted.effect?.data as { block: number } | undefined;
-  if (intended !== undefined && done !== undefined) return { cycle: input.cycle, weights: intended.weights, block: done.block };
-
-  const history: CycleScores[] = [];
-  for (let cycle = Math.max(0, input.cycle - window + 1); cycle <= input.cycle; cycle++) {
-    const merged = await readJson<Pick<MergeResult, "verdicts">>(workspace.layout.cycle(cycle, "merge.json"));
-    if (merged !== undefined) history.push({ cycle, scores: new Map(merged.verdicts.map((entry) => [entry.miner, entry.score])) });
-  }
-  const { finalized } = await context.clock.now();
-  const [neurons, limits] = await Promise.all([chain.neurons(netuid, finalized.hash), chain.hyperparameters(netuid, finalized.hash)]);
-  // After a crash the very weights that were meant are sent, so that the chain client can see that they stand there already.
-  const weights =
-    intended?.weights ?? weightsOf(history, window, input.cycle, new Map(neurons.map((neuron) => [neuron.hotkey, neuron.uid])));
-  if (weights.length === 0) return { cycle: input.cycle, weights, skipped: "no miner has earned a score yet" };
-
-  if (intended === undefined) await workspace.journal.intent(key, { weights });
+  const { cycle } = input;
+  const { journal } = context.workspace;
+  const revealed = await revealDue(context);
+  const noted = journal.find(`weights/${cycle}`);
+  const done = noted.effect?.data as Effect | undefined;
+  const intent = (noted.intent?.data as Intent | undefined) ?? (await intend(context, membership, cycle));
+  const { weights } = intent;
+  if (done !== undefined) return { cycle, weights, ...done, revealed };
+  if (weights.length === 0) return { cycle, weights, revealed, skipped: "no miner has earned a score yet" };
   try {
-    const { block } = await chain.setWeights(signer, netuid, weights, limits.weightsVersionKey, { signal: context.signal });
-    await workspace.journal.effect(key, { block });
-    return { cycle: input.cycle, weights, block };
+    const effect = await send(context, cycle, intent);
+    await journal.effect(`weights/${cycle}`, effect);
+    return { cycle, weights, ...effect, revealed };
   } catch (error) {
-    if (error instanceof ConnitoError && error.code === "weights-rate-limited")
-      return { cycle: input.cycle, weights, skipped: error.message };
-    throw error;
+    if (!(error instanceof ConnitoError) || !passingCodes.has(error.code)) throw error;
+    return { cycle, weights, revealed, skipped: error.message };
   }
+}
+
+/** The cycle's weights, in the journal before anything is sent: after a crash the very same are sent, so that it is seen that they stand. */
+async function intend({ chain, clock, netuid, workspace }: Context, { task }: Membership, cycle: number): Promise<Intent> {
+  const { window } = task.weights;
+  const history: CycleScores[] = [];
+  for (let past = Math.max(0, cycle - window + 1); past <= cycle; past++) {
+    const merged = await readJson<Pick<MergeResult, "verdicts">>(workspace.layout.cycle(past, "merge.json"));
+    if (merged !== undefined) history.push({ cycle: past, scores: new Map(merged.verdicts.map((entry) => [entry.miner, entry.score])) });
+  }
+  const { finalized } = await clock.now();
+  const { neurons, hyperparameters } = await chain.subnet(netuid, finalized.hash);
+  const weights = weightsOf(history, window, cycle, new Map(neurons.map((neuron) => [neuron.hotkey, neuron.uid])));
+  const intent = { weights, versionKey: String(hyperparameters.weightsVersionKey) };
+  if (weights.length > 0) await workspace.journal.intent(`weights/${cycle}`, intent);
+  return intent;
+}
+
+/** In the way that the subnet wants now. */
+async function send(context: Context, cycle: number, { weights, versionKey }: Intent): Promise<Effect> {
+  const { chain, clock, netuid, signal, signer, workspace } = context;
+  const { finalized } = await clock.now();
+  const { commitRevealEnabled } = await chain.hyperparameters(netuid, finalized.hash);
+  if (!commitRevealEnabled) {
+    const { block } = await chain.setWeights(signer, netuid, weights, BigInt(versionKey), { signal });
+    return { block };
+  }
+  const salt = await workspace.secret(saltName(cycle), () => randomBytes(saltBytes));
+  const sealed = { weights, versionKey: BigInt(versionKey), salt };
+  const { block, reveal } = await chain.commitWeights(signer, netuid, sealed, { signal });
+  return { block, reveal };
+}
+
+/** Reveals the weights of earlier cycles whose epoch has come, the oldest first: a reveal ends all commits before it. */
+async function revealDue({ chain, clock, netuid, signal, signer, workspace }: Context): Promise<SetWeightsResult["revealed"]> {
+  const { journal } = workspace;
+  const revealed: { cycle: number; block: number }[] = [];
+  for (const { cycle, intent, reveal } of unrevealed(journal)) {
+    const { best } = await clock.now();
+    const salt = await workspace.findSecret(saltName(cycle));
+    if (best + 1 < reveal.from || salt === undefined) continue;
+    try {
+      const sealed = { weights: intent.weights, versionKey: BigInt(intent.versionKey), salt };
+      const { block } = await chain.revealWeights(signer, netuid, sealed, { signal });
+      await journal.effect(`weights-reveal/${cycle}`, { block });
+      revealed.push({ cycle, block });
+    } catch (error) {
+      if (!(error instanceof ConnitoError)) throw error;
+      if (error.code === "weights-reveal-early") continue; // the subnet's epochs were changed meanwhile
+      if (error.retryable) throw error;
+      await journal.failed(`weights-reveal/${cycle}`, { code: error.code, message: error.message });
+    }
+  }
+  return revealed;
+}
+
+interface Unrevealed {
+  readonly cycle: number;
+  readonly intent: Intent;
+  readonly reveal: { readonly from: number; readonly until: number };
+}
+
+function unrevealed(journal: Context["workspace"]["journal"]): Unrevealed[] {
+  const cycles = new Set(
+    journal.entries().flatMap(({ key }) => (key.startsWith("weights/") ? [Number(key.slice("weights/".length))] : [])),
+  );
+  return [...cycles]
+    .sort((one, other) => one - other)
+    .flatMap((cycle) => {
+      const { intent, effect } = journal.find(`weights/${cycle}`);
+      const { effect: opened, failed } = journal.find(`weights-reveal/${cycle}`);
+      const reveal = (effect?.data as Effect | undefined)?.reveal;
+      return reveal === undefined || opened !== undefined || failed !== undefined
+        ? []
+        : [{ cycle, intent: intent?.data as Intent, reveal }];
+    });
 }

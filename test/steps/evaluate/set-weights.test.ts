@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { Chain } from "../../../src/chain/client.ts";
+import { setHyperparameter } from "../../../src/chain/development.ts";
+import { createChainClock } from "../../../src/steps/clock.ts";
+import type { Context } from "../../../src/steps/context.ts";
+import { setWeights } from "../../../src/steps/evaluate/set-weights.ts";
+import type { Membership } from "../../../src/steps/membership.ts";
+import { openWorkspace, type Workspace } from "../../../src/workspace/workspace.ts";
+import { createOpened, finalizedWhere, genesisOf, netuid, type People, people } from "../../chain/support.ts";
+
+/** A validator's step on a real chain with a real workspace; what the merges of three cycles agreed on is written down. */
+describe("setting weights on a subnet that wants them committed first", () => {
+  const opened = createOpened();
+  const membership = { task: { weights: { window: 1 } } } as unknown as Membership;
+  let directory: string;
+  let chain: Chain;
+  let who: People;
+  let workspace: Workspace;
+
+  before(async () => {
+    who = await people();
+    const net = await opened.localnet({
+      genesis: genesisOf(who, { tempo: 19, weightsRateLimit: 2, revealPeriodEpochs: 2, commitRevealEnabled: true }),
+    });
+    chain = await opened.chain(net.endpoint);
+    directory = await mkdtemp(join(tmpdir(), "connito-weights-"));
+    workspace = await openWorkspace(directory, { lock: true });
+    for (const cycle of [0, 1, 2]) {
+      const path = workspace.layout.cycle(cycle, "merge.json");
+      await mkdir(dirname(path), { recursive: true });
+      const verdicts = who.miners.map(({ address }, index) => ({ miner: address, score: 100 * (cycle + 1) + 50 * index }));
+      await writeFile(path, JSON.stringify({ verdicts }));
+    }
+  });
+  after(async () => {
+    await workspace.close();
+    await opened.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  function run(cycle: number): ReturnType<typeof setWeights> {
+    const signal = new AbortController().signal;
+    const context = { workspace, chain, clock: createChainClock(chain), netuid, signer: who.validator, signal } as unknown as Context;
+    return setWeights(context, membership, { cycle });
+  }
+
+  const row = async (): Promise<unknown> => (await chain.weights(netuid, (await chain.finalizedHead()).hash)).get(0);
+
+  it("commits them, and reveals them in a later run, also after a restart, once", async () => {
+    const committed = await run(0);
+    assert.ok(committed.block !== undefined && committed.reveal !== undefined && committed.revealed.length === 0);
+    assert.equal(await row(), undefined);
+    const { block, reveal, weights } = await run(0);
+    assert.deepEqual({ block, reveal, weights }, { block: committed.block, reveal: committed.reveal, weights: committed.weights });
+    await workspace.close();
+    workspace = await openWorkspace(directory, { lock: true });
+
+    const { from, until } = committed.reveal;
+    await finalizedWhere(chain, (number) => number >= from);
+    const next = await run(1);
+    const [revealed] = next.revealed;
+    assert.ok(revealed?.cycle === 0 && revealed.block >= from && revealed.block <= until);
+    assert.deepEqual(await row(), committed.weights);
+    assert.notDeepEqual(next.weights, committed.weights);
+    assert.deepEqual((await run(1)).revealed, []);
+  });
+
+  it("says in the journal what was not revealed in time, and goes on", async () => {
+    const { reveal } = await run(1);
+    const until = reveal?.until ?? Number.NaN;
+    await finalizedWhere(chain, (number) => number > until);
+    await setHyperparameter(chain, netuid, "commitRevealWeightsEnabled", false);
+    const result = await run(2);
+    assert.deepEqual([result.revealed, result.reveal], [[], undefined]);
+    assert.match(JSON.stringify(workspace.journal.find("weights-reveal/1").failed), /"code":"weights-commit-lost"/);
+    assert.deepEqual(await row(), result.weights);
+  });
+});
