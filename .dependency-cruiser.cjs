@@ -6,8 +6,8 @@
 const room = (...names) => `^src/(${names.join("|")})/`;
 const adapters = ["model", "data", "chain", "exchange", "workspace", "ui"];
 
-/** The files beside the rooms: errors for all, the disk for all but the rules. */
-const shared = (name) => (name === "protocol" ? ["errors[.]ts"] : ["errors[.]ts", "files[.]ts"]);
+/** The files beside the rooms: errors for all, the disk and threads for all but the rules. */
+const shared = (name) => (name === "protocol" ? ["errors[.]ts"] : ["errors[.]ts", "files[.]ts", "threads[.]ts"]);
 
 /** The only rooms, and the only files, that a room may import from: anything else under src/ is an arrow that does not exist. */
 const mayImport = (name, ...targets) => ({
@@ -72,6 +72,12 @@ module.exports = {
       to: { path: "^src/", pathNot: "^src/errors[.]ts$" },
     },
     {
+      name: "threads-import-nothing",
+      severity: "error",
+      from: { path: "^src/threads[.]ts$" },
+      to: { path: "^src/" },
+    },
+    {
       name: "protocol-is-pure",
       comment:
         "No input, no output, no clock, no randomness: of Node's modules only the hash functions, of packages only schemas and encodings.",
@@ -84,7 +90,7 @@ module.exports = {
     oneDoor("@polkadot/[^/]+", "^src/chain/(localnet|packages)/"),
     oneDoor("onnxruntime-node|koffi", "^src/engine/runtime/"),
     oneDoor("hono|@hono/[^/]+", "^src/exchange/"),
-    oneDoor("@huggingface/[^/]+", "^src/data/"),
+    oneDoor("@huggingface/[^/]+|hyparquet|hyparquet-compressors", "^src/data/"),
     oneDoor("inquirer", "^src/cli/prompts[.]ts$"),
     oneDoor("ora|asciichart", "^src/ui/"),
     oneDoor("execa", "^src/demo/"),

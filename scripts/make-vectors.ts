@@ -27,6 +27,7 @@ import { createReport, type ReportEntry, reportMessage } from "../src/protocol/r
 import { requestMessage } from "../src/protocol/request.ts";
 import { requestProof, type SessionRequest, sessionKey } from "../src/protocol/session.ts";
 import { parseTask, taskHash } from "../src/protocol/task.ts";
+import { decodeTokens, parseTokenData, placeOfSequence, sequenceBytes, shardBytes } from "../src/protocol/token-data.ts";
 import { weightsOf } from "../src/protocol/weights.ts";
 
 const name = (text: string) => toHex(sha256(utf8(text)));
@@ -392,6 +393,43 @@ function sparseVectors() {
 export const vectorsFolder = new URL("../test/protocol/vectors/", import.meta.url);
 
 /** The vectors by file name. */
+function dataVectors() {
+  const cases = [
+    { dtype: "u16", sequenceLength: 3, sizes: [3, 3, 2] },
+    { dtype: "u32", sequenceLength: 1, sizes: [4, 4] },
+    { dtype: "u16", sequenceLength: 5, sizes: [1] },
+  ] as const;
+  return {
+    about: "data documents, their shards as hexadecimal digits, and the tokens of all their sequences",
+    cases: cases.map(({ dtype, sequenceLength, sizes }, index) => {
+      const random = stream(name(`tokens ${index}`));
+      const shards = sizes.map((sequences) =>
+        Uint8Array.from({ length: sequences * sequenceBytes({ sequenceLength, dtype }) }, () => random.uniform(256)),
+      );
+      const document = parseTokenData({
+        format: "connito/token-data/1",
+        tokenizer: name("tokenizer"),
+        sequenceLength,
+        dtype,
+        documents: 2,
+        textBytes: 100,
+        sequences: sizes.reduce<number>((sum, size) => sum + size, 0),
+        shards: shards.map((bytes, shard) => ({ hash: toHex(sha256(bytes)), sequences: sizes[shard] })),
+      });
+      return {
+        document,
+        hash: documentHash(document),
+        shardBytes: sizes.map((_, shard) => shardBytes(document, shard)),
+        shards: shards.map(toHex),
+        sequences: Array.from({ length: document.sequences }, (_, sequence) => {
+          const { shard, offset } = placeOfSequence(document, sequence);
+          return [...decodeTokens(dtype, (shards[shard] as Uint8Array).subarray(offset, offset + sequenceBytes(document)))];
+        }),
+      };
+    }),
+  };
+}
+
 export function makeVectors() {
   return {
     "hashes.json": hashVectors(),
@@ -399,6 +437,7 @@ export function makeVectors() {
     "commit.json": commitVectors(),
     "experts.json": expertVectors(),
     "sparse.json": sparseVectors(),
+    "data.json": dataVectors(),
     "evaluation.json": evaluationVectors(),
     "merge.json": mergeVectors(),
     "agreement.json": agreementVectors(),

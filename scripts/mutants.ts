@@ -79,6 +79,18 @@ export const mutants: readonly Mutant[] = [
     ["ESFT: the expert that crosses the threshold is left out", "taken >= threshold ||", "taken + score >= threshold ||"],
   ),
   ...mutantsOf(
+    "protocol/token-data.ts",
+    ["protocol/token-data.test.ts", vectors],
+    ["data: big-endian tokens", "view.getUint16(2 * index, true)", "view.getUint16(2 * index, false)"],
+    [
+      "data: a sequence has no token to predict the last from",
+      "(sequenceLength + 1) * tokenWidths[dtype]",
+      "sequenceLength * tokenWidths[dtype]",
+    ],
+    ["data: tokens of another tokenizer pass", "data.tokenizer !== expected.tokenizer", "false"],
+    ["data: shards of any sizes", "if (!fits) throw", "if (false) throw"],
+  ),
+  ...mutantsOf(
     "protocol/verdict.ts",
     ["protocol/verdict.test.ts"],
     ["verdict: the last to commit owns a copied artifact", "compareCommits(commit, owner) < 0", "compareCommits(commit, owner) > 0"],

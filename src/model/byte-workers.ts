@@ -5,8 +5,8 @@
  */
 import { availableParallelism } from "node:os";
 import { setImmediate } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
 import { fileError, truncated } from "../files.ts";
+import { startThread } from "../threads.ts";
 import { type ByteJob, type ByteResult, fileOfFailure, openByteWork, RangeTruncated } from "./byte-work.ts";
 
 export type { ByteJob, ByteResult } from "./byte-work.ts";
@@ -152,8 +152,6 @@ function inBatches(jobs: readonly ByteJob[]): Batch[] {
   return batches;
 }
 
-const sourceReader = new URL("../../scripts/typescript.mjs", import.meta.url);
-
 interface Thread {
   /** One batch after another: the answers come in the order of the calls. */
   run(batch: Batch): Promise<Finished>;
@@ -161,10 +159,7 @@ interface Thread {
 }
 
 function startWorker(data: ThreadData): Thread {
-  // A process that runs the sources has to tell each of its threads how to read them.
-  const worker = import.meta.url.endsWith(".ts")
-    ? new Worker(new URL("./byte-worker.ts", import.meta.url), { workerData: data, execArgv: ["--import", sourceReader.href] })
-    : new Worker(new URL("./byte-worker.js", import.meta.url), { workerData: data });
+  const worker = startThread("byte-worker", import.meta.url, data);
   const waiting: { resolve(finished: Finished): void; reject(error: unknown): void }[] = [];
   worker.on("message", (finished: Finished) => waiting.shift()?.resolve(finished));
   let gone: { readonly error: unknown } | undefined;

@@ -9,13 +9,13 @@ import type { Task } from "./task.ts";
 export interface DrawnSequence {
   /** Place of the domain in the task. */
   readonly domain: number;
-  /** Place of the sequence in the domain's held-out text. */
+  /** Place of the sequence in the domain's held-out data. */
   readonly index: number;
 }
 
 /**
  * The sequences of a cycle: `evaluation.sequencesPerDomain` from each domain in the task's order, one stream for all. `available` is
- * the number of whole sequences in each domain's held-out text. Throws `held-out-too-short` naming the domain.
+ * the number of sequences in each domain's held-out data. Throws `held-out-too-short` naming the domain.
  */
 export function drawSequences(input: {
   readonly task: Pick<Task, "data" | "evaluation">;
@@ -28,10 +28,10 @@ export function drawSequences(input: {
   return task.data.domains.flatMap(({ name }, domain) => {
     const has = available[domain] ?? 0;
     if (has < wanted) {
-      throw new ConnitoError(`The held-out text of ${name} has ${has} sequences; the task draws ${wanted}`, {
+      throw new ConnitoError(`The held-out data of ${name} have ${has} sequences; the task draws ${wanted}`, {
         code: "held-out-too-short",
         exit: "invalidInput",
-        hint: "Give the domain a longer held-out text, or lower evaluation.sequencesPerDomain or data.sequenceLength in the task.",
+        hint: "Give the domain more held-out data, or lower evaluation.sequencesPerDomain or data.sequenceLength in the task.",
       });
     }
     return random.draw(wanted, has).map((index) => ({ domain, index }));

@@ -117,10 +117,10 @@ export const taskSchema = section(
             section(
               {
                 name: named("What the domain is called; no two domains share a name."),
-                train: hash("SHA-256 of the UTF-8 text that miners train on."),
-                heldOut: hash("SHA-256 of the UTF-8 text that only validators have."),
+                train: hash("Hash of the document of token data that miners train on."),
+                heldOut: hash("Hash of the document of token data that only validators have."),
               },
-              "One domain of text.",
+              "One domain of data.",
             ),
             accepts("a list of domains"),
           ),
@@ -129,7 +129,7 @@ export const taskSchema = section(
           v.description("The domains, in the order in which evaluation sequences are drawn."),
         ),
       },
-      "The text that is trained on and evaluated with.",
+      "The data that are trained on and evaluated with.",
     ),
     inner: section(
       {

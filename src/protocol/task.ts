@@ -79,7 +79,7 @@ function crossProblems(value: unknown): TaskProblem[] {
     if (leak >= 0) {
       problems.push({
         path: `data.domains[${index}].heldOut`,
-        message: `must be text that nobody trains on; it is the training text of data.domains[${leak}]`,
+        message: `must be data that nobody trains on; they are the training data of data.domains[${leak}]`,
       });
     }
   });

@@ -14,8 +14,6 @@ import type { Context } from "./context.ts";
 
 /** Largest configuration, tokenizer, scores or task document that is accepted. DeepSeek-V3's tokenizer.json is 8 MB. */
 export const maximumDocumentBytes = 64 * 2 ** 20;
-/** Largest text file of one domain. */
-export const maximumDataBytes = 64 * 2 ** 30;
 
 /** Opens a peer. Requests to `http` peers are signed for the receiving hotkey and bound to a recent block. */
 export function sourceAt(context: Context, locator: string, receiver?: string): Source {

@@ -14,8 +14,3 @@ export function sliceMomentum({ workspace }: Context, { manifest }: Slice): Prom
   const pieces = manifest.pieces.filter((piece) => piece.role === "momentum");
   return readAllValues(pieces, (piece) => workspace.objects.stream(piece.hash));
 }
-
-/** The bytes of the version's tokenizer.json. */
-export function sliceTokenizer({ workspace }: Context, { manifest }: Slice): Promise<Uint8Array> {
-  return workspace.objects.read(manifest.tokenizer);
-}

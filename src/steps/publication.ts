@@ -11,6 +11,7 @@ import { readBounded } from "../workspace/files.ts";
 import type { Context } from "./context.ts";
 import { reportPath } from "./evaluate/reports.ts";
 import type { Membership } from "./membership.ts";
+import { findTokenData } from "./task-data.ts";
 import { findSubmission } from "./train/submissions.ts";
 
 /** Whether the requester counts as a validator of the subnet now. */
@@ -20,9 +21,22 @@ export type ValidatorCheck = (hotkey: string) => Promise<boolean>;
 export function createPublication(context: Context, { task, taskHash }: Membership, isValidator: ValidatorCheck): Publication {
   const { workspace } = context;
 
+  /** Held-out documents with their shards. A document that is not here has no shards here either, and is looked for again. */
+  const heldOut = new Map<Hash, ReadonlySet<Hash>>();
+  const isHeldOut = async (hash: Hash): Promise<boolean> => {
+    for (const { heldOut: document } of task.data.domains) {
+      if (hash === document) return true;
+      if (!heldOut.has(document)) {
+        const data = await findTokenData(context, document);
+        if (data !== undefined) heldOut.set(document, new Set(data.shards.map((shard) => shard.hash)));
+      }
+      if (heldOut.get(document)?.has(hash)) return true;
+    }
+    return false;
+  };
+
   const object = async (hash: Hash, requester: string): Promise<Published> => {
-    const heldOut = task.data.domains.some((domain) => domain.heldOut === hash);
-    if (heldOut && !(await isValidator(requester))) return "forbidden";
+    if ((await isHeldOut(hash)) && !(await isValidator(requester))) return "forbidden";
     return workspace.objects.locate(hash);
   };
 

@@ -19,7 +19,7 @@ export function requireLocator(context: Pick<Context, "locator">): string {
 }
 
 /** Puts objects where a participant that publishes through a directory is looked for. Over HTTP nothing has to be done. */
-export async function publishObjects(context: Context, hashes: Iterable<Hash>): Promise<void> {
+export async function publishObjects(context: Pick<Context, "locator" | "workspace">, hashes: Iterable<Hash>): Promise<void> {
   const directory = publishedDirectory(context);
   if (directory === undefined) return;
   for (const hash of hashes) {
@@ -34,6 +34,6 @@ export async function publishFile(context: Context, path: string, file: string):
   if (directory !== undefined) await publishToDirectory(directory, path, { file });
 }
 
-function publishedDirectory(context: Context): string | undefined {
+function publishedDirectory(context: Pick<Context, "locator">): string | undefined {
   return context.locator?.startsWith("file:") ? context.locator.slice("file:".length) : undefined;
 }

@@ -13,6 +13,8 @@
  *     manifests/ROOT.json   manifests by the root that they must have
  *     slice.json            the slice that was last whole
  *     hashes.log            hashes computed before: of pieces of checkpoints, of stand-ins made from them
+ *     sources/              an owner's data that were downloaded; may be removed once the task is made
+ *     preparations/ID.json  how far an owner's data are tokenised
  *     cycles/N/NAME         what a cycle needs and leaves: assignment, optimizer state, reports
  */
 import { join, resolve } from "node:path";
@@ -35,6 +37,7 @@ export interface Layout {
   readonly hashes: string;
   readonly slice: string;
   readonly manifests: string;
+  readonly sources: string;
   /** Path of an object kept here. */
   object(hash: Hash): string;
   /** Path of a download under way. */
@@ -43,6 +46,8 @@ export interface Layout {
   submission(root: Hash): string;
   /** Path of a manifest by its root. */
   manifest(root: Hash): string;
+  /** Path of the notes of a preparation of data. */
+  preparation(id: Hash): string;
   /** Directory of a cycle, or a file in it. */
   cycle(cycle: number, name?: string): string;
   /** Path of a secret. */
@@ -73,10 +78,12 @@ export function layoutOf(directory: string): Layout {
     hashes: join(root, "hashes.log"),
     slice: join(root, "slice.json"),
     manifests,
+    sources: join(root, "sources"),
     object: (hash) => join(objects, checkedHash(hash).slice(0, 2), hash),
     partialObject: (hash) => join(partial, checkedHash(hash)),
     submission: (hash) => join(submissions, checkedHash(hash)),
     manifest: (hash) => join(manifests, `${checkedHash(hash)}.json`),
+    preparation: (id) => join(root, "preparations", `${checkedHash(id)}.json`),
     cycle: (cycle, name) => {
       if (!Number.isSafeInteger(cycle) || cycle < 0) throw unfit(String(cycle), "a cycle number");
       return name === undefined ? join(cycles, String(cycle)) : join(cycles, String(cycle), checkedName(name));

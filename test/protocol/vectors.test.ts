@@ -108,6 +108,23 @@ describe("golden vectors, from the text alone", () => {
     }
   });
 
+  it("data", () => {
+    const { cases } = readVectors("data.json");
+    for (const { document, hash, shards, shardBytes, sequences } of cases) {
+      assert.equal(second.secondDocumentHash(document), hash);
+      const bytes = shards.map(hex);
+      assert.deepEqual(
+        bytes.map(sha256),
+        document.shards.map((shard) => shard.hash),
+      );
+      assert.deepEqual(
+        bytes.map(({ length }) => length),
+        shardBytes,
+      );
+      assert.deepEqual(second.secondSequences(document, bytes), sequences);
+    }
+  });
+
   it("evaluation", () => {
     const { draw, scores, gate } = readVectors("evaluation.json");
     const random = second.secondStream(draw.seed);

@@ -15,7 +15,7 @@ import {
   selectForGroup,
 } from "../../protocol/experts/esft.ts";
 import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
-import { defaultSampleTokens, measureExperts } from "../../steps/distribute/select-experts.ts";
+import { defaultSampleTokens, measureExperts, sampleTexts } from "../../steps/distribute/select-experts.ts";
 import { table } from "../../ui/table.ts";
 import { writeJson } from "../../workspace/files.ts";
 
@@ -81,12 +81,17 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
       scores = parseExpertScores(JSON.parse(new TextDecoder().decode(bytes)), manager);
     } else if (flags.text !== undefined) {
       progress.start("Running the router over the texts");
+      const sequenceLength = flags["sequence-length"];
       scores = await measureExperts({
         checkpoint,
         indexed: await indexCheckpoint(checkpoint, { signal }),
-        files: flags.text,
-        sequenceLength: flags["sequence-length"],
-        sampleTokens: flags["sample-tokens"],
+        sample: await sampleTexts({
+          files: flags.text,
+          tokenizer: checkpoint.tokenizer,
+          sequenceLength,
+          sampleTokens: flags["sample-tokens"],
+        }),
+        sequenceLength,
         threads: flags.threads ?? availableParallelism(),
       });
       progress.succeed(`Measured on ${scores.tokens} tokens`);

@@ -4,23 +4,27 @@ import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { readInput } from "../../cli/input.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
 import type { Prompts } from "../../cli/prompts.ts";
+import { parseSource } from "../../data/sources/source.ts";
 import { ConnitoError } from "../../errors.ts";
 import { openCheckpoint } from "../../model/checkpoint.ts";
 import { expertLayout } from "../../model/slice.ts";
 import { parseExpertScores } from "../../protocol/experts/esft.ts";
 import { possibleGroups } from "../../protocol/experts/expert-manager.ts";
 import type { TaskOverrides } from "../../protocol/task.ts";
-import { type CreateTaskResult, createTask, type DomainFiles } from "../../steps/distribute/create-task.ts";
-import { fields } from "../../ui/table.ts";
+import { type CreateTaskResult, createTask, type SideCounts } from "../../steps/distribute/create-task.ts";
+import type { DomainSources } from "../../steps/distribute/prepare-data.ts";
+import { formatBytes, formatCount } from "../../ui/format.ts";
+import { fields, table } from "../../ui/table.ts";
 
 const maximumJsonBytes = 64 * 2 ** 20;
 
 export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTaskResult> {
-  static override readonly summary = "Make a task from a checkpoint and texts, and publish its hash on the chain.";
+  static override readonly summary = "Make a task from a checkpoint and data, and publish its hash on the chain.";
   static override readonly description =
-    "Hashes the checkpoint, makes the stand-ins, measures the experts on the domains, and stores everything that the task names. --from gives any field of the task (see `task schema`); flags win over it. On a terminal, what is missing is asked for.";
+    "Tokenises the data into shards, hashes the checkpoint, makes the stand-ins, measures the experts on the domains, and stores everything that the task names. A source of data is a file, a directory or an http(s) address of text, JSON lines or Parquet, with options behind a #: format, field, template, end, sha256. A document that is held out is trained on nowhere. Stopped, it goes on where it was. --from gives any field of the task (see `task schema`); flags win over it. On a terminal, what is missing is asked for.";
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1 --name speeches --model ./base --groups 2 --domain sotu=train.txt,held-out.txt --publish http://198.51.100.7:8100",
+    "<%= config.bin %> <%= command.id %> --netuid 1 --name law --model ./base --groups 4 --domain law=https://host/cases.parquet#field=opinion --domain forum=posts.jsonl.gz#template={title}%0A{body} --held-out-share 0.02 --dry-run",
     "<%= config.bin %> <%= command.id %> --netuid 1 --from task.json --model ./base --domain novel=train.txt,held-out.txt --dry-run --json",
   ];
   static override readonly flags = {
@@ -29,9 +33,15 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     model: Flags.string({ helpValue: "DIRECTORY", summary: "The base checkpoint in the Hugging Face layout." }),
     groups: Flags.integer({ helpValue: "NUMBER", summary: "Expert groups; must divide the number of experts.", min: 1 }),
     domain: Flags.string({
-      helpValue: "NAME=TRAIN,HELD-OUT",
-      summary: "A domain: a UTF-8 text to train on and one that only validators get. May be given several times.",
+      helpValue: "NAME=SOURCE|NAME=TRAIN,HELD-OUT",
+      summary:
+        "A domain: a source to be split, or one to train on and one that only validators get. May be given several times, also for one name.",
       multiple: true,
+    }),
+    "held-out-share": Flags.string({
+      helpValue: "SHARE",
+      summary: "The part of the documents of a split source that is held out.",
+      default: "0.05",
     }),
     from: Flags.string({ helpValue: "FILE|-", summary: "A JSON document with any fields of the task; - reads stdin." }),
     scores: Flags.string({ helpValue: "FILE", summary: "Expert scores that `esft select --save` wrote, instead of measuring now." }),
@@ -45,13 +55,19 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     }),
     "publish-held-out": Flags.string({
       helpValue: "DIRECTORY",
-      summary: "Also put the held-out texts in a directory that only validators can read.",
+      summary: "Also put the held-out data in a directory that only validators can read.",
     }),
-    "dry-run": Flags.boolean({ summary: "Show the task; store and publish nothing." }),
+    "dry-run": Flags.boolean({ summary: "Show the task; publish nothing, and keep nothing but the tokenised data." }),
   };
 
   static override resultSchema() {
-    return v.object({ task: v.looseObject({ name: v.string() }), taskHash: v.string(), block: v.optional(v.number()) });
+    const side = v.object({ documents: v.number(), textBytes: v.number(), sequences: v.number(), shards: v.number() });
+    return v.object({
+      task: v.looseObject({ name: v.string() }),
+      taskHash: v.string(),
+      block: v.optional(v.number()),
+      data: v.array(v.object({ name: v.string(), train: side, heldOut: side })),
+    });
   }
 
   protected async perform(invocation: Invocation<typeof TaskCreate>): Promise<CreateTaskResult> {
@@ -65,12 +81,14 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     const groups =
       flags.groups ?? overrides.experts?.groups ?? Number(await prompts.choice({ flag: "--groups", message: "Expert groups", choices }));
     const domains = await readDomains(flags.domain, prompts);
+    const heldOutShare = readShare(flags["held-out-share"]);
     const scores = flags.scores === undefined ? undefined : parseExpertScores(await readJson(flags.scores, signal));
     const context = await openParticipant(invocation);
     return createTask(context, {
       name,
       checkpoint,
       domains,
+      heldOutShare,
       groups,
       overrides,
       ...(scores === undefined ? {} : { scores }),
@@ -81,9 +99,14 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     });
   }
 
-  protected render({ task, taskHash, block }: CreateTaskResult): string {
+  protected render({ task, taskHash, block, data }: CreateTaskResult): string {
     const { phases, startBlock } = task.cycle;
-    return fields([
+    const sides = data.flatMap(({ name, train, heldOut }) => [
+      [name, "train", ...describeSide(train)],
+      ["", "held out", ...describeSide(heldOut)],
+    ]);
+    const right = (heading: string) => ({ heading, align: "right" as const });
+    const summary = fields([
       ["task", task.name],
       ["hash", taskHash],
       ["model", task.model.root],
@@ -98,6 +121,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["starts at", `block ${startBlock}`],
       ["on the chain", block === undefined ? "no (dry run)" : `block ${block}`],
     ]);
+    return `${summary}\n\n${table(["domain", "side", right("documents"), right("text"), right("sequences"), right("shards")], sides)}`;
   }
 }
 
@@ -130,20 +154,48 @@ function withStartBlock(overrides: TaskOverrides, startBlock: number | undefined
   return startBlock === undefined ? overrides : { ...overrides, cycle: { ...overrides.cycle, startBlock } };
 }
 
-async function readDomains(given: readonly string[] | undefined, prompts: Prompts): Promise<DomainFiles[]> {
-  if (given !== undefined) return given.map(parseDomain);
-  const name = await prompts.text({ flag: "--domain", message: "Name of the domain" });
-  const train = await prompts.text({ flag: "--domain", message: "Text to train on" });
-  const heldOut = await prompts.text({ flag: "--domain", message: "Held-out text" });
-  return [{ name, train, heldOut }];
+function describeSide({ documents, textBytes, sequences, shards }: SideCounts): string[] {
+  return [formatCount(documents), formatBytes(textBytes), formatCount(sequences), formatCount(shards)];
 }
 
-function parseDomain(text: string): DomainFiles {
-  const [, name, train, heldOut] = /^([^=,]+)=([^,]+),([^,]+)$/.exec(text) ?? [];
-  if (name !== undefined && train !== undefined && heldOut !== undefined) return { name, train, heldOut };
-  throw new ConnitoError(`--domain ${text} is not NAME=TRAIN,HELD-OUT.`, {
-    code: "usage",
-    exit: "usage",
-    hint: "For example --domain novel=novel-train.txt,novel-held-out.txt.",
-  });
+/** Domains in the order of their first mention; what is said of one name later is added to it. */
+async function readDomains(given: readonly string[] | undefined, prompts: Prompts): Promise<DomainSources[]> {
+  const texts = given ?? [await askDomain(prompts)];
+  const domains = new Map<string, DomainSources>();
+  for (const text of texts) {
+    const { name, train, heldOut, split } = parseDomain(text);
+    const known = domains.get(name) ?? { name, train: [], heldOut: [], split: [] };
+    domains.set(name, {
+      name,
+      train: [...known.train, ...train],
+      heldOut: [...known.heldOut, ...heldOut],
+      split: [...known.split, ...split],
+    });
+  }
+  return [...domains.values()];
+}
+
+async function askDomain(prompts: Prompts): Promise<string> {
+  const name = await prompts.text({ flag: "--domain", message: "Name of the domain" });
+  return `${name}=${await prompts.text({ flag: "--domain", message: "Its data: SOURCE, or TRAIN,HELD-OUT" })}`;
+}
+
+function parseDomain(text: string): DomainSources {
+  const [, name, first = "", second, more] = /^([^=,]+)=([^,]+)(?:,([^,]+))?(,.*)?$/.exec(text) ?? [];
+  if (name === undefined || more !== undefined) {
+    throw new ConnitoError(`--domain ${text} is not NAME=SOURCE or NAME=TRAIN,HELD-OUT.`, {
+      code: "usage",
+      exit: "usage",
+      hint: "For example --domain novel=novel-train.txt,novel-held-out.txt. A comma inside an address is written %2C.",
+    });
+  }
+  const source = parseSource(first);
+  if (second === undefined) return { name, train: [], heldOut: [], split: [source] };
+  return { name, train: [source], heldOut: [parseSource(second)], split: [] };
+}
+
+function readShare(text: string): number {
+  const share = Number(text);
+  if (share > 0 && share < 1) return share;
+  throw new ConnitoError(`--held-out-share ${text} is not between 0 and 1.`, { code: "usage", exit: "usage", hint: "For example 0.05." });
 }

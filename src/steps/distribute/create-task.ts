@@ -1,14 +1,12 @@
 /**
- * The owner's step: from a checkpoint, texts and rules to a task that others can join. Everything that the task names by hash is made
+ * The owner's step: from a checkpoint, data and rules to a task that others can join. Everything that the task names by hash is made
  * here and kept in the owner's workspace, which serves it; the hash of the document goes on the chain.
  */
 
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
-import { readSequences } from "../../data/text.ts";
-import { ConnitoError } from "../../errors.ts";
-import { publishToDirectory } from "../../exchange/directory.ts";
+import { resolve } from "node:path";
+import { openSequences } from "../../data/sequence-reader.ts";
+import { checkSources } from "../../data/sources/local.ts";
+import type { Location } from "../../files.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
 import { openHashMemo } from "../../model/hash-memo.ts";
 import { type IndexedCheckpoint, indexCheckpoint } from "../../model/index-checkpoint.ts";
@@ -22,25 +20,21 @@ import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
 import { type Hash, hashFields, utf8 } from "../../protocol/hash.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import type { Task, TaskOverrides } from "../../protocol/task.ts";
-import { createTask as composeTask, taskDefaults, taskHash } from "../../protocol/task.ts";
+import { createTask as composeTask, taskHash } from "../../protocol/task.ts";
+import type { TokenData } from "../../protocol/token-data.ts";
 import type { Context } from "../context.ts";
 import { storeManifest } from "../manifests.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { sendRecord } from "../send-record.ts";
-import { measureExperts } from "./select-experts.ts";
-
-export interface DomainFiles {
-  readonly name: string;
-  /** UTF-8 text that miners train on. */
-  readonly train: string;
-  /** UTF-8 text that only validators get. */
-  readonly heldOut: string;
-}
+import { type DomainSources, type PreparedDomain, prepareData } from "./prepare-data.ts";
+import { measureExperts, sampleShare } from "./select-experts.ts";
 
 export interface CreateTaskInput {
   readonly name: string;
   readonly checkpoint: Checkpoint;
-  readonly domains: readonly DomainFiles[];
+  readonly domains: readonly DomainSources[];
+  /** The part of split sources that is held out. */
+  readonly heldOutShare: number;
   readonly groups: number;
   /** Any other field of the task; what is absent takes its default. */
   readonly overrides: TaskOverrides;
@@ -49,7 +43,7 @@ export interface CreateTaskInput {
   readonly sampleTokens?: number;
   /** Blocks between now and cycle 0, unless the overrides name a start block: time for validators to fetch the base. */
   readonly leadBlocks: number;
-  /** Puts the held-out texts here, for validators that do not fetch over HTTP: whoever can read the directory has them. */
+  /** Puts the held-out data here, for validators that do not fetch over HTTP: whoever can read the directory has them. */
   readonly heldOutDirectory?: string | undefined;
   /** Validate and show, but store and publish nothing. */
   readonly dryRun?: boolean;
@@ -60,24 +54,45 @@ export interface CreateTaskResult {
   readonly taskHash: Hash;
   /** The block that holds the task record; absent in a dry run. */
   readonly block?: number;
+  readonly data: readonly DomainCounts[];
 }
 
-/** @throws task-invalid, with every problem at once; data-missing; text-too-short; held-out-too-short; locator-missing; the chain's errors when the record is refused. */
+export interface DomainCounts {
+  readonly name: string;
+  readonly train: SideCounts;
+  readonly heldOut: SideCounts;
+}
+
+export interface SideCounts {
+  readonly documents: number;
+  readonly textBytes: number;
+  readonly sequences: number;
+  readonly shards: number;
+}
+
+/** @throws task-invalid, with every problem at once; what is wrong with sources, as prepareData has it; held-out-too-short; locator-missing; the chain's errors when the record is refused. */
 export async function createTask(context: Context, input: CreateTaskInput): Promise<CreateTaskResult> {
   const { workspace, progress } = context;
   const { checkpoint } = input;
   if (!input.dryRun) requireLocator(context);
 
-  const domains = await Promise.all(
-    input.domains.map(async ({ name, train, heldOut }) => {
-      const [trainFile, heldOutFile] = await Promise.all([describeFile(train), describeFile(heldOut)]);
-      return { name, trainFile, heldOutFile };
-    }),
-  );
-
-  // Before anything slow: a group count that does not divide the experts, rules that cannot be, and texts that are too short.
+  // Before anything slow: a group count that does not divide the experts, rules that cannot be, and sources that cannot be had.
   createExpertManager(expertLayout(checkpoint.architecture), input.groups);
-  await checkRules(context, input);
+  const draft = draftTask(context, input);
+  await checkSources(
+    input.domains.flatMap(({ train, heldOut, split }) => [...train, ...heldOut, ...split]),
+    context.signal,
+  );
+  const { sequenceLength } = draft.data;
+  const domains = await prepareData(context, {
+    domains: input.domains,
+    heldOutShare: input.heldOutShare,
+    tokenizer: checkpoint.tokenizer,
+    endOfText: endOfTextOf(checkpoint.config),
+    sequenceLength,
+    store: workspace.objects.put,
+    onHeldOut: (available) => void drawSequences({ task: draft, seed: hashFields("connito/draft/1"), available }),
+  });
   const { indexed, standIns } = await indexAndMakeStandIns(context, input);
   const { manifest } = indexed;
 
@@ -87,9 +102,8 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
     scores = await measureExperts({
       checkpoint,
       indexed,
-      files: input.domains.map((domain) => domain.train),
-      sequenceLength: composeSequenceLength(input.overrides),
-      sampleTokens: input.sampleTokens,
+      sample: await sampleShards(workspace, domains, input.sampleTokens),
+      sequenceLength,
       threads: context.threads,
     });
     progress.succeed(`Experts measured on ${scores.tokens} tokens`);
@@ -104,19 +118,19 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
       model,
       groups: input.groups,
       scores: documentHash(scores),
-      domains: domains.map(({ name, trainFile, heldOutFile }) => ({ name, train: trainFile.hash, heldOut: heldOutFile.hash })),
+      domains: domains.map(({ name, train, heldOut }) => ({ name, train: documentHash(train), heldOut: documentHash(heldOut) })),
       startBlock: best + input.leadBlocks,
     },
     input.overrides,
   );
   const hash = taskHash(task);
-  if (input.dryRun) return { task, taskHash: hash };
+  const data = domains.map(({ name, train, heldOut }) => ({ name, train: countsOf(train), heldOut: countsOf(heldOut) }));
+  if (input.dryRun) return { task, taskHash: hash, data };
 
   await storeManifest(workspace, manifest);
   await storeManifest(workspace, standIns);
   await workspace.objects.put(canonicalJson(scores));
-  const dataViews = domains.flatMap(({ trainFile, heldOutFile }) => [trainFile, heldOutFile]);
-  await workspace.objects.addView(new Map(dataViews.map(({ hash: data, file, bytes }) => [data, { file, offset: 0, bytes }])));
+  for (const document of domains.flatMap(({ train, heldOut }) => [train, heldOut])) await workspace.objects.put(canonicalJson(document));
   await workspace.objects.put(canonicalJson(task));
 
   await publishObjects(context, [
@@ -126,17 +140,20 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
     task.experts.selection.scores,
     ...manifest.pieces.map((piece) => piece.hash),
     ...standIns.pieces.map((piece) => piece.hash),
-    ...domains.map(({ trainFile }) => trainFile.hash),
+    ...domains.flatMap(({ train }) => objectsOf(train)),
   ]);
-  for (const { heldOutFile } of input.heldOutDirectory === undefined ? [] : domains) {
-    await publishToDirectory(input.heldOutDirectory as string, `/objects/${heldOutFile.hash}`, { file: heldOutFile.file });
+  if (input.heldOutDirectory !== undefined) {
+    await publishObjects(
+      { workspace, locator: `file:${resolve(input.heldOutDirectory)}` },
+      domains.flatMap(({ heldOut }) => objectsOf(heldOut)),
+    );
   }
   for (const version of [model.root, model.standIns])
     await publishFile(context, `/manifests/${version}.json`, workspace.layout.manifest(version));
 
   const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context) });
   const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });
-  return { task, taskHash: hash, block };
+  return { task, taskHash: hash, block, data };
 }
 
 /** The two long passes over the checkpoint. What either did before it was stopped is not done again. */
@@ -175,10 +192,10 @@ async function indexAndMakeStandIns(
   }
 }
 
-/** What the owner wrote, with stand-ins for what is not made yet. @throws task-invalid, text-too-short, held-out-too-short */
-async function checkRules({ netuid }: Context, { name, groups, domains, overrides, checkpoint }: CreateTaskInput): Promise<void> {
+/** What the owner wrote, with stand-ins for what is not made yet. @throws task-invalid */
+function draftTask({ netuid }: Context, { name, groups, domains, overrides }: CreateTaskInput): Task {
   const hash = (text: string) => hashFields("connito/draft/1", utf8(text));
-  const task = composeTask(
+  return composeTask(
     {
       name,
       netuid,
@@ -190,33 +207,38 @@ async function checkRules({ netuid }: Context, { name, groups, domains, override
     },
     overrides,
   );
-  const { sequenceLength } = task.data;
-  const available: number[] = [];
-  for (const { train, heldOut } of domains) {
-    await readSequences({ file: train, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences: 1 });
-    const maximumSequences = task.evaluation.sequencesPerDomain;
-    const { sequences } = await readSequences({ file: heldOut, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences });
-    available.push(sequences.length);
-  }
-  drawSequences({ task, seed: hash("draw"), available });
 }
 
-function composeSequenceLength(overrides: TaskOverrides): number {
-  return overrides.data?.sequenceLength ?? taskDefaults.data.sequenceLength;
+/** The model's end-of-text token: the first, where its config names several. */
+function endOfTextOf(config: unknown): number | undefined {
+  const { eos_token_id: own, text_config: inner } = config as { eos_token_id?: unknown; text_config?: unknown };
+  const [token] = [own ?? undefined].flat();
+  if (Number.isInteger(token) && (token as number) >= 0) return token as number;
+  return typeof inner === "object" && inner !== null ? endOfTextOf(inner) : undefined;
 }
 
-async function describeFile(file: string): Promise<{ file: string; bytes: number; hash: Hash }> {
-  try {
-    const { size } = await stat(file);
-    const hash = createHash("sha256");
-    for await (const chunk of createReadStream(file)) hash.update(chunk as Uint8Array);
-    return { file, bytes: size, hash: hash.digest("hex") };
-  } catch (cause) {
-    throw new ConnitoError(`The text ${file} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? "unknown reason"}.`, {
-      code: "data-missing",
-      exit: "invalidInput",
-      hint: "Give each domain as --domain NAME=TRAIN.txt,HELD-OUT.txt.",
-      cause,
-    });
+/** The first sequences of each domain's training data, equal shares. */
+async function sampleShards({ objects }: Context["workspace"], domains: readonly PreparedDomain[], sampleTokens: number | undefined) {
+  const sample: Int32Array[][] = [];
+  for (const { train } of domains) {
+    const reader = openSequences(train, async (shard) => (await objects.locate(train.shards[shard]?.hash ?? "")) as Location);
+    try {
+      const count = Math.min(train.sequences, sampleShare(domains.length, train.sequenceLength, sampleTokens));
+      const sequences: Int32Array[] = [];
+      while (sequences.length < count) sequences.push(await reader.read(sequences.length));
+      sample.push(sequences);
+    } finally {
+      await reader.close();
+    }
   }
+  return sample;
+}
+
+/** A data document's own hash, and those of its shards. */
+function objectsOf(data: TokenData): Hash[] {
+  return [documentHash(data), ...data.shards.map(({ hash }) => hash)];
+}
+
+function countsOf({ documents, textBytes, sequences, shards }: TokenData): SideCounts {
+  return { documents, textBytes, sequences, shards: shards.length };
 }

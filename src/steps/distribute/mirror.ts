@@ -1,12 +1,13 @@
 /**
  * A validator keeps everything that the task names, so that miners get all they need from validators and not from the owner alone: stand-ins,
- * expert scores, training texts. Fetched once for each task; afterwards there is nothing to do.
+ * expert scores, training data. Fetched once for each task; afterwards there is nothing to do.
  */
 
 import type { Context } from "../context.ts";
-import { inParallel, maximumDataBytes, peerSources, provideObject } from "../fetch.ts";
+import { inParallel, peerSources, provideObject } from "../fetch.ts";
 import { provideManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
+import { provideShards, provideTokenData } from "../task-data.ts";
 
 /** Objects fetched at the same time: few, because nobody waits for this. */
 const parallelFetches = 2;
@@ -17,13 +18,13 @@ export interface MirrorResult {
 }
 
 /** @throws the exchange's errors, retryable; what was fetched stays */
-export async function mirrorTask(context: Context, { task }: Membership): Promise<MirrorResult> {
+export async function mirrorTask(context: Context, membership: Membership): Promise<MirrorResult> {
+  const { task } = membership;
   const sources = await peerSources(context, task);
   const standIns = await provideManifest(context, sources, task.model.standIns);
   const wanted = [
     { hash: task.experts.selection.scores, what: "the task's expert scores" },
     ...standIns.pieces.map(({ hash, bytes, name }) => ({ hash, bytes, what: `the stand-in of ${name}` })),
-    ...task.data.domains.map(({ name, train }) => ({ hash: train, maximumBytes: maximumDataBytes, what: `the training text of ${name}` })),
   ];
   let fetchedObjects = 0;
   let fetchedBytes = 0;
@@ -33,5 +34,11 @@ export async function mirrorTask(context: Context, { task }: Membership): Promis
     fetchedBytes += bytes;
     fetchedObjects += bytes > 0 ? 1 : 0;
   });
+  for (const { name, train } of task.data.domains) {
+    const what = `the training data of ${name}`;
+    const shards = await provideShards(context, membership, await provideTokenData(context, membership, train, what), what);
+    fetchedObjects += shards.objects;
+    fetchedBytes += shards.bytes;
+  }
   return { fetchedObjects, fetchedBytes };
 }

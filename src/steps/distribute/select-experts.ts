@@ -20,23 +20,33 @@ import type { Membership } from "../membership.ts";
 /** Tokens that the measurement is drawn from when the owner does not say. The paper samples 131,072. */
 export const defaultSampleTokens = 131_072;
 
-/**
- * Runs the router over the texts and returns both of the paper's scores for every expert.
- * Texts take equal shares of the sample, from their beginnings, in whole sequences.
- */
+/** How many sequences of each domain make up the sample: equal shares. */
+export function sampleShare(domains: number, sequenceLength: number, sampleTokens: number = defaultSampleTokens): number {
+  return Math.max(1, Math.floor(sampleTokens / sequenceLength / domains));
+}
+
+/** The sample of texts that lie here: each from its beginning, in whole sequences. */
+export async function sampleTexts(input: {
+  readonly files: readonly string[];
+  readonly tokenizer: Uint8Array;
+  readonly sequenceLength: number;
+  readonly sampleTokens: number;
+}): Promise<Int32Array[][]> {
+  const { files, tokenizer, sequenceLength } = input;
+  const maximumSequences = sampleShare(files.length, sequenceLength, input.sampleTokens);
+  const texts = await Promise.all(files.map((file) => readSequences({ file, tokenizer, sequenceLength, maximumSequences })));
+  return texts.map(({ sequences }) => sequences);
+}
+
+/** Runs the router over the sample, which is given by domain, and returns both of the paper's scores for every expert. */
 export async function measureExperts(input: {
   readonly checkpoint: Checkpoint;
   readonly indexed: IndexedCheckpoint;
-  readonly files: readonly string[];
+  readonly sample: readonly (readonly Int32Array[])[];
   readonly sequenceLength: number;
-  readonly sampleTokens?: number | undefined;
   readonly threads: number;
 }): Promise<ExpertScores> {
-  const { checkpoint, indexed, files, sequenceLength, sampleTokens = defaultSampleTokens } = input;
-  const share = Math.max(1, Math.floor(sampleTokens / sequenceLength / files.length));
-  const texts = await Promise.all(
-    files.map((file) => readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences: share })),
-  );
+  const { checkpoint, indexed, sample, sequenceLength, threads } = input;
   return expertScores({
     architecture: checkpoint.architecture,
     weights: await loadWeights({
@@ -44,9 +54,9 @@ export async function measureExperts(input: {
       readPiece: readPieceFrom((hash) => indexed.locations.get(hash)),
       architecture: checkpoint.architecture,
     }),
-    sequences: texts.flatMap((text) => text.sequences),
+    sequences: sample.flat(),
     sequenceLength,
-    threads: input.threads,
+    threads,
   });
 }
 

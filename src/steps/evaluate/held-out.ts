@@ -1,14 +1,13 @@
 /** The held-out sequences of a task, and the evaluator that measures a model on some of them. */
 
-import { readSequences } from "../../data/text.ts";
 import { type Evaluator, openEvaluator } from "../../engine/evaluator.ts";
 import { ConnitoError } from "../../errors.ts";
 import type { DrawnSequence } from "../../protocol/evaluation.ts";
 import type { Context } from "../context.ts";
 import { slice as bringSlice, resolveSlice, type Slice } from "../distribute/slice.ts";
-import { maximumDataBytes, peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { sliceTokenizer, sliceWeights } from "../model-weights.ts";
+import { sliceWeights } from "../model-weights.ts";
+import { openTaskData, provideShards, type TaskSequences } from "../task-data.ts";
 
 /** Sequences evaluated in one pass. Part of the protocol's numerics: the batch shape moves the last bits of a loss. */
 const evaluationBatch = 8;
@@ -18,30 +17,60 @@ export interface HeldOutSequence extends DrawnSequence {
   readonly tokens: Int32Array;
 }
 
-/** All held-out sequences by domain, in the task's order. @throws held-out-missing */
-export async function heldOutSequences(context: Context, membership: Membership, slice: Slice): Promise<Int32Array[][]> {
-  const { task } = membership;
-  const sources = await peerSources(context, task);
-  const tokenizer = await sliceTokenizer(context, slice);
-  const domains: Int32Array[][] = [];
-  for (const { name, heldOut } of task.data.domains) {
-    await provideObject(context, sources, { hash: heldOut, maximumBytes: maximumDataBytes, what: `the held-out text of ${name}` }).catch(
-      (cause: unknown) => {
-        if (context.signal.aborted) throw cause;
-        throw new ConnitoError(`The held-out text of domain ${name} (${heldOut}) is not here and no peer delivers it.`, {
-          code: "held-out-missing",
-          exit: "network",
-          retryable: true,
-          hint: "Held-out text is served to validators only, by the owner and other validators. Check the hotkey's permit, or name a peer with --peer.",
-          cause,
-        });
-      },
-    );
-    const location = await context.workspace.objects.locate(heldOut);
-    const { sequences } = await readSequences({ file: location?.file ?? "", tokenizer, sequenceLength: task.data.sequenceLength });
-    domains.push(sequences);
+/** A task's held-out data, all of it on this machine. */
+export interface HeldOut {
+  /** Sequences of each domain, in the task's order. */
+  readonly available: readonly number[];
+  /** The tokens of some of them, in the order given. */
+  read(drawn: readonly DrawnSequence[]): Promise<HeldOutSequence[]>;
+}
+
+/** Brings the held-out data here. @throws held-out-missing, token-data-mismatch */
+export async function provideHeldOut(context: Context, membership: Membership, { manifest }: Slice): Promise<HeldOut> {
+  const { tokenizer } = manifest;
+  const open: (() => Promise<TaskSequences>)[] = [];
+  const available: number[] = [];
+  for (const { name, heldOut: hash } of membership.task.data.domains) {
+    const what = `the held-out data of ${name}`;
+    try {
+      const opened = await openTaskData(context, membership, { hash, tokenizer, what });
+      await opened.close();
+      await provideShards(context, membership, opened.data, what);
+      available.push(opened.data.sequences);
+    } catch (cause) {
+      if (context.signal.aborted || (cause instanceof ConnitoError && !cause.retryable && cause.code.startsWith("token-data"))) throw cause;
+      throw heldOutMissing(name, hash, cause);
+    }
+    open.push(() => openTaskData(context, membership, { hash, tokenizer, what }));
   }
-  return domains;
+  return {
+    available,
+    async read(drawn) {
+      const sequences = new Map<DrawnSequence, Int32Array>();
+      for (const [domain, openDomain] of open.entries()) {
+        const wanted = drawn.filter((sequence) => sequence.domain === domain).sort((a, b) => a.index - b.index);
+        if (wanted.length === 0) continue;
+        const reader = await openDomain();
+        try {
+          // Rising, so that each shard is opened and checked once.
+          for (const sequence of wanted) sequences.set(sequence, await reader.read(sequence.index));
+        } finally {
+          await reader.close();
+        }
+      }
+      return drawn.map((sequence) => ({ ...sequence, tokens: sequences.get(sequence) as Int32Array }));
+    },
+  };
+}
+
+function heldOutMissing(name: string, hash: string, cause: unknown): ConnitoError {
+  return new ConnitoError(`The held-out data of domain ${name} (${hash}) are not here and no peer delivers them.`, {
+    code: "held-out-missing",
+    exit: "network",
+    retryable: true,
+    hint: "Held-out data are served to validators only, by the owner and other validators. Check the hotkey's permit, or name a peer with --peer.",
+    cause,
+  });
 }
 
 /** The whole model at one version, ready to be measured. Call `close` when done. */

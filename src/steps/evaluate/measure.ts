@@ -1,4 +1,4 @@
-/** The owner's watch: the canonical version's loss on a fixed part of every domain's held-out text, the same in every cycle. */
+/** The owner's watch: the canonical version's loss on a fixed part of every domain's held-out data, the same in every cycle. */
 
 import { ConnitoError } from "../../errors.ts";
 import { domainLosses } from "../../protocol/gate.ts";
@@ -7,7 +7,7 @@ import type { Context } from "../context.ts";
 import { viewBlock, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
-import { heldOutSequences, openWholeModel } from "./held-out.ts";
+import { openWholeModel, provideHeldOut } from "./held-out.ts";
 
 export interface Measurement {
   /** The cycle that trains this version. */
@@ -40,20 +40,22 @@ export async function measure(context: Context, membership: Membership, input: {
   }
   const opened = await openWholeModel(context, membership, view.base);
   try {
-    const domains = (await heldOutSequences(context, membership, opened.slice)).map((sequences) => sequences.slice(0, measuredSequences));
-    const sequences = domains.flatMap((held, domain) => held.map((tokens, index) => ({ domain, index, tokens })));
+    const { available, read } = await provideHeldOut(context, membership, opened.slice);
+    const sequences = await read(
+      available.flatMap((count, domain) => Array.from({ length: Math.min(count, measuredSequences) }, (_, index) => ({ domain, index }))),
+    );
     const losses = await opened.evaluator.losses(
       sequences.map((sequence) => sequence.tokens),
       undefined,
       context.signal,
     );
-    const means = domainLosses(losses, sequences, domains.length);
+    const means = domainLosses(losses, sequences, available.length);
     const loss = Object.fromEntries(membership.task.data.domains.map(({ name }, domain) => [name, (means[domain] ?? Number.NaN) / 1e6]));
     if (!Object.values(loss).every(Number.isFinite)) {
       throw new ConnitoError(`Version ${view.base} has no finite loss on every domain: ${JSON.stringify(loss)}.`, {
         code: "loss-not-finite",
         exit: "verification",
-        hint: "Look at the held-out texts: one may be shorter than a sequence.",
+        hint: "Look at the held-out data and at the weights of this version.",
       });
     }
     const measurement = { cycle: input.cycle, root: view.base, loss, sequences: sequences.length };

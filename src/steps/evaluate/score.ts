@@ -17,7 +17,7 @@ import { type CycleView, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { openCandidate } from "./candidates.ts";
-import { type HeldOutSequence, heldOutSequences, type OpenModel, openWholeModel } from "./held-out.ts";
+import { type HeldOutSequence, type OpenModel, openWholeModel, provideHeldOut } from "./held-out.ts";
 import { findReport, publishReport } from "./reports.ts";
 import { requireValidator } from "./validators.ts";
 
@@ -96,14 +96,14 @@ export async function measureBase(
   view: CycleView,
   opened: OpenModel,
 ): Promise<{ sequences: HeldOutSequence[]; losses: Float64Array }> {
-  const domains = await heldOutSequences(context, membership, opened.slice);
+  const heldOut = await provideHeldOut(context, membership, opened.slice);
   const at = await context.chain.blockHash(windowOf(membership.task, view.cycle, "reveal").last);
   const drawn = drawSequences({
     task: membership.task,
     seed: seed("evaluation", membership.taskHash, view.cycle, at),
-    available: domains.map((sequences) => sequences.length),
+    available: heldOut.available,
   });
-  const sequences = drawn.map(({ domain, index }) => ({ domain, index, tokens: domains[domain]?.[index] as Int32Array }));
+  const sequences = await heldOut.read(drawn);
   const file = context.workspace.layout.cycle(view.cycle, "evaluation.json");
   const known = await readJson<StoredEvaluation>(file);
   if (known?.base === view.base && isDeepStrictEqual(known.sequences, drawn))

@@ -3,8 +3,8 @@
  * Real bases come from elsewhere; this is for demos, tests and experiments.
  */
 
-import { createBatches } from "../../data/batches.ts";
 import { readSequences } from "../../data/text.ts";
+import { createWalk } from "../../data/walk.ts";
 import { openTrainer } from "../../engine/trainer.ts";
 import { ConnitoError } from "../../errors.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
@@ -15,7 +15,6 @@ import { readPieceFrom } from "../../model/pieces.ts";
 import { loadWeights } from "../../model/weights.ts";
 import { writeCheckpoint } from "../../model/write-checkpoint.ts";
 import { hashFields, u32 } from "../../protocol/hash.ts";
-import { stream } from "../../protocol/random.ts";
 import type { Context } from "../context.ts";
 
 export interface PretrainInput {
@@ -79,11 +78,15 @@ export async function pretrain(context: Pick<Context, "threads" | "progress" | "
     threads: context.threads,
   });
   try {
-    const random = stream(hashFields("connito/pretrain/1", u32(input.seed)));
-    const batches = createBatches(
-      texts.map((text) => text.sequences),
-      random,
+    const walk = createWalk(
+      texts.map(({ sequences: { length } }) => ({ sequences: length, shards: [{ sequences: length }] })),
+      hashFields("connito/pretrain/1", u32(input.seed)),
     );
+    const batchAt = (first: number) =>
+      Array.from({ length: batchSequences }, (_, place) => {
+        const { domain, index } = walk.at(first + place);
+        return texts[domain]?.sequences[index] as Int32Array;
+      });
     const started = performance.now();
     const elapsed = () => (performance.now() - started) / 1000;
     const done = (steps: number) =>
@@ -93,7 +96,7 @@ export async function pretrain(context: Pick<Context, "threads" | "progress" | "
     context.progress.start("Pre-training", 100);
     while (done(losses.length) < 1) {
       context.signal.throwIfAborted();
-      const batch = batches(losses.length * batchSequences, batchSequences);
+      const batch = batchAt(losses.length * batchSequences);
       const share = done(losses.length);
       const step = await trainer.step([batch], { learningRate: input.learningRate * schedule(share) });
       losses.push(step.loss);

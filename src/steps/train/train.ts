@@ -3,20 +3,17 @@
  * the version that was trained from. Killed at any moment, it goes on from its last checkpoint.
  */
 
-import { type Batches, createBatches } from "../../data/batches.ts";
-import { readSequences } from "../../data/text.ts";
+import { createWalk, type Walk } from "../../data/walk.ts";
 import { openTrainer, type Trainer } from "../../engine/trainer.ts";
 import { pieceName } from "../../model/pieces.ts";
 import { type Window, windowOf } from "../../protocol/clock.ts";
-import { hashFields, u32, utf8 } from "../../protocol/hash.ts";
+import { hashFields, hashToBytes, u32 } from "../../protocol/hash.ts";
 import { publicKeyOf } from "../../protocol/hotkey.ts";
-import { stream } from "../../protocol/random.ts";
 import type { Task } from "../../protocol/task.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
-import { maximumDataBytes, peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { sliceTokenizer } from "../model-weights.ts";
+import { openTaskData, type TaskSequences } from "../task-data.ts";
 import { assertNotMissed, awaitOpening, sendingWindow } from "../windows.ts";
 import { type GroupExperts, openGroupExperts } from "./group-experts.ts";
 import { type StoredSubmission, submissionOf } from "./submissions.ts";
@@ -85,6 +82,7 @@ export async function train(context: Context, membership: Membership, input: Tra
     return { ...submission, alreadyDone: false, trainingSeconds, windowSeconds };
   } finally {
     await trainer.dispose();
+    for (const domain of run.domains) await domain.close();
   }
 }
 
@@ -112,8 +110,9 @@ async function trainUntil(
     for (let done = progress(); done < 1; done = progress()) {
       context.signal.throwIfAborted();
       const learningRate = inner.learningRate * (inner.schedule === "linear" ? 1 - done : 1);
+      const batch = await nextBatch(run, state.steps, inner);
       const started = performance.now();
-      const { loss, tokens } = await run.trainer.step(nextBatch(run, state.steps, inner), { learningRate });
+      const { loss, tokens } = await run.trainer.step(batch, { learningRate });
       trainingSeconds += (performance.now() - started) / 1000;
       trainedTokens += tokens;
       state.advance(tokens);
@@ -141,15 +140,23 @@ async function trainUntil(
 interface Run {
   readonly experts: GroupExperts;
   readonly trainer: Trainer;
-  readonly batches: Batches;
+  readonly walk: Walk;
+  readonly domains: readonly TaskSequences[];
 }
 
 async function openRun(context: Context, membership: Membership, view: CycleView): Promise<Run> {
   const { task, taskHash } = membership;
   const experts = await openGroupExperts(context, membership, view);
-  const texts = await trainingSequences(context, membership, experts);
+  const { tokenizer } = experts.slice.manifest;
+  const domains: TaskSequences[] = [];
+  for (const { name, train: hash } of task.data.domains) {
+    domains.push(await openTaskData(context, membership, { hash, tokenizer, what: `the training data of ${name}` }));
+  }
   // Each miner walks through the data in its own order: what it is worth is decided by Proof-of-Loss, not by this.
-  const orderSeed = hashFields("connito/order/1", utf8(taskHash), u32(view.cycle), publicKeyOf(context.signer.address));
+  const walk = createWalk(
+    domains.map(({ data }) => data),
+    hashFields("connito/order/1", hashToBytes(taskHash), u32(view.cycle), publicKeyOf(context.signer.address)),
+  );
   const trainer = await openTrainer({
     architecture: experts.slice.architecture,
     weights: experts.weights,
@@ -159,33 +166,27 @@ async function openRun(context: Context, membership: Membership, view: CycleView
     batchSequences: task.inner.batchSequences,
     threads: context.threads,
   });
-  return { experts, trainer, batches: createBatches(texts, stream(orderSeed)) };
+  const run = { experts, trainer, walk, domains };
+  // What cannot be had is found before the window opens.
+  await nextBatch(run, 0, task.inner);
+  return run;
 }
 
-/** All sequences of each domain, in the task's order. */
-async function trainingSequences(context: Context, membership: Membership, { slice }: GroupExperts): Promise<Int32Array[][]> {
-  const { task } = membership;
-  const sources = await peerSources(context, task);
-  const tokenizer = await sliceTokenizer(context, slice);
-  const domains: Int32Array[][] = [];
-  for (const { name, train: hash } of task.data.domains) {
-    await provideObject(context, sources, { hash, maximumBytes: maximumDataBytes, what: `the training text of ${name}` });
-    const location = await context.workspace.objects.locate(hash);
-    const text = await readSequences({
-      file: location?.file ?? "",
-      tokenizer,
-      sequenceLength: task.data.sequenceLength,
-      signal: context.signal,
-    });
-    domains.push(text.sequences);
-  }
-  return domains;
-}
-
-/** The micro-batches of one step. */
-function nextBatch({ batches }: Run, step: number, { batchSequences, accumulation }: Task["inner"]): Int32Array[][] {
+/** The micro-batches of one step: the place in the walk follows from the number of the step. */
+async function nextBatch({ walk, domains }: Run, step: number, { batchSequences, accumulation }: Task["inner"]): Promise<Int32Array[][]> {
   const first = step * batchSequences * accumulation;
-  return Array.from({ length: accumulation }, (_, micro) => batches(first + micro * batchSequences, batchSequences));
+  const batches: Int32Array[][] = [];
+  for (let micro = 0; micro < accumulation; micro++) {
+    const batch: Int32Array[] = [];
+    for (let place = first + micro * batchSequences; batch.length < batchSequences; place++) {
+      const { domain, index } = walk.at(place);
+      batch.push(await (domains[domain] as TaskSequences).read(index));
+      const next = walk.shardAfter(place);
+      domains[next.domain]?.expect(next.shard);
+    }
+    batches.push(batch);
+  }
+  return batches;
 }
 
 function difference(trained: Float32Array | undefined, base: Float32Array | undefined): Float32Array {

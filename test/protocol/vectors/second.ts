@@ -299,6 +299,17 @@ export function secondScore(base: readonly number[], candidate: readonly number[
   return Math.max(0, Math.floor(1e6 * (m - z * Math.sqrt(Math.max(0, variance) / n))));
 }
 
+/** Section 3: all tokens of all shards in their order, then cut. Tokens as they are read: negative ones of 32 bits included. */
+export function secondSequences(document: { dtype: string; sequenceLength: number }, shards: readonly Buffer[]): number[][] {
+  const bytes = Buffer.concat(shards);
+  const width = document.dtype === "u16" ? 2 : 4;
+  const run = document.sequenceLength + 1;
+  const token = (place: number) =>
+    [...bytes.subarray(width * place, width * (place + 1))].reduceRight((sum, byte) => sum * 256 + byte, 0) | 0;
+  const count = bytes.length / (width * run);
+  return [...Array(count).keys()].map((sequence) => [...Array(run).keys()].map((place) => token(sequence * run + place)));
+}
+
 export function secondDigest(bytes: Buffer): string {
   return h(bytes).toString("hex");
 }
