@@ -11,7 +11,7 @@ seeds as test/engine/golden-values.ts describes. For each case:
 - the gradients are put in the place of the weights and saved likewise, so that they too go by the checkpoint's names.
 
 Stored are the logits, the loss, and of each gradient its norm and two products with vectors of given values; the gradients of the experts in the case's
-`whole` are stored whole. Floats are base64 of little-endian fp32.
+`whole` are stored whole, where experts are fused those of all. Floats are base64 of little-endian fp32.
 """
 
 import base64
@@ -120,7 +120,7 @@ def run(name, family, case):
         gradient = gradients[name].astype(np.float64).reshape(-1)
         products = [gradient @ values(f"{which}/{name}", gradient.size) for which in ("a", "b")]
         entry["tensors"][name]["gradient"] = [float(f"{value:.9g}") for value in (np.linalg.norm(gradient), *products)]
-        if any(f".experts.{expert}." in name for expert in case.get("whole", [])):
+        if any(re.search(rf"\.experts\.({expert}\.|\D)", name) for expert in case.get("whole", [])):
             entry["tensors"][name]["whole"] = encode(gradients[name])
     return entry
 

@@ -3,9 +3,11 @@
  * those of the best groups.
  */
 import * as v from "valibot";
-import { plainExperts, type TopKRouter } from "./computation.ts";
-import { activation, checkHeads, defineFamily, dimension, expertCount, flag, invalidConfig, layerCount, positive } from "./config.ts";
+import { latentNormEpsilon, plainExperts } from "./computation.ts";
+import { activation, checkHeads, defineFamily, dimension, expertCount, flag, layerCount, positive } from "./config.ts";
+import type { NewModel } from "./family.ts";
 import { readRope, rope } from "./rope.ts";
+import { expertGroups, routerSettings } from "./routers.ts";
 import {
   denseNetwork,
   fusedExperts,
@@ -18,9 +20,6 @@ import {
   separateExperts,
   sharedNetwork,
 } from "./tensors.ts";
-
-/** What transformers gives the RMSNorms of the latents, whatever the configuration says for the others. */
-const latentEpsilon = 1e-6;
 
 const settings = v.object({
   ...rope,
@@ -40,27 +39,12 @@ const settings = v.object({
   num_experts_per_tok: expertCount,
   first_k_dense_replace: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(4096)), 0),
   moe_layer_freq: v.optional(layerCount, 1),
-  topk_method: v.nullish(v.string(), "greedy"),
-  scoring_func: v.optional(v.string(), "softmax"),
-  n_group: v.nullish(expertCount),
-  topk_group: v.nullish(expertCount),
-  norm_topk_prob: v.nullish(flag),
-  routed_scaling_factor: v.optional(positive, 1),
+  ...routerSettings,
   rms_norm_eps: v.optional(positive, 1e-6),
   tie_word_embeddings: v.optional(flag, false),
   attention_bias: v.optional(flag, false),
   hidden_act: v.optional(activation, "silu"),
 });
-
-/** The groups that the router chooses from, where it does. Throws `config-invalid`. */
-function groupsOf(read: v.InferOutput<typeof settings>): TopKRouter["groups"] {
-  if (read.topk_method !== "group_limited_greedy") return undefined;
-  const { n_group: groups, topk_group: kept, n_routed_experts: experts } = read;
-  if (!groups || !kept || experts % groups !== 0 || kept > groups)
-    throw invalidConfig("n_group", `${kept} of ${groups} groups of ${experts} experts`);
-  if ((experts / groups) * kept < read.num_experts_per_tok) throw invalidConfig("topk_group", "the kept groups have too few experts");
-  return { groups, kept, by: "largest" };
-}
 
 export const deepseekV2 = defineFamily({
   modelType: "deepseek_v2",
@@ -77,8 +61,8 @@ export const deepseekV2 = defineFamily({
     checkHeads(heads, heads, turnedDimension);
     const layers = [...Array(read.num_hidden_layers).keys()];
     const { rope, notComputed, productScale } = readRope(read, { theta: 10_000, width: turnedDimension, interleaved: true });
-    const groups = groupsOf(read);
-    const known = read.topk_method === "greedy" || groups !== undefined;
+    const method = read.topk_method ?? "greedy";
+    const groups = method === "group_limited_greedy" ? expertGroups(read, "largest") : undefined;
     return {
       vocabularySize: read.vocab_size,
       hiddenSize: read.hidden_size,
@@ -95,7 +79,7 @@ export const deepseekV2 = defineFamily({
           plainDimension,
           turnedDimension,
           valueDimension,
-          latentEpsilon,
+          latentEpsilon: latentNormEpsilon,
           scale: productScale / Math.sqrt(plainDimension + turnedDimension),
         },
         router: {
@@ -112,8 +96,8 @@ export const deepseekV2 = defineFamily({
       // What the authors' own code and transformers' disagree on, or only one of them has.
       notComputed: [
         ...notComputed,
-        ...(known ? [] : ["topk_method"]),
-        ...(read.scoring_func === "softmax" ? [] : ["scoring_func"]),
+        ...(["greedy", "group_limited_greedy"].includes(method) ? [] : ["topk_method"]),
+        ...((read.scoring_func ?? "softmax") === "softmax" ? [] : ["scoring_func"]),
         ...(read.norm_topk_prob ? ["norm_topk_prob"] : []),
         ...(read.moe_layer_freq === 1 ? [] : ["moe_layer_freq"]),
       ],
@@ -152,40 +136,45 @@ export const deepseekV2 = defineFamily({
     ];
   },
 
-  newConfig(sizes) {
-    const headDimension = Math.floor(sizes.hiddenSize / sizes.heads);
-    const turned = 2 * Math.max(1, Math.floor(headDimension / 4));
-    return {
-      architectures: ["DeepseekV2ForCausalLM"],
-      vocab_size: sizes.vocabularySize,
-      hidden_size: sizes.hiddenSize,
-      num_hidden_layers: sizes.layers,
-      num_attention_heads: sizes.heads,
-      num_key_value_heads: sizes.heads,
-      q_lora_rank: null,
-      kv_lora_rank: Math.max(1, Math.floor(sizes.hiddenSize / 2)),
-      qk_nope_head_dim: Math.max(1, headDimension - turned),
-      qk_rope_head_dim: turned,
-      v_head_dim: headDimension,
-      intermediate_size: 2 * sizes.intermediateSize,
-      moe_intermediate_size: sizes.intermediateSize,
-      n_routed_experts: sizes.experts,
-      n_shared_experts: 1,
-      num_experts_per_tok: sizes.expertsPerToken,
-      first_k_dense_replace: sizes.layers > 1 ? 1 : 0,
-      moe_layer_freq: 1,
-      topk_method: "greedy",
-      scoring_func: "softmax",
-      norm_topk_prob: false,
-      routed_scaling_factor: 1,
-      rms_norm_eps: 1e-6,
-      rope_theta: 10_000,
-      tie_word_embeddings: false,
-      attention_bias: false,
-      hidden_act: "silu",
-      attention_dropout: 0,
-      max_position_embeddings: 4096,
-      use_cache: true,
-    };
-  },
+  newConfig: (sizes) => ({
+    architectures: ["DeepseekV2ForCausalLM"],
+    ...newLatentConfig(sizes),
+    topk_method: "greedy",
+    scoring_func: "softmax",
+    norm_topk_prob: false,
+    routed_scaling_factor: 1,
+  }),
 });
+
+/** The settings of a new model that DeepSeek-V3 shares. */
+export function newLatentConfig(sizes: NewModel): Record<string, unknown> {
+  const headDimension = Math.floor(sizes.hiddenSize / sizes.heads);
+  const turned = 2 * Math.max(1, Math.floor(headDimension / 4));
+  return {
+    vocab_size: sizes.vocabularySize,
+    hidden_size: sizes.hiddenSize,
+    num_hidden_layers: sizes.layers,
+    num_attention_heads: sizes.heads,
+    num_key_value_heads: sizes.heads,
+    q_lora_rank: null,
+    kv_lora_rank: Math.max(1, Math.floor(sizes.hiddenSize / 2)),
+    qk_nope_head_dim: Math.max(1, headDimension - turned),
+    qk_rope_head_dim: turned,
+    v_head_dim: headDimension,
+    intermediate_size: 2 * sizes.intermediateSize,
+    moe_intermediate_size: sizes.intermediateSize,
+    n_routed_experts: sizes.experts,
+    n_shared_experts: 1,
+    num_experts_per_tok: sizes.expertsPerToken,
+    first_k_dense_replace: sizes.layers > 1 ? 1 : 0,
+    moe_layer_freq: 1,
+    rms_norm_eps: 1e-6,
+    rope_theta: 10_000,
+    tie_word_embeddings: false,
+    attention_bias: false,
+    hidden_act: "silu",
+    attention_dropout: 0,
+    max_position_embeddings: 4096,
+    use_cache: true,
+  };
+}

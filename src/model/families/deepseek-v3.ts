@@ -4,7 +4,11 @@
  * to no version.
  */
 import * as v from "valibot";
-import { common, defineFamily, dimension, expertCount, flag, layerCount } from "./config.ts";
+import { latentNormEpsilon, plainExperts } from "./computation.ts";
+import { activation, checkHeads, common, defineFamily, dimension, expertCount, flag, layerCount, positive } from "./config.ts";
+import { newLatentConfig } from "./deepseek-v2.ts";
+import { readRope, rope } from "./rope.ts";
+import { correctedRouter, routerSettings } from "./routers.ts";
 import {
   decoderTensors,
   denseNetwork,
@@ -36,10 +40,19 @@ export const deepseekV3 = defineFamily({
     qk_rope_head_dim: dimension,
     v_head_dim: dimension,
     attention_bias: v.optional(flag, false),
+    rope_interleave: v.nullish(flag, true),
+    ...rope,
+    ...routerSettings,
+    rms_norm_eps: v.optional(positive, 1e-6),
+    hidden_act: v.optional(activation, "silu"),
   }),
 
   read(read) {
+    const { num_attention_heads: heads, qk_nope_head_dim: plainDimension, qk_rope_head_dim: turnedDimension } = read;
+    checkHeads(heads, heads, turnedDimension);
     const layers = [...Array(read.num_hidden_layers).keys()];
+    const turn = readRope(read, { theta: 10_000, width: turnedDimension, interleaved: read.rope_interleave ?? true });
+    const { router, notComputed } = correctedRouter(read);
     return {
       vocabularySize: read.vocab_size,
       hiddenSize: read.hidden_size,
@@ -47,7 +60,23 @@ export const deepseekV3 = defineFamily({
       expertLayers: layers.filter((layer) => layer >= read.first_k_dense_replace && layer % read.moe_layer_freq === 0),
       experts: read.n_routed_experts,
       expertsPerToken: read.num_experts_per_tok,
-      notComputed: [],
+      computation: {
+        norm: { kind: "root-mean-square", epsilon: read.rms_norm_eps },
+        rope: turn.rope,
+        attention: {
+          kind: "latent",
+          heads,
+          plainDimension,
+          turnedDimension,
+          valueDimension: read.v_head_dim,
+          latentEpsilon: latentNormEpsilon,
+          scale: turn.productScale / Math.sqrt(plainDimension + turnedDimension),
+        },
+        router,
+        experts: plainExperts,
+        tieEmbeddings: read.tie_word_embeddings,
+      },
+      notComputed: [...turn.notComputed, ...notComputed, ...(read.moe_layer_freq === 1 ? [] : ["moe_layer_freq"])],
     };
   },
 
@@ -58,7 +87,7 @@ export const deepseekV3 = defineFamily({
     const dense = denseNetwork("mlp", hidden, settings.intermediate_size);
     const expertRows = [
       linear("mlp.gate", [experts, hidden], "router"),
-      row("mlp.gate.e_score_correction_bias", [experts]),
+      row("mlp.gate.e_score_correction_bias", [experts], "router.correction"),
       ...(form === "fused" ? fusedExperts : separateExperts)("mlp.experts", { experts, hidden, inner }),
       ...sharedNetwork("mlp.shared_experts", hidden, inner * settings.n_shared_experts),
     ];
@@ -85,4 +114,16 @@ export const deepseekV3 = defineFamily({
   },
 
   unlisted: ({ layers }) => ({ leftOut: [`model.layers.${layers}.`] }),
+
+  newConfig: (sizes) => ({
+    architectures: ["DeepseekV3ForCausalLM"],
+    ...newLatentConfig(sizes),
+    n_group: 1,
+    topk_group: 1,
+    topk_method: "noaux_tc",
+    scoring_func: "sigmoid",
+    norm_topk_prob: true,
+    routed_scaling_factor: 2.5,
+    num_nextn_predict_layers: 0,
+  }),
 });

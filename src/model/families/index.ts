@@ -120,10 +120,11 @@ export function shapeOfExpert([leading = 1, ...rest]: readonly number[], experts
 }
 
 /** Why the engine cannot compute an architecture, which can still be sliced; empty where it can. */
-export function whyNotComputable({ family, computation, notComputed, fp8Block }: Architecture): string[] {
+export function whyNotComputable({ family, form, computation, notComputed, fp8Block }: Architecture): string[] {
   return [
     ...(computation === undefined ? [`the family ${family}`] : []),
     ...notComputed,
+    ...(form === "mxfp4" ? ["experts in MXFP4 blocks"] : []),
     ...(fp8Block === undefined ? [] : ["FP8 weights"]),
   ];
 }

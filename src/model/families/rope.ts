@@ -14,6 +14,7 @@ const scaling = {
   type: v.optional(v.string()),
   rope_theta: v.optional(positive),
   factor: v.nullish(positive),
+  partial_rotary_factor: v.optional(positive),
   original_max_position_embeddings: v.optional(positive),
   attention_factor: v.nullish(positive),
   beta_fast: v.nullish(positive),
@@ -128,10 +129,10 @@ function yarn({ plain, base, turned, given, original, most }: Input): ReturnType
 /** Llama 3.1: long waves are divided by the factor, short ones stay, and those between are blended. */
 function llama3({ plain, given, original }: Input): ReturnType<Kind> {
   const { factor, low_freq_factor: low, high_freq_factor: high } = given;
-  if (!factor || low === undefined || high === undefined || original === undefined || high === low) return undefined;
+  if (!factor || low === undefined || high === undefined || original === undefined) return undefined;
   const frequencies = plain.map((one) => {
     const wave = (2 * Math.PI) / one;
-    if (wave < original / high) return one;
+    if (wave < original / high || wave === original / low) return one;
     if (wave > original / low) return one / factor;
     const smooth = (original / wave - low) / (high - low);
     return ((1 - smooth) * one) / factor + smooth * one;
