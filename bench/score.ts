@@ -1,0 +1,123 @@
+/**
+ * What it costs to score submissions. First: many of them in one streaming pass, against evaluating each from scratch (loading the model, measuring the
+ * base, measuring the submission). Then: a model several times larger than the memory that the process takes, its weights and
+ * activations passing through from disk. Options: --json, --submissions N, --from-scratch N (how many are really evaluated from scratch; their mean
+ * is multiplied), --large-layers N (0 leaves the second part out), --threads N.
+ */
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs, promisify } from "node:util";
+import { openEvaluator } from "../src/engine/evaluator.ts";
+import { createStreamEvaluator } from "../src/engine/layers/stream-evaluator.ts";
+import { listWeights } from "../src/model/families/index.ts";
+import { table } from "../src/ui/table.ts";
+import { changedNames, loaderOf, makeModel, perturbed, randomSequences } from "./score/model.ts";
+
+const sequenceLength = 128;
+const sequenceCount = 64;
+const batchSequences = 8;
+const changedExperts = 3;
+
+interface Many {
+  readonly submissions: number;
+  readonly streamedSeconds: number;
+  /** Of so many submissions that were really evaluated from scratch, as if there had been all. */
+  readonly fromScratch: number;
+  readonly fromScratchSeconds: number;
+  readonly ratio: number;
+  /** Largest difference of a loss between the two ways, nats per token: rounding alone. */
+  readonly largestDifference: number;
+}
+
+interface Large {
+  readonly modelBytes: number;
+  readonly candidates: number;
+  readonly seconds: number;
+  readonly openedBytes: number;
+  readonly peakBytes: number;
+}
+
+async function scoreMany(directory: string, submissions: number, fromScratch: number, threads: number): Promise<Many> {
+  const checkpoint = await makeModel(join(directory, "many"), { hiddenSize: 128, layers: 6, intermediateSize: 128, experts: 16 });
+  const { architecture } = checkpoint;
+  const layers = Array.from({ length: architecture.layers }, (_, layer) => layer);
+  const sequences = randomSequences(sequenceCount, sequenceLength);
+  const load = await loaderOf(checkpoint);
+  const changes = (submission: number) => (layer: number, base: ReadonlyMap<string, Float32Array>) =>
+    new Map(changedNames(checkpoint, layer, changedExperts).map((name) => [name, perturbed(base.get(name) as Float32Array, submission)]));
+
+  const streamed = createStreamEvaluator({ architecture, sequenceLength, batchSequences, threads, load });
+  let started = performance.now();
+  const all = await streamed.losses(
+    sequences,
+    Array.from({ length: submissions }, (_, submission) => ({ layers, tensors: async (layer, base) => changes(submission)(layer, base) })),
+  );
+  const streamedSeconds = (performance.now() - started) / 1000;
+  streamed.dispose();
+
+  let largestDifference = 0;
+  started = performance.now();
+  for (let submission = 0; submission < fromScratch; submission++) {
+    const weights = await load(listWeights(architecture).map(({ name }) => name));
+    const evaluator = await openEvaluator({ architecture, weights, sequenceLength, batchSequences, threads });
+    await evaluator.losses(sequences);
+    evaluator.replace(new Map(layers.flatMap((layer) => [...changes(submission)(layer, weights)])));
+    const losses = await evaluator.losses(sequences);
+    evaluator.dispose();
+    for (const [index, loss] of losses.entries())
+      largestDifference = Math.max(largestDifference, Math.abs(loss - (all.candidates[submission]?.[index] as number)));
+  }
+  const fromScratchSeconds = (((performance.now() - started) / 1000) * submissions) / fromScratch;
+  return { submissions, streamedSeconds, fromScratch, fromScratchSeconds, ratio: fromScratchSeconds / streamedSeconds, largestDifference };
+}
+
+async function scoreLarge(directory: string, layers: number): Promise<Large> {
+  const place = join(directory, "large");
+  await makeModel(place, { hiddenSize: 512, layers, intermediateSize: 512, experts: 16 });
+  const child = fileURLToPath(new URL("./score/large.ts", import.meta.url));
+  const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", child, place, "3"]);
+  return JSON.parse(stdout) as Large;
+}
+
+export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
+  const { values } = parseArgs({
+    args: [...parameters],
+    options: {
+      json: { type: "boolean", default: false },
+      submissions: { type: "string", default: "32" },
+      "from-scratch": { type: "string", default: "4" },
+      "large-layers": { type: "string", default: "32" },
+      threads: { type: "string", default: String(availableParallelism()) },
+    },
+  });
+  const directory = await mkdtemp(join(tmpdir(), "connito-bench-"));
+  try {
+    const many = await scoreMany(directory, Number(values.submissions), Number(values["from-scratch"]), Number(values.threads));
+    const large = values["large-layers"] === "0" ? undefined : await scoreLarge(directory, Number(values["large-layers"]));
+    if (values.json) {
+      process.stdout.write(`${JSON.stringify({ benchmark: "score", many, ...(large && { large }) }, undefined, 2)}\n`);
+      return;
+    }
+    const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+    const rows = [
+      [`${many.submissions} submissions in one pass`, `${many.streamedSeconds.toFixed(1)} s`],
+      [`each from scratch (${many.fromScratch} measured)`, `${many.fromScratchSeconds.toFixed(1)} s`],
+      ["ratio", many.ratio.toFixed(2)],
+      ["largest difference of a loss", `${many.largestDifference.toExponential(1)} nats`],
+      ...(large === undefined
+        ? []
+        : [
+            ["a large model's weights, fp32", mebibytes(large.modelBytes)],
+            [`base and ${large.candidates} candidates on it`, `${large.seconds.toFixed(1)} s`],
+            ["peak memory of that process", mebibytes(large.peakBytes)],
+            ["of which before the first layer", mebibytes(large.openedBytes)],
+          ]),
+    ];
+    process.stdout.write(`${table(["what", { heading: "measured", align: "right" }], rows)}\n`);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
