@@ -6,6 +6,7 @@ import { ConnitoError } from "../errors.ts";
 import { type Hash, hashFields, hashToBytes, isHash, utf8 } from "../protocol/hash.ts";
 import { createMerkleBuilder, leafHash } from "../protocol/merkle.ts";
 import { isDtype } from "./dtype.ts";
+import { readDocument } from "./manifest-document.ts";
 import { bytesOfPiece, comparePieces, type Piece, pieceKey, roles } from "./pieces.ts";
 import { maximumRank, maximumTensors } from "./safetensors-header.ts";
 
@@ -60,13 +61,7 @@ export function encodeManifest({ format, config, tokenizer, pieces }: Manifest):
  */
 export function parseManifest(bytes: Uint8Array, { expectedRoot }: { readonly expectedRoot?: Hash } = {}): Manifest {
   if (bytes.length > maximumManifestBytes) throw invalid(`${bytes.length} bytes, at most ${maximumManifestBytes} are allowed`);
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch {
-    throw invalid("not JSON in UTF-8");
-  }
-  const manifest = readManifest(value);
+  const manifest = readManifest(readDocument(bytes, readPiece));
   let previous: Piece | undefined;
   for (const piece of manifest.pieces) {
     const problem = problemOf(piece, previous);
@@ -93,20 +88,15 @@ const loneSurrogate = /\p{Surrogate}/u;
 
 /** The document field by field. By hand, because a general schema takes seconds for the manifest of a large model. */
 function readManifest(value: unknown): Manifest {
-  const document = asObject(value, "the document", manifestFields, "");
-  const { format, config, tokenizer, pieces } = document;
+  const { format, config, tokenizer, pieces } = asObject(value, "the document", manifestFields, "");
   if (format !== "connito/manifest/1") throw invalid(`format: not "connito/manifest/1"`);
-  if (!Array.isArray(pieces) || pieces.length > maximumTensors) throw invalid(`pieces: no list of at most ${maximumTensors}`);
-  return {
-    format,
-    config: asHash(config, "config"),
-    tokenizer: asHash(tokenizer, "tokenizer"),
-    pieces: pieces.map(readPiece),
-  };
+  if (!Array.isArray(pieces)) throw invalid("pieces: no list");
+  return { format, config: asHash(config, "config"), tokenizer: asHash(tokenizer, "tokenizer"), pieces };
 }
 
 /** The value itself, checked: a copy of each of so many would double the memory. */
 function readPiece(value: unknown, index: number): Piece {
+  if (index >= maximumTensors) throw invalid(`pieces: more than ${maximumTensors}`);
   const at = `pieces.${index}`;
   const piece = asObject(value, at, pieceFields, `${at}.`);
   const { role, name, dtype, shape, bytes, hash, layer, expert } = piece;
@@ -116,11 +106,23 @@ function readPiece(value: unknown, index: number): Piece {
   if (dtype !== "Q4_32" && !isDtype(dtype)) throw invalid(`${at}.dtype: not a dtype`);
   if (!Array.isArray(shape) || shape.length > maximumRank) throw invalid(`${at}.shape: no list of at most ${maximumRank} numbers`);
   for (let axis = 0; axis < shape.length; axis++) asCount(shape[axis], `${at}.shape.${axis}`);
+  piece.shape = sharedShape(shape as number[]);
   asCount(bytes, `${at}.bytes`);
   asHash(hash, `${at}.hash`);
   if (layer !== undefined) asCount(layer, `${at}.layer`);
   if (expert !== undefined) asCount(expert, `${at}.expert`);
   return piece as unknown as Piece;
+}
+
+/** Of all the pieces' shapes few are different: each is kept once, while there are few. */
+const shapes = new Map<string, number[]>();
+
+function sharedShape(shape: number[]): number[] {
+  const key = shape.join();
+  const known = shapes.get(key);
+  if (known !== undefined) return known;
+  if (shapes.size < 1024) shapes.set(key, shape);
+  return shape;
 }
 
 function asObject(value: unknown, at: string, fields: ReadonlySet<string>, prefix: string): Record<string, unknown> {

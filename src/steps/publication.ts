@@ -2,8 +2,9 @@
  * What a participant lets others have over HTTP: the exchange's paths, answered from the workspace as it stands.
  */
 
+import { stat } from "node:fs/promises";
 import type { Publication, Published } from "../exchange/exchange.ts";
-import { maximumManifestBytes } from "../model/manifest.ts";
+import { fileExists } from "../files.ts";
 import { windowOf } from "../protocol/clock.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { maximumReportBytes } from "../protocol/report.ts";
@@ -56,7 +57,7 @@ export function createPublication(context: Context, { task, taskHash }: Membersh
         case "task-document":
           return object(resource.hash, requester);
         case "manifest":
-          return readBounded(workspace.layout.manifest(resource.root), maximumManifestBytes);
+          return wholeFile(workspace.layout.manifest(resource.root));
         case "object":
           return object(resource.hash, requester);
         case "submission":
@@ -66,4 +67,10 @@ export function createPublication(context: Context, { task, taskHash }: Membersh
       }
     },
   };
+}
+
+/** A file to be streamed, however long: the manifest of a large model has tens of megabytes. */
+async function wholeFile(file: string): Promise<Published> {
+  if (!(await fileExists(file))) return undefined;
+  return { file, offset: 0, bytes: (await stat(file)).size };
 }

@@ -73,6 +73,17 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
     return names;
   }
 
+  async function absent(hashes: Iterable<Hash>): Promise<Hash[]> {
+    const here = await onStorage(layout.objects, list);
+    const looked = new Map<string, Stamp | undefined>();
+    const away: Hash[] = [];
+    for (const hash of hashes) {
+      const known = !dropped.has(hash) && (here.has(hash) || (await views.locate(hash, looked)) !== undefined);
+      if (!known) away.push(hash);
+    }
+    return away;
+  }
+
   async function drop(hash: Hash): Promise<void> {
     dropped.add(hash);
     if (options.readOnly) return;
@@ -105,16 +116,7 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
   return {
     has,
     list: () => onStorage(layout.objects, list),
-    async absent(hashes) {
-      const here = await onStorage(layout.objects, list);
-      const looked = new Map<string, Stamp | undefined>();
-      const away: Hash[] = [];
-      for (const hash of hashes) {
-        const known = !dropped.has(hash) && (here.has(hash) || (await views.locate(hash, looked)) !== undefined);
-        if (!known) away.push(hash);
-      }
-      return away;
-    },
+    absent,
     locate,
     stream,
     async read(hash) {
@@ -162,7 +164,7 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
     async addView(locations) {
       writable();
       const unknown = new Map<Hash, Location>();
-      for (const [hash, location] of locations) if (!(await has(hash))) unknown.set(hash, location);
+      for (const hash of await absent(locations.keys())) unknown.set(hash, locations.get(hash) as Location);
       await views.add(unknown);
       for (const hash of unknown.keys()) dropped.delete(hash);
     },

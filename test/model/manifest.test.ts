@@ -72,7 +72,7 @@ describe("manifest", () => {
         const wanted = hashFields("connito/manifest/1", hashToBytes(manifest.config), hashToBytes(manifest.tokenizer), hashToBytes(root));
         assert.equal(manifestRoot(manifest), wanted);
       }),
-      { numRuns: 200 },
+      { numRuns: 60 },
     );
   });
 
@@ -138,6 +138,33 @@ describe("manifest", () => {
       );
     });
   }
+
+  it("reads piece by piece what a general parser reads at once, and refuses what that refuses", () => {
+    const spaced = new TextEncoder().encode(JSON.stringify(example, undefined, 3).replaceAll("{", "\r\t{ "));
+    assert.deepEqual(parseManifest(spaced), example);
+    const spelled = new TextEncoder().encode(new TextDecoder().decode(json(example)).replace('"pieces"', '"piece\\u0073"'));
+    assert.throws(() => parseManifest(spelled), failure("manifest-invalid"), "a list that was not checked piece by piece");
+    const odd = { ...example, pieces: [{ ...backbone, name: 'a "quoted" \\ name with ],[ and },{ in it' }] };
+    assert.deepEqual(parseManifest(json(odd)).pieces, odd.pieces);
+    const text = new TextDecoder().decode(json(example));
+    const list = text.slice(text.indexOf("["), text.lastIndexOf("]") + 1);
+    for (const wrong of [
+      `${text}x`,
+      `${text.slice(0, -1)},"pieces":[]}`,
+      `${text.slice(0, -1)},"pieces":${list}}`,
+      text.replace(list, `${list.slice(0, -1)},]`),
+      text.replace(list, `[,${list.slice(1)}`),
+      text.replace("},{", "}{"),
+      text.replace("},{", "};{"),
+      text.slice(0, text.lastIndexOf("]")),
+      text.slice(0, text.lastIndexOf('"')),
+      text.replace(list, "[nonsense]"),
+      text.replace(list, "[1,2]"),
+      text.replace(list, "{}"),
+    ])
+      assert.throws(() => parseManifest(new TextEncoder().encode(wrong)), failure("manifest-invalid"), wrong.slice(0, 200));
+    assert.deepEqual(parseManifest(new TextEncoder().encode(text.replace(list, "[ ]"))).pieces, []);
+  });
 
   it("refuses what is no JSON, no object, or too long, and another root", () => {
     for (const bytes of [json(null), json([]), new TextEncoder().encode("{"), Uint8Array.of(0xff)]) {

@@ -1,0 +1,80 @@
+/**
+ * Indexing a checkpoint of about 1 GB (every piece hashed, on all cores) against what the cores can do: as many threads that hash
+ * memory, and coreutils' sha256sum over the same files, as many at a time. Then indexing again with the memo of the first time, and
+ * making stand-ins. `--json`, `--rounds N`.
+ */
+import { once } from "node:events";
+import { mkdir } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+import { openCheckpoint } from "../src/model/checkpoint.ts";
+import { openHashMemo } from "../src/model/hash-memo.ts";
+import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
+import { makeStandIns } from "../src/model/make-stand-ins.ts";
+import { totalBytes } from "../src/model/manifest.ts";
+import {
+  inBenchDirectory,
+  peakMemory,
+  report,
+  runProgram,
+  type StorageRow,
+  seconds,
+  takeTurns,
+  writeBenchCheckpoint,
+} from "./storage/support.ts";
+
+const threads = availableParallelism();
+
+/** As many threads as we use, each hashing its share of so many bytes of memory. */
+async function hashMemory(bytes: number): Promise<void> {
+  const script = new URL("./storage/hash-memory.mjs", import.meta.url);
+  const workers = Array.from({ length: threads }, () => new Worker(script, { workerData: { bytes: bytes / threads } }));
+  await Promise.all(workers.map((worker) => once(worker, "exit")));
+}
+
+export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
+  const { values } = parseArgs({
+    args: [...parameters],
+    options: { json: { type: "boolean", default: false }, rounds: { type: "string", default: "5" } },
+  });
+  await inBenchDirectory(async (directory) => {
+    const base = join(directory, "base");
+    await mkdir(base);
+    const { bytes, files } = await writeBenchCheckpoint(base);
+    const checkpoint = await openCheckpoint(base);
+    const times = await takeTurns(
+      {
+        index: () => seconds(() => indexCheckpoint(checkpoint)),
+        memory: () => seconds(() => hashMemory(bytes)),
+        sha256sum: () =>
+          seconds(() => runProgram("sh", ["-c", `printf '%s\\0' "$@" | xargs -0 -n 1 -P ${threads} sha256sum`, "sh", ...files])),
+      },
+      Number(values.rounds),
+    );
+    const own = times["index"] as number;
+    const row = (what: string, time: number, of = bytes): StorageRow => ({ what, seconds: time, bytes: of, ratio: time / own });
+    const peakBytes = peakMemory();
+
+    const memo = await openHashMemo(join(directory, "hashes.log"));
+    const { manifest, locations } = await indexCheckpoint(checkpoint, { memo });
+    const again = await seconds(() => indexCheckpoint(checkpoint, { memo }));
+    await memo.close();
+    const expertBytes = totalBytes(manifest.pieces.filter((piece) => piece.role === "expert"));
+    const standIns = await seconds(() => makeStandIns({ manifest, locate: (hash) => locations.get(hash), store: async () => undefined }));
+    const rows: StorageRow[] = [
+      { what: `connito, ${threads} threads: read and hash`, seconds: own, bytes },
+      row(`${threads} threads hashing memory (limit)`, times["memory"] as number),
+      row(`sha256sum, ${threads} at a time`, times["sha256sum"] as number),
+      { what: "connito, a second time with the memo", seconds: again, bytes },
+      { what: "connito, stand-ins (bytes read)", seconds: standIns, bytes: expertBytes },
+    ];
+    await report(
+      "index",
+      rows,
+      { pieces: manifest.pieces.length, "peak memory of indexing, MiB": Math.round(peakBytes / 2 ** 20) },
+      values.json,
+    );
+  });
+}

@@ -1,0 +1,132 @@
+/**
+ * One participant as a process of its own, of the built code, so that what it needs of memory is what a participant needs: `owner` opens
+ * the checkpoint, verifies a sample of it and serves all of it; `miner` fetches the manifest, plans its slice, fetches, verifies and
+ * keeps a sample of its pieces and writes them as a slice file. Each step is a line of JSON on standard output.
+ */
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+const { role, directory, state, manifestFile, root, groups, sampleBytes, url } = JSON.parse(process.argv[2]);
+const dist = (path) => import(new URL(`../../dist/${path}`, import.meta.url).href);
+const [{ parseManifest, maximumManifestBytes, totalBytes }, { openWorkspace }, { developmentSigner, verifySignature }] = await Promise.all([
+  dist("model/manifest.js"),
+  dist("workspace/workspace.js"),
+  dist("chain/signer.js"),
+]);
+const [owner, miner] = [await developmentSigner("//Alice"), await developmentSigner("//Bob")];
+const workspace = await openWorkspace(state, { lock: true });
+
+async function step(what, work) {
+  const began = performance.now();
+  const { result, bytes } = (await work()) ?? {};
+  const seconds = (performance.now() - began) / 1000;
+  process.stdout.write(`${JSON.stringify({ role, what, seconds, bytes, peakBytes: process.resourceUsage().maxRSS * 1024 })}\n`);
+  return result;
+}
+
+/** Pieces from the front of the list, leaving out those that are a sample by themselves, until there are enough bytes. */
+function sampleOf(pieces) {
+  const sample = [];
+  let bytes = 0;
+  for (const piece of pieces) {
+    if (bytes >= sampleBytes) break;
+    if (piece.bytes > sampleBytes / 4) continue;
+    sample.push(piece);
+    bytes += piece.bytes;
+  }
+  return sample;
+}
+
+async function runOwner() {
+  const { openCheckpoint } = await dist("model/checkpoint.js");
+  const { workOnBytes } = await dist("model/byte-workers.js");
+  const { startServer } = await dist("exchange/server.js");
+  const checkpoint = await step("open: all headers, the index, every name and shape", async () => ({
+    result: await openCheckpoint(directory),
+  }));
+  const manifest = await step("read the manifest and its root", async () => ({
+    result: parseManifest(readFileSync(manifestFile), { expectedRoot: root }),
+  }));
+  const places = (pieces) =>
+    pieces.map((piece) => {
+      const { file, offset } = checkpoint.tensors.get(piece.name);
+      return [piece.hash, { file, offset, bytes: piece.bytes }];
+    });
+  await step("hash a sample as indexing does", async () => {
+    const stride = Math.ceil((manifest.pieces.length * 12e6) / sampleBytes);
+    const sample = sampleOf(manifest.pieces.filter((_, index) => index % stride === 0));
+    const jobs = places(sample).map(([, place]) => ({ kind: "hash", ...place }));
+    await workOnBytes(jobs, {
+      onResult({ hash }, index) {
+        if (hash !== sample[index].hash) throw new Error(`${sample[index].name} has another hash`);
+      },
+    });
+    return { bytes: totalBytes(sample) };
+  });
+  await step("a view of all pieces", async () => {
+    await workspace.objects.addView(new Map(places(manifest.pieces)));
+    return { bytes: totalBytes(manifest.pieces) };
+  });
+  const server = await startServer({
+    host: "127.0.0.1",
+    port: 0,
+    hotkey: owner.address,
+    authorize: (hotkey) => hotkey === miner.address,
+    verify: verifySignature,
+    finalizedBlock: () => 1000,
+    publication: {
+      resolve: async (_path, _requester, resource) => {
+        if (resource.kind === "manifest") return { file: manifestFile, offset: 0, bytes: statSync(manifestFile).size };
+        return resource.kind === "object" ? workspace.objects.locate(resource.hash) : undefined;
+      },
+    },
+  });
+  process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);
+  for await (const _ of process.stdin);
+  await step("served", async () => undefined);
+  await server.close();
+}
+
+async function runMiner() {
+  const { openSource, collectBytes } = await dist("exchange/exchange.js");
+  const { fetchObject } = await dist("exchange/fetch-object.js");
+  const { planSlice, writeSliceFile } = await dist("model/slice.js");
+  const { createExpertManager } = await dist("protocol/experts/expert-manager.js");
+  const { inParallel } = await dist("steps/fetch.js");
+  const source = openSource(url, { signer: miner, blockNumber: () => 1000, receiver: owner.address });
+  const manifest = await step("fetch the manifest, check its root", async () => {
+    const stream = await source.get(`/manifests/${root}.json`, { maximumBytes: maximumManifestBytes });
+    const bytes = await collectBytes(stream, maximumManifestBytes);
+    return { result: parseManifest(bytes, { expectedRoot: root }), bytes: bytes.length };
+  });
+  const plan = await step("plan the slice of a group", async () => {
+    const experts = new Map();
+    for (const { layer, expert } of manifest.pieces)
+      if (layer !== undefined && expert !== undefined) experts.set(layer, Math.max(experts.get(layer) ?? 0, expert + 1));
+    const layers = [...experts].sort(([a], [b]) => a - b).map(([layer, count]) => ({ layer, experts: count }));
+    const result = planSlice({ manifest, standIns: "none", manager: createExpertManager({ layers }, groups), group: 1 });
+    const { backbone, experts: own } = result.bytes;
+    const routed = totalBytes(manifest.pieces.filter((piece) => piece.role === "expert"));
+    if (own !== routed / groups) throw new Error("the slice is not backbone + routed / groups");
+    return { result, bytes: backbone + own };
+  });
+  const sample = sampleOf([...plan.pieces].reverse());
+  await step("fetch, verify and keep a sample of it", async () => {
+    await inParallel(sample, 8, async ({ hash, bytes }) => {
+      const into = workspace.objects.temporaryPath(hash);
+      await fetchObject({ sources: [source], path: `/objects/${hash}`, hash, bytes, into });
+      await workspace.objects.adopt(into, hash, { verified: true });
+    });
+    return { bytes: totalBytes(sample) };
+  });
+  await step("write the sample as a slice file, verified", async () => {
+    const { bytes } = await writeSliceFile({ ...plan, pieces: sample }, join(state, "slice.safetensors"), {
+      locate: (hash) => workspace.objects.locate(hash),
+    });
+    return { bytes };
+  });
+}
+
+await (role === "owner" ? runOwner() : runMiner());
+await workspace.close();
+process.exit(0);
