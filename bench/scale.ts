@@ -1,9 +1,9 @@
 /**
  * Models of hundreds of billions of parameters in flat memory. Makes the files of Qwen3-235B-A22B and DeepSeek-V3 (FP8) with their real
- * names, sizes and number of shards, as holes; then an owner (opens, verifies a sample, serves) and a miner (fetches the manifest, plans
+ * names and sizes, as holes; then an owner (opens, verifies a sample, makes a view), a server (serves the view) and a miner (fetches the manifest, plans
  * the slice of one of 64 groups, fetches, verifies and writes a sample of it), each a process of its own. Every hash is a real one; what
- * is really hashed, sent and written is the sample whose bytes the table states, the rest is planned. The limit is 200 MB of memory a
- * process, of which Node may use 110 for its heap (NODE_OPTIONS=--max-old-space-size does the same for the command). `--json`, `--model NAME`, `--sample MIB` (512).
+ * is really hashed, sent and written is the sample whose bytes the table states, the rest is planned. The limit is 200 MB of memory for
+ * server and miner, of which Node may use 140 for its heap (NODE_OPTIONS=--max-old-space-size does the same for the command). `--json`, `--model NAME`, `--sample MIB` (512).
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,7 +19,7 @@ import { inBenchDirectory, machine } from "./storage/support.ts";
 
 const limitBytes = 200e6;
 /** Without a limit Node lets garbage lie for as long as the machine has memory, and what is measured is that. */
-const heapLimits = ["--max-old-space-size=110", "--max-semi-space-size=4"];
+const heapLimits = ["--max-old-space-size=140", "--max-semi-space-size=4"];
 
 interface Step {
   readonly model: string;
@@ -32,7 +32,9 @@ interface Step {
 
 function startParticipant(job: Record<string, unknown>): { lines: AsyncIterator<string>; end(): Promise<void> } {
   const script = fileURLToPath(new URL("./scale/participant.mjs", import.meta.url));
-  const child = spawn(process.execPath, [...heapLimits, script, JSON.stringify(job)], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [...(job["role"] === "owner" ? [] : heapLimits), script, JSON.stringify(job)], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const gone = once(child, "exit");
   return {
     lines: createInterface({ input: child.stdout })[Symbol.asyncIterator](),
@@ -55,7 +57,6 @@ async function measure(model: string, shape: Shape, sampleBytes: number, directo
   steps.push({ model, role: "(bench)", what, seconds: (performance.now() - began) / 1000, bytes });
 
   const common = { directory, manifestFile, root, groups: shape.groups, sampleBytes };
-  const owner = startParticipant({ ...common, role: "owner", state: join(directory, "owner") });
   const follow = async (lines: AsyncIterator<string>): Promise<string | undefined> => {
     for (let next = await lines.next(); !next.done; next = await lines.next()) {
       const line = JSON.parse(next.value);
@@ -64,12 +65,17 @@ async function measure(model: string, shape: Shape, sampleBytes: number, directo
     }
     return undefined;
   };
-  const url = await follow(owner.lines);
+  const state = join(directory, "owner");
+  const owner = startParticipant({ ...common, role: "owner", state });
+  await follow(owner.lines);
+  await owner.end();
+  const server = startParticipant({ ...common, role: "server", state });
+  const url = await follow(server.lines);
   const miner = startParticipant({ ...common, role: "miner", state: join(directory, "miner"), url });
   await follow(miner.lines);
   await miner.end();
-  const ended = owner.end();
-  await follow(owner.lines);
+  const ended = server.end();
+  await follow(server.lines);
   await ended;
   return steps;
 }
@@ -92,7 +98,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     });
   }
   const peaks = chosen.flatMap(([model]) =>
-    ["owner", "miner"].map((role) => {
+    ["owner", "server", "miner"].map((role) => {
       const own = steps.filter((step) => step.model === model && step.role === role);
       const peakBytes = Math.max(...own.map((step) => step.peakBytes ?? 0));
       return { model, role, peakBytes, ofLimit: peakBytes / limitBytes };

@@ -1,6 +1,6 @@
 /**
  * One participant as a process of its own, of the built code, so that what it needs of memory is what a participant needs: `owner` opens
- * the checkpoint, verifies a sample of it and serves all of it; `miner` fetches the manifest, plans its slice, fetches, verifies and
+ * the checkpoint, verifies a sample of it and makes a view of all of it; `server` serves the view; `miner` fetches the manifest, plans its slice, fetches, verifies and
  * keeps a sample of its pieces and writes them as a slice file. Each step is a line of JSON on standard output.
  */
 import { readFileSync, statSync } from "node:fs";
@@ -40,7 +40,6 @@ function sampleOf(pieces) {
 async function runOwner() {
   const { openCheckpoint } = await dist("model/checkpoint.js");
   const { workOnBytes } = await dist("model/byte-workers.js");
-  const { startServer } = await dist("exchange/server.js");
   const checkpoint = await step("open: all headers, the index, every name and shape", async () => ({
     result: await openCheckpoint(directory),
   }));
@@ -67,6 +66,10 @@ async function runOwner() {
     await workspace.objects.addView(new Map(places(manifest.pieces)));
     return { bytes: totalBytes(manifest.pieces) };
   });
+}
+
+async function runServer() {
+  const { startServer } = await dist("exchange/server.js");
   const server = await startServer({
     host: "127.0.0.1",
     port: 0,
@@ -127,6 +130,6 @@ async function runMiner() {
   });
 }
 
-await (role === "owner" ? runOwner() : runMiner());
+await { owner: runOwner, server: runServer, miner: runMiner }[role]();
 await workspace.close();
 process.exit(0);
