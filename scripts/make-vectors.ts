@@ -16,6 +16,8 @@ import { commitmentHash } from "../src/protocol/commitment.ts";
 import { drawSequences, judgeLosses } from "../src/protocol/evaluation.ts";
 import { assignMiners } from "../src/protocol/experts/assignment.ts";
 import { selectExperts, sharesOf } from "../src/protocol/experts/esft.ts";
+import { createExpertManager } from "../src/protocol/experts/expert-manager.ts";
+import { parseGrouping } from "../src/protocol/experts/grouping.ts";
 import { chooseScale, domainLosses } from "../src/protocol/gate.ts";
 import { fields, fromHex, hashFields, sha256, toHex, utf8 } from "../src/protocol/hash.ts";
 import { hotkeyOf } from "../src/protocol/hotkey.ts";
@@ -40,7 +42,7 @@ const task = parseTask({
   name: "vectors",
   netuid: 348,
   model: { root: name("base"), standIns: name("stand-ins") },
-  experts: { groups: 3, selection: { score: "token", threshold: 0.2, scores: name("scores") } },
+  experts: { groups: 3, grouping: "even", selection: { score: "token", threshold: 0.2, scores: name("scores") } },
   data: {
     sequenceLength: 256,
     domains: [
@@ -200,10 +202,29 @@ function expertVectors() {
     { scores: [0, 3, 0, 1], candidates: [0, 1, 2, 3], threshold: 1 },
   ];
   const { groups, unavailable } = assignMiners({ ...input, task });
+  const grouping = parseGrouping({
+    format: "connito/grouping/1",
+    objective: "affinity",
+    statistics: name("statistics"),
+    layers: [
+      { layer: 1, groupOf: [2, 0, 1, 1, 2, 0] },
+      { layer: 2, groupOf: [0, 1, 2] },
+    ],
+  });
+  const layout = { layers: grouping.layers.map(({ layer, groupOf }) => ({ layer, experts: groupOf.length })) };
+  const expertsOf = (manager: ReturnType<typeof createExpertManager>) => [0, 1, 2].map((group) => manager.expertsOf(group));
   return {
-    about: "assignment of a cycle (missedCycles 2, cycles of 45 blocks from 7000001); ESFT selection, scores not yet scaled to one",
+    about:
+      "assignment of a cycle (missedCycles 2, cycles of 45 blocks from 7000001); ESFT selection, scores not yet scaled to one; experts of three groups, by a grouping and evenly",
     assignment: { input, groups, unavailable },
     selections: selections.map((entry) => ({ ...entry, selected: selectExperts({ ...entry, scores: sharesOf(entry.scores) }) })),
+    grouping: {
+      document: grouping,
+      hash: documentHash(grouping),
+      layout,
+      groups: expertsOf(createExpertManager(layout, 3, grouping)),
+      even: expertsOf(createExpertManager(layout, 3)),
+    },
   };
 }
 

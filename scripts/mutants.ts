@@ -74,6 +74,22 @@ export const mutants: readonly Mutant[] = [
     ["assignment: a record of a later cycle proves availability", " && last < cycle", ""],
   ),
   ...mutantsOf(
+    "protocol/experts/grouping.ts",
+    ["protocol/experts/group-experts.test.ts", vectors],
+    ["grouping: groups of any sizes pass", "sizes.some((size) => size !== experts / groups)", "false"],
+    ["grouping: another model's layers pass", "if (entry?.layer !== layer)", "if (entry === null)"],
+  ),
+  ...mutantsOf(
+    "protocol/experts/group-experts.ts",
+    ["protocol/experts/group-experts.test.ts"],
+    ["grouping: an exchange forgets the weight between both", "2 * ((weights[i] as readonly number[])[j] as number)", "0"],
+    [
+      "grouping: the numbers of groups mean nothing across layers",
+      "place === 0 ? firstComeFirst(groupOf, groups) : match(likeness)",
+      "firstComeFirst(groupOf, groups)",
+    ],
+  ),
+  ...mutantsOf(
     "protocol/experts/esft.ts",
     ["protocol/experts/esft.test.ts", vectors],
     ["ESFT: the expert that crosses the threshold is left out", "taken >= threshold ||", "taken + score >= threshold ||"],

@@ -20,7 +20,7 @@ export const shortestPhases: Readonly<Record<Phase, number>> = { distribute: 1, 
 
 /** What a task has where its owner says nothing. */
 export const taskDefaults = {
-  experts: { selection: { score: "token", threshold: 0.2 } },
+  experts: { grouping: "even", selection: { score: "token", threshold: 0.2 } },
   data: { sequenceLength: 256 },
   inner: {
     optimizer: "adamw",

@@ -70,6 +70,7 @@ function phase(phaseName: Phase, text: string) {
   return whole(shortestPhases[phaseName], 1_000_000, `${text} In blocks.`, taskDefaults.cycle.phases[phaseName]);
 }
 
+const groupingText = `"even" or a hash: 64 lower-case hexadecimal digits`;
 const unsigned64 = accepts(`a whole number from 0 to ${largestU64} as decimal text`);
 const { inner, outer, submission, evaluation, merge } = taskDefaults;
 
@@ -88,6 +89,16 @@ export const taskSchema = section(
     experts: section(
       {
         groups: whole(1, 0xffff, "How many groups the experts of every layer are split into; must divide the number of experts."),
+        grouping: v.pipe(
+          v.string(accepts(groupingText)),
+          v.regex(/^(even|[0-9a-f]{64})$/, accepts(groupingText)),
+          v.description(
+            description(
+              "Which experts are in a group: evenly by their numbers, or the hash of a document that names the group of each.",
+              taskDefaults.experts.grouping,
+            ),
+          ),
+        ),
         selection: section(
           {
             score: choice(

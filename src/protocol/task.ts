@@ -133,6 +133,8 @@ export interface TaskEssentials {
   readonly startBlock: number;
   readonly model: Task["model"];
   readonly groups: number;
+  /** Hash of the document of a grouping; the even split when absent. */
+  readonly grouping?: Hash | undefined;
   /** Hash of the document of expert scores. */
   readonly scores: Hash;
   readonly domains: readonly TaskDomain[];
@@ -153,13 +155,13 @@ function merged(base: unknown, over: unknown): unknown {
  * lengths. Throws `task-invalid` like `parseTask`.
  */
 export function createTask(essentials: TaskEssentials, overrides: TaskOverrides = {}, preset: PhasePreset = "45"): Task {
-  const { name, netuid, startBlock, model, groups, scores, domains } = essentials;
+  const { name, netuid, startBlock, model, groups, grouping, scores, domains } = essentials;
   const filled = merged(taskDefaults, {
     format: "connito/task/1",
     name,
     netuid,
     model,
-    experts: { groups, selection: { scores } },
+    experts: { groups, ...(grouping === undefined ? {} : { grouping }), selection: { scores } },
     data: { domains },
     cycle: { startBlock, phases: phasePresets[preset] },
   });

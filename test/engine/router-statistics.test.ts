@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
-import { expertScores } from "../../src/engine/router-statistics.ts";
+import { routerStatistics } from "../../src/engine/router-statistics.ts";
+import { pairPlace, parseRouterStatistics, scoresOf } from "../../src/protocol/experts/router-statistics.ts";
 import { referenceLosses } from "./reference-decoder.ts";
 import { inFloat64, smallModels, smallSequences, smallWeights } from "./small-models.ts";
 
 const positions = 64;
 const count = 17;
+const split = 3;
 
 describe("engine/router-statistics", () => {
   for (const architecture of smallModels) {
@@ -13,14 +15,24 @@ describe("engine/router-statistics", () => {
       const sequences = smallSequences(architecture, count, positions);
       const weights = smallWeights(architecture);
       const seen: number[] = [];
-      const scores = await expertScores({
+      const counted = await routerStatistics({
         architecture,
         weights,
-        sequences,
+        domains: [
+          { name: "one", sequences: sequences.slice(0, split) },
+          { name: "other", sequences: sequences.slice(split) },
+        ],
         sequenceLength: positions,
         threads: 1,
         onProgress: ({ done }) => seen.push(done),
       });
+      assert.deepEqual(parseRouterStatistics(JSON.parse(JSON.stringify(counted))), counted);
+      assert.deepEqual(
+        counted.domains.map(({ tokens }) => tokens),
+        [split * positions, (count - split) * positions],
+      );
+      const scores = scoresOf(counted);
+      const together = new Map(expertLayers.map((layer) => [layer, new Array<number>((experts * (experts - 1)) / 2).fill(0)]));
       const gate = new Map(expertLayers.map((layer) => [layer, new Array<number>(experts).fill(0)]));
       const token = new Map(expertLayers.map((layer) => [layer, new Array<number>(experts).fill(0)]));
       for (const sequence of sequences) {
@@ -28,12 +40,19 @@ describe("engine/router-statistics", () => {
           for (const [choice, expert] of chosen.entries()) {
             gate.get(layer)![expert]! += gates[choice]! / (count * positions);
             token.get(layer)![expert]! += 1 / (count * positions * expertsPerToken);
+            for (const other of chosen.slice(0, choice)) together.get(layer)![pairPlace(expert, other, experts)]! += 1;
           }
         });
       }
       assert.equal(scores.format, "connito/expert-scores/1");
       assert.equal(scores.tokens, count * positions);
-      assert.deepEqual(seen, [16, 17]);
+      assert.deepEqual(seen, [3, 17]);
+      for (const [place, layer] of expertLayers.entries()) {
+        const pairs = counted.domains.map((domain) => domain.layers[place]!.pairs);
+        for (const [index, expected] of together.get(layer)!.entries()) {
+          assert.ok(Math.abs(pairs.reduce((sum, own) => sum + own[index]!, 0) - expected) <= 2 * expertsPerToken);
+        }
+      }
       assert.deepEqual(
         scores.layers.map(({ layer }) => layer),
         expertLayers,
@@ -49,7 +68,8 @@ describe("engine/router-statistics", () => {
 
   it("has no tokens where there are no sequences", async () => {
     const architecture = smallModels[0]!;
-    const scores = await expertScores({ architecture, weights: smallWeights(architecture), sequences: [], sequenceLength: 8 });
+    const domains = [{ name: "nothing", sequences: [] }];
+    const scores = scoresOf(await routerStatistics({ architecture, weights: smallWeights(architecture), domains, sequenceLength: 8 }));
     assert.equal(scores.tokens, 0);
     assert.ok(scores.layers.every(({ gate, token }) => [...gate, ...token].every((value) => value === 0)));
   });

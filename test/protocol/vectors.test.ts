@@ -96,7 +96,17 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("experts", () => {
-    const { assignment, selections } = readVectors("experts.json");
+    const { assignment, selections, grouping } = readVectors("experts.json");
+    assert.equal(second.secondDocumentHash(grouping.document), grouping.hash);
+    const named = grouping.document.layers.map(({ layer, groupOf }) => ({ layer, experts: groupOf.length, groupOf }));
+    assert.deepEqual(
+      [0, 1, 2].map((group) => second.secondGroup(named, group, 3)),
+      grouping.groups,
+    );
+    assert.deepEqual(
+      [0, 1, 2].map((group) => second.secondGroup(grouping.layout.layers, group, 3)),
+      grouping.even,
+    );
     const clock = { missedCycles: 2, startBlock: 7_000_001, cycleLength: 45 };
     assert.deepEqual(second.secondAssignment({ ...assignment.input, ...clock }), assignment.groups);
     assert.deepEqual(

@@ -2,6 +2,7 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { readInput } from "../../cli/input.ts";
+import { keptSchema, keptTable } from "../../cli/kept-weight.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
 import type { Prompts } from "../../cli/prompts.ts";
 import { parseSource } from "../../data/sources/source.ts";
@@ -32,6 +33,10 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     name: Flags.string({ helpValue: "NAME", summary: "The task's name." }),
     model: Flags.string({ helpValue: "DIRECTORY", summary: "The base checkpoint in the Hugging Face layout." }),
     groups: Flags.integer({ helpValue: "NUMBER", summary: "Expert groups; must divide the number of experts.", min: 1 }),
+    grouping: Flags.option({ options: ["even", "affinity", "coactivation"] as const })({
+      summary: "Groups of equal numbers, of experts that serve the same domains, or of experts that tokens choose together.",
+      default: "even",
+    }),
     domain: Flags.string({
       helpValue: "NAME=SOURCE|NAME=TRAIN,HELD-OUT",
       summary:
@@ -67,6 +72,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       taskHash: v.string(),
       block: v.optional(v.number()),
       data: v.array(v.object({ name: v.string(), train: side, heldOut: side })),
+      kept: v.optional(v.array(keptSchema)),
     });
   }
 
@@ -90,6 +96,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       domains,
       heldOutShare,
       groups,
+      grouping: flags.grouping,
       overrides,
       ...(scores === undefined ? {} : { scores }),
       ...(flags["sample-tokens"] === undefined ? {} : { sampleTokens: flags["sample-tokens"] }),
@@ -99,7 +106,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     });
   }
 
-  protected render({ task, taskHash, block, data }: CreateTaskResult): string {
+  protected render({ task, taskHash, block, data, kept }: CreateTaskResult): string {
     const { phases, startBlock } = task.cycle;
     const sides = data.flatMap(({ name, train, heldOut }) => [
       [name, "train", ...describeSide(train)],
@@ -121,7 +128,9 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["starts at", `block ${startBlock}`],
       ["on the chain", block === undefined ? "no (dry run)" : `block ${block}`],
     ]);
-    return `${summary}\n\n${table(["domain", "side", right("documents"), right("text"), right("sequences"), right("shards")], sides)}`;
+    const together =
+      kept === undefined || task.experts.groups === 1 ? "" : `\n\n${keptTable({ [task.experts.grouping.slice(0, 10)]: kept })}`;
+    return `${summary}\n\n${table(["domain", "side", right("documents"), right("text"), right("sequences"), right("shards")], sides)}${together}`;
   }
 }
 

@@ -6,6 +6,7 @@ import { ConnitoError } from "../../errors.ts";
 import type { Hash } from "../hash.ts";
 import type { Task } from "../task.ts";
 import { type Assignment, assignMiners, type Candidate } from "./assignment.ts";
+import { checkGrouping, type ExpertGrouping, evenGroups } from "./grouping.ts";
 
 export type { Assignment, Candidate } from "./assignment.ts";
 
@@ -25,6 +26,8 @@ export interface ExpertManager {
   readonly groups: number;
   /** The group of an expert. Throws `no-such-expert`. */
   groupOf(layer: number, expert: number): number;
+  /** The group of every expert, layer by layer. */
+  layers(): { readonly layer: number; readonly groupOf: readonly number[] }[];
   /** A group's experts, every layer of the layout, rising. Throws `no-such-group`. */
   expertsOf(group: number): LayerExperts[];
   /** Level 1: which miner trains which group in a cycle. */
@@ -61,10 +64,10 @@ export function possibleGroups(layout: ExpertLayout): number[] {
 }
 
 /**
- * Splits a model's experts into groups. Throws `expert-layout-invalid`, or `groups-do-not-divide` naming the numbers of groups that
- * would do.
+ * Splits a model's experts into groups: evenly, or as a grouping says. Throws `expert-layout-invalid`, `groups-do-not-divide` naming the
+ * numbers of groups that would do, or `grouping-invalid`.
  */
-export function createExpertManager(layout: ExpertLayout, groups: number): ExpertManager {
+export function createExpertManager(layout: ExpertLayout, groups: number, grouping?: ExpertGrouping): ExpertManager {
   checkLayout(layout);
   const possible = possibleGroups(layout);
   if (!possible.includes(groups)) {
@@ -75,7 +78,11 @@ export function createExpertManager(layout: ExpertLayout, groups: number): Exper
       `Set experts.groups to one of ${possible.join(", ")}.`,
     );
   }
+  if (grouping !== undefined) checkGrouping(grouping, layout.layers, groups);
   const counts = new Map(layout.layers.map(({ layer, experts }) => [layer, experts]));
+  const groupsOf = new Map(
+    layout.layers.map(({ layer, experts }, place) => [layer, grouping?.layers[place]?.groupOf ?? evenGroups(experts, groups)]),
+  );
   return {
     layout,
     groups,
@@ -88,16 +95,17 @@ export function createExpertManager(layout: ExpertLayout, groups: number): Exper
           experts === undefined ? `Layers with experts are ${[...counts.keys()].join(", ")}.` : `Its experts are 0 to ${experts - 1}.`,
         );
       }
-      return Math.floor((expert * groups) / experts);
+      return groupsOf.get(layer)?.[expert] as number;
     },
+    layers: () => layout.layers.map(({ layer }) => ({ layer, groupOf: groupsOf.get(layer) as number[] })),
     expertsOf(group) {
       if (!Number.isInteger(group) || group < 0 || group >= groups) {
         throw invalid("no-such-group", `There is no group ${group}`, `The task's groups are 0 to ${groups - 1}.`);
       }
-      return layout.layers.map(({ layer, experts }) => {
-        const size = experts / groups;
-        return { layer, experts: Array.from({ length: size }, (_, index) => group * size + index) };
-      });
+      return layout.layers.map(({ layer }) => ({
+        layer,
+        experts: [...(groupsOf.get(layer) as number[]).keys()].filter((expert) => groupsOf.get(layer)?.[expert] === group),
+      }));
     },
     assign(input) {
       return assignMiners({ ...input, groups });

@@ -17,6 +17,9 @@ import { canonicalJson, documentHash } from "../../protocol/canonical.ts";
 import { drawSequences } from "../../protocol/evaluation.ts";
 import type { ExpertScores } from "../../protocol/experts/esft.ts";
 import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
+import { groupExperts, type KeptWeight, keptWeight } from "../../protocol/experts/group-experts.ts";
+import type { GroupingObjective } from "../../protocol/experts/grouping.ts";
+import { type RouterStatistics, scoresOf } from "../../protocol/experts/router-statistics.ts";
 import { type Hash, hashFields, utf8 } from "../../protocol/hash.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import type { Task, TaskOverrides } from "../../protocol/task.ts";
@@ -27,7 +30,7 @@ import { storeManifest } from "../manifests.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { sendRecord } from "../send-record.ts";
 import { type DomainSources, type PreparedDomain, prepareData } from "./prepare-data.ts";
-import { measureExperts, sampleShare } from "./select-experts.ts";
+import { measureExperts, type Sample, sampleShare } from "./select-experts.ts";
 
 export interface CreateTaskInput {
   readonly name: string;
@@ -36,6 +39,8 @@ export interface CreateTaskInput {
   /** The part of split sources that is held out. */
   readonly heldOutShare: number;
   readonly groups: number;
+  /** Whether experts are grouped evenly by number or by what they do on the domains. */
+  readonly grouping: "even" | GroupingObjective;
   /** Any other field of the task; what is absent takes its default. */
   readonly overrides: TaskOverrides;
   /** A measurement made before with `esft select`; absent, it is made now. */
@@ -55,6 +60,8 @@ export interface CreateTaskResult {
   /** The block that holds the task record; absent in a dry run. */
   readonly block?: number;
   readonly data: readonly DomainCounts[];
+  /** By domain, what the groups keep together; absent where nothing was measured. */
+  readonly kept?: readonly KeptWeight[];
 }
 
 export interface DomainCounts {
@@ -96,18 +103,21 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const { indexed, standIns } = await indexAndMakeStandIns(context, input);
   const { manifest } = indexed;
 
-  let scores = input.scores;
-  if (scores === undefined) {
+  let statistics: RouterStatistics | undefined;
+  if (input.scores === undefined || input.grouping !== "even") {
     progress.start("Measuring experts on the domains");
-    scores = await measureExperts({
+    statistics = await measureExperts({
       checkpoint,
       indexed,
       sample: await sampleShards(workspace, domains, input.sampleTokens),
       sequenceLength,
       threads: context.threads,
     });
-    progress.succeed(`Experts measured on ${scores.tokens} tokens`);
+    progress.succeed("Experts measured");
   }
+  const scores = input.scores ?? scoresOf(statistics as RouterStatistics);
+  const grouping = input.grouping === "even" ? undefined : groupExperts(statistics as RouterStatistics, input.groups, input.grouping);
+  const manager = createExpertManager(expertLayout(checkpoint.architecture), input.groups, grouping);
 
   const { best } = await context.clock.now();
   const model = { root: manifestRoot(manifest), standIns: manifestRoot(standIns) };
@@ -117,6 +127,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
       netuid: context.netuid,
       model,
       groups: input.groups,
+      grouping: grouping && documentHash(grouping),
       scores: documentHash(scores),
       domains: domains.map(({ name, train, heldOut }) => ({ name, train: documentHash(train), heldOut: documentHash(heldOut) })),
       startBlock: best + input.leadBlocks,
@@ -125,11 +136,16 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   );
   const hash = taskHash(task);
   const data = domains.map(({ name, train, heldOut }) => ({ name, train: countsOf(train), heldOut: countsOf(heldOut) }));
-  if (input.dryRun) return { task, taskHash: hash, data };
+  const kept = statistics && keptWeight(statistics, manager.layers(), input.groups);
+  const summary = { task, taskHash: hash, data, ...(kept && { kept }) };
+  if (input.dryRun) return summary;
 
   await storeManifest(workspace, manifest);
   await storeManifest(workspace, standIns);
   await workspace.objects.put(canonicalJson(scores));
+  const groupingObjects: Hash[] = [];
+  for (const document of grouping === undefined ? [] : [grouping, statistics])
+    groupingObjects.push(await workspace.objects.put(canonicalJson(document)));
   for (const document of domains.flatMap(({ train, heldOut }) => [train, heldOut])) await workspace.objects.put(canonicalJson(document));
   await workspace.objects.put(canonicalJson(task));
 
@@ -138,6 +154,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
     manifest.config,
     manifest.tokenizer,
     task.experts.selection.scores,
+    ...groupingObjects,
     ...manifest.pieces.map((piece) => piece.hash),
     ...standIns.pieces.map((piece) => piece.hash),
     ...domains.flatMap(({ train }) => objectsOf(train)),
@@ -153,7 +170,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
 
   const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context) });
   const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });
-  return { task, taskHash: hash, block, data };
+  return { ...summary, block };
 }
 
 /** The two long passes over the checkpoint. What either did before it was stopped is not done again. */
@@ -218,15 +235,19 @@ function endOfTextOf(config: unknown): number | undefined {
 }
 
 /** The first sequences of each domain's training data, equal shares. */
-async function sampleShards({ objects }: Context["workspace"], domains: readonly PreparedDomain[], sampleTokens: number | undefined) {
-  const sample: Int32Array[][] = [];
-  for (const { train } of domains) {
+async function sampleShards(
+  { objects }: Context["workspace"],
+  domains: readonly PreparedDomain[],
+  sampleTokens: number | undefined,
+): Promise<Sample> {
+  const sample: { name: string; sequences: Int32Array[] }[] = [];
+  for (const { name, train } of domains) {
     const reader = openSequences(train, async (shard) => (await objects.locate(train.shards[shard]?.hash ?? "")) as Location);
     try {
       const count = Math.min(train.sequences, sampleShare(domains.length, train.sequenceLength, sampleTokens));
       const sequences: Int32Array[] = [];
       while (sequences.length < count) sequences.push(await reader.read(sequences.length));
-      sample.push(sequences);
+      sample.push({ name, sequences });
     } finally {
       await reader.close();
     }

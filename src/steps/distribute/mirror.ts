@@ -24,6 +24,7 @@ export async function mirrorTask(context: Context, membership: Membership): Prom
   const standIns = await provideManifest(context, sources, task.model.standIns);
   const wanted = [
     { hash: task.experts.selection.scores, what: "the task's expert scores" },
+    ...(task.experts.grouping === "even" ? [] : [{ hash: task.experts.grouping, what: "the task's grouping of experts" }]),
     ...standIns.pieces.map(({ hash, bytes, name }) => ({ hash, bytes, what: `the stand-in of ${name}` })),
   ];
   let fetchedObjects = 0;

@@ -5,7 +5,7 @@
  */
 
 import { readSequences } from "../../data/text.ts";
-import { expertScores } from "../../engine/router-statistics.ts";
+import { routerStatistics } from "../../engine/router-statistics.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
 import type { IndexedCheckpoint } from "../../model/index-checkpoint.ts";
 import { readPieceFrom } from "../../model/pieces.ts";
@@ -13,12 +13,16 @@ import { loadWeights } from "../../model/weights.ts";
 import type { ExpertScores, SelectedExperts } from "../../protocol/experts/esft.ts";
 import { parseExpertScores, selectForGroup } from "../../protocol/experts/esft.ts";
 import type { ExpertManager } from "../../protocol/experts/expert-manager.ts";
+import type { RouterStatistics } from "../../protocol/experts/router-statistics.ts";
 import type { Context } from "../context.ts";
 import { peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 
 /** Tokens that the measurement is drawn from when the owner does not say. The paper samples 131,072. */
 export const defaultSampleTokens = 131_072;
+
+/** What experts are measured on, by domain. */
+export type Sample = readonly { readonly name: string; readonly sequences: readonly Int32Array[] }[];
 
 /** How many sequences of each domain make up the sample: equal shares. */
 export function sampleShare(domains: number, sequenceLength: number, sampleTokens: number = defaultSampleTokens): number {
@@ -31,30 +35,30 @@ export async function sampleTexts(input: {
   readonly tokenizer: Uint8Array;
   readonly sequenceLength: number;
   readonly sampleTokens: number;
-}): Promise<Int32Array[][]> {
+}): Promise<Sample> {
   const { files, tokenizer, sequenceLength } = input;
   const maximumSequences = sampleShare(files.length, sequenceLength, input.sampleTokens);
   const texts = await Promise.all(files.map((file) => readSequences({ file, tokenizer, sequenceLength, maximumSequences })));
-  return texts.map(({ sequences }) => sequences);
+  return texts.map(({ sequences }, index) => ({ name: files[index] as string, sequences }));
 }
 
-/** Runs the router over the sample, which is given by domain, and returns both of the paper's scores for every expert. */
+/** Runs the router over the sample and counts what it chose. */
 export async function measureExperts(input: {
   readonly checkpoint: Checkpoint;
   readonly indexed: IndexedCheckpoint;
-  readonly sample: readonly (readonly Int32Array[])[];
+  readonly sample: Sample;
   readonly sequenceLength: number;
   readonly threads: number;
-}): Promise<ExpertScores> {
+}): Promise<RouterStatistics> {
   const { checkpoint, indexed, sample, sequenceLength, threads } = input;
-  return expertScores({
+  return routerStatistics({
     architecture: checkpoint.architecture,
     weights: await loadWeights({
       pieces: indexed.manifest.pieces,
       readPiece: readPieceFrom((hash) => indexed.locations.get(hash)),
       architecture: checkpoint.architecture,
     }),
-    sequences: sample.flat(),
+    domains: sample,
     sequenceLength,
     threads,
   });

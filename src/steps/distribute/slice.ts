@@ -20,6 +20,7 @@ import { findManifest, provideManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects } from "../publish.ts";
 import { pruneVersions } from "./prune.ts";
+import { taskGrouping } from "./task-grouping.ts";
 
 /** Pieces fetched at the same time. More than the disk needs, fewer than would crowd out other peers of the same validator. */
 const parallelFetches = 8;
@@ -72,7 +73,7 @@ export async function resolveSlice(context: Context, membership: Membership, inp
   await provideObject(context, sources, { hash: manifest.config, what: "the model's config.json" });
   const config = JSON.parse(Buffer.from(await context.workspace.objects.read(manifest.config)).toString("utf8"));
   const architecture = readArchitecture(config, new Set(manifest.pieces.map((piece) => piece.name)));
-  const manager = createExpertManager(expertLayout(architecture), membership.task.experts.groups);
+  const manager = createExpertManager(expertLayout(architecture), membership.task.experts.groups, await taskGrouping(context, membership));
   const plan = planSlice({ manifest, ...(standIns && { standIns }), manager, group: input.group });
   return { root: input.root, manifest, architecture, plan, manager };
 }

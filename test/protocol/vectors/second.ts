@@ -272,6 +272,16 @@ export function secondMedian(reports: readonly { stake: bigint; score: number }[
   return scores.find((score) => 2n * below(score) >= total) as number;
 }
 
+/** Section 5's groups: asks of every expert whether it is of the group. Without `groupOf`, the even split. */
+export function secondGroup(layers: readonly { layer: number; experts: number; groupOf?: number[] }[], group: number, groups: number) {
+  return layers.map(({ layer, experts, groupOf }) => ({
+    layer,
+    experts: [...Array(experts).keys()].filter(
+      (e) => (groupOf === undefined ? (e * groups - ((e * groups) % experts)) / experts : groupOf[e]) === group,
+    ),
+  }));
+}
+
 /** Section 5's selection, one expert at a time: the best that is left, until what was taken reaches the threshold. */
 export function secondSelection(scores: readonly number[], candidates: readonly number[], threshold: number): number[] {
   const total = scores.reduce((sum, score) => sum + score, 0);

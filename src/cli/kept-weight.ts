@@ -1,0 +1,30 @@
+/** How commands show what groups of experts keep together. */
+import * as v from "valibot";
+import type { KeptWeight } from "../protocol/experts/group-experts.ts";
+import { table } from "../ui/table.ts";
+
+export const keptSchema = v.object({
+  domain: v.string(),
+  group: v.number(),
+  inGroup: v.number(),
+  leastInLayer: v.number(),
+  mostInLayer: v.number(),
+  pairsTogether: v.number(),
+});
+
+/** A row for each grouping and domain. */
+export function keptTable(kept: Readonly<Record<string, readonly KeptWeight[]>>): string {
+  const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
+  const rows = Object.entries(kept).flatMap(([grouping, domains]) =>
+    domains.map(({ domain, group, inGroup, leastInLayer, mostInLayer, pairsTogether }) => [
+      grouping,
+      domain,
+      group,
+      percent(inGroup),
+      `${percent(leastInLayer)} to ${percent(mostInLayer)}`,
+      percent(pairsTogether),
+    ]),
+  );
+  const right = (heading: string) => ({ heading, align: "right" as const });
+  return table(["grouping", "domain", right("group"), right("kept"), right("by layer"), right("pairs together")], rows);
+}
