@@ -63,6 +63,8 @@ export async function keyOfPhrase(phrase: string): Promise<(SecretKey & { readon
 /** The phrase from which Substrate derives the accounts of development chains. */
 const developmentPhrase = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
 const chainCodeBytes = 32;
+/** Its key pair; phrases are slow to open by design. */
+let developmentRoot: Uint8Array | undefined;
 
 /** What a step of a derivation adds: a number as such, a name as SCALE encodes text, either in 32 bytes. */
 function chainCode(step: string): Uint8Array {
@@ -85,12 +87,12 @@ export async function developmentKey(uri: string): Promise<SecretKey> {
     });
   }
   const { bip39ToMiniSecret, sr25519DeriveKeypairHard, sr25519KeypairFromSeed } = await loadCryptography();
-  const root = sr25519KeypairFromSeed(bip39ToMiniSecret(developmentPhrase, ""));
+  developmentRoot ??= sr25519KeypairFromSeed(bip39ToMiniSecret(developmentPhrase, ""));
   return keyOf(
     uri
       .slice(2)
       .split("//")
-      .reduce((pair, step) => sr25519DeriveKeypairHard(pair, chainCode(step)), root),
+      .reduce((pair, step) => sr25519DeriveKeypairHard(pair, chainCode(step)), developmentRoot),
   );
 }
 

@@ -51,19 +51,21 @@ export function createStates(link: Link, runtimes: Runtimes): StateAt {
   const recent = createRecent<string, Promise<State>>(64);
 
   async function open(hash: string): Promise<State> {
+    let name = hash;
     const asked = async <T>(method: string, parameters: readonly unknown[]): Promise<T> => {
       try {
         return await link.call<T>(method, parameters);
       } catch (error) {
-        throw atBlock(error, hash);
+        throw atBlock(error, name);
       }
     };
     const header = await asked<Header | null>("chain_getHeader", [hash]);
     if (header === null) throw blockUnknown(hash);
     const number = Number(header.number);
+    name = `${number} (${hash})`;
     // a block is made by the runtime that its parent's state holds
     const { codecs } = await runtimes.heldBy(number === 0 ? hash : header.parentHash).catch((error) => {
-      throw atBlock(error, hash);
+      throw atBlock(error, name);
     });
 
     async function raw(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {

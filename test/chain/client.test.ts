@@ -4,7 +4,16 @@ import { createServer } from "node:net";
 import type { Chain } from "../../src/chain/client.ts";
 import { addStake, faucet, registerNeuron, setHyperparameter, sudo } from "../../src/chain/development.ts";
 import type { Localnet } from "../../src/chain/localnet/index.ts";
+import { developmentSigner } from "../../src/chain/signer.ts";
 import { createOpened, finalizedWhere, netuid, type People, people } from "./support.ts";
+
+/** Asks a node directly. */
+async function rpc(endpoint: string, method: string): Promise<Record<string, unknown>> {
+  const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params: [] });
+  const headers = { "content-type": "application/json" };
+  const response = await fetch(endpoint.replace("ws:", "http:"), { method: "POST", headers, body });
+  return ((await response.json()) as { result: Record<string, unknown> }).result;
+}
 
 describe("chain/client", () => {
   const opened = createOpened();
@@ -72,6 +81,51 @@ describe("chain/client", () => {
       commitRevealEnabled: false,
       revealPeriodEpochs: 1,
     });
+  });
+
+  it("reads a subnet of 256 neurons in one round trip, once a block", async () => {
+    const accounts = await Promise.all(Array.from({ length: 256 }, (_, index) => developmentSigner(`//Crowd//${index}`)));
+    const crowd = await opened.localnet({
+      genesis: {
+        subnets: [{ netuid, ownerHotkey: who.owner.address }],
+        neurons: accounts.map(({ address }) => ({ netuid, hotkey: address })),
+      },
+    });
+    const proxy = await opened.proxy(crowd.endpoint);
+    const client = await opened.chain(proxy.endpoint);
+    const { hash } = await client.finalizedHead();
+    await client.balance(who.owner.address, hash); // the block is known
+    const before = proxy.asked.length;
+    const neurons = await client.neurons(netuid, hash);
+    assert.deepEqual(
+      neurons.map(({ hotkey }) => hotkey),
+      accounts.map(({ address }) => address),
+    );
+    await Promise.all([client.neurons(netuid, hash), client.subnetOwnerHotkey(netuid, hash), client.hyperparameters(netuid, hash)]);
+    assert.deepEqual(
+      proxy.asked.slice(before).map(({ method, params }) => [method, params?.[0]]),
+      [["state_call", "SubnetInfoRuntimeApi_get_metagraph"]],
+    );
+  });
+
+  it("notices a runtime upgrade: blocks before it are read by the old runtime, transactions are signed for the new one", async () => {
+    const proxy = await opened.proxy(net.endpoint);
+    const client = await opened.chain(proxy.endpoint);
+    const { hash } = await client.finalizedHead();
+    const metadataAsked = () => proxy.asked.filter(({ params }) => params?.[0] === "Metadata_metadata_at_version").length;
+    assert.equal(metadataAsked(), 1);
+    const upgraded = { ...(await rpc(net.endpoint, "state_getRuntimeVersion")), specVersion: 9_999 };
+    // the node says that from now on a newer runtime is in force; what the old blocks hold is as it was
+    proxy.answerFor = ({ method, params }) =>
+      method === "state_getRuntimeVersion" && params?.length === 0 ? { result: upgraded } : undefined;
+    assert.equal((await client.neurons(netuid, hash)).length > 0, true);
+    assert.equal(metadataAsked(), 1);
+    // signed for the new runtime, which the node behind the proxy does not have
+    await assert.rejects(client.setCommitment(who.miners[0], netuid, Uint8Array.of(3, 2, 1)), {
+      code: "extrinsic-rejected",
+      message: /bad signature/i,
+    });
+    assert.equal(metadataAsked(), 2);
   });
 
   it("says that there is no such subnet instead of giving its defaults", async () => {

@@ -97,6 +97,28 @@ describe("chain/commitments", () => {
     assert.deepEqual((await fieldsOf(who.validator.address, hash))?.fields, [Uint8Array.of(1, 2, 3)]);
   });
 
+  it("after downtime reads what stood at the end of a window though it was overwritten, and says which block it could not read", async () => {
+    const [miner] = who.miners;
+    const proxy = await opened.proxy(net.endpoint);
+    const away = await opened.chain(proxy.endpoint);
+    const { block } = await chain.setCommitment(miner, netuid, bytes(20, 80));
+    await chain.setCommitment(miner, netuid, bytes(20, 81)); // after the window
+    proxy.cut();
+    const end = await away.blockHash(block);
+    assert.deepEqual((await away.commitments(netuid, end)).find(({ hotkey }) => hotkey === miner.address)?.fields, [bytes(20, 80)]);
+
+    const pruned = await away.blockHash(block - 1);
+    proxy.answerFor = ({ method, params }) =>
+      method === "state_getKeysPaged" && params?.at(-1) === pruned
+        ? { error: { code: 4003, message: `Client error: Api called for an unknown Block: State already discarded for ${pruned}` } }
+        : undefined;
+    await assert.rejects(away.commitments(netuid, pruned), {
+      code: "state-pruned",
+      message: new RegExp(`block ${block - 1}\\b`),
+      hint: /archive/,
+    });
+  });
+
   describe("the space that an epoch allows", () => {
     const clock = { netuid, tempo: 40 };
     let roomy: Chain;

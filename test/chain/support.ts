@@ -82,6 +82,8 @@ export interface LossyProxy {
   readonly asked: Message[];
   /** Asked for each request: false swallows it. May cut. */
   onRequest: (message: Message) => boolean;
+  /** Answers a request in the node's place; undefined lets it pass. */
+  answerFor: (message: Message) => object | undefined;
   /** Asked for each answer, with the method it answers: false swallows it. May cut. */
   onAnswer: (method: string) => boolean;
   /** Breaks every connection without a goodbye. */
@@ -97,6 +99,7 @@ export async function startProxy(target: string): Promise<LossyProxy> {
     endpoint: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
     asked: [],
     onRequest: () => true,
+    answerFor: () => undefined,
     onAnswer: () => true,
     cut: () => {
       for (const socket of open) socket.terminate();
@@ -120,6 +123,8 @@ export async function startProxy(target: string): Promise<LossyProxy> {
         proxy.asked.push(message);
       }
       if (!proxy.onRequest(message)) return;
+      const answer = proxy.answerFor(message);
+      if (answer !== undefined) return near.send(JSON.stringify({ jsonrpc: "2.0", id: message.id, ...answer }));
       if (far.readyState === WebSocket.OPEN) far.send(text);
       else early.push(text);
     });
