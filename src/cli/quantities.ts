@@ -1,4 +1,4 @@
-/** Quantities as people write them on a command line: durations with a unit, amounts in TAO. */
+/** Quantities as people write them on a command line: durations and sizes with a unit, amounts in TAO. */
 
 import { ConnitoError } from "../errors.ts";
 
@@ -18,6 +18,19 @@ export function parseTao(text: string): bigint {
   const [, whole, fraction = ""] = /^(\d{1,12})(?:\.(\d{1,9}))?$/.exec(text) ?? [];
   if (whole === undefined) throw malformed(text, "an amount in TAO", "Write a number such as 1000 or 0.5, with at most nine decimals.");
   return BigInt(whole) * 1_000_000_000n + BigInt(fraction.padEnd(9, "0"));
+}
+
+const byteUnits: Readonly<Record<string, number>> = {
+  ...{ B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 },
+  ...{ KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 },
+};
+
+/** Bytes of "5GB", "500 MB", "4GiB". @throws usage */
+export function parseBytes(text: string): number {
+  const [, amount, unit] = /^(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]i?B|B)$/.exec(text) ?? [];
+  const factor = byteUnits[unit ?? ""];
+  if (amount === undefined || factor === undefined) throw malformed(text, "a size", "Write a number and its unit, such as 5GB or 500MiB.");
+  return Math.round(Number(amount) * factor);
 }
 
 function malformed(text: string, what: string, hint: string): ConnitoError {

@@ -3,14 +3,14 @@
  * safetensors file that any other tool opens. A slice as a view is the same list of pieces, read where they lie.
  */
 import { ConnitoError } from "../errors.ts";
-import { type Location, replaceFile, writeAll } from "../files.ts";
+import type { Location } from "../files.ts";
 import type { ExpertLayout, ExpertManager } from "../protocol/experts/expert-manager.ts";
 import type { Hash } from "../protocol/hash.ts";
-import { type ByteJob, workOnBytes } from "./byte-workers.ts";
 import type { Architecture } from "./families/index.ts";
 import { type Manifest, manifestRoot, totalBytes } from "./manifest.ts";
-import { missingPiece, type Piece, pieceKey, pieceMismatch, pieceName, type Role } from "./pieces.ts";
-import { layOut, readHeader } from "./safetensors.ts";
+import { missingPiece, type Piece, pieceKey, pieceName, type Role } from "./pieces.ts";
+import { readHeader } from "./safetensors.ts";
+import { type PiecesFile, type TensorOfPieces, type WritePiecesOptions, writePieces } from "./write-pieces.ts";
 
 /** Layers with experts, rising, as the expert manager discovers them. */
 export function expertLayout(architecture: Architecture): ExpertLayout {
@@ -79,64 +79,21 @@ function countBytes(pieces: readonly Piece[]): SlicePlan["bytes"] {
   return { backbone: of("backbone"), experts: of("expert"), momentum: of("momentum"), standIns: of("stand-in") };
 }
 
-export interface SliceFile {
-  readonly bytes: number;
-  /** Where each piece lies in it. */
-  readonly locations: Map<Hash, Location>;
-}
-
-export interface WriteSliceOptions {
-  /** Where a piece lies now. */
-  readonly locate: (hash: Hash) => Promise<Location | undefined> | Location | undefined;
-  /** Told of a piece whose bytes are not its own, before that is thrown. */
-  readonly onMismatch?: (piece: Piece) => Promise<void>;
-  readonly onProgress?: (done: number, total: number) => void;
-  readonly threads?: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /**
- * Writes a slice in one pass on all cores: every piece is read once, and hashed and written from the same buffer. The file gets its name
- * when all were right. Backbone and expert tensors keep their names (a fused expert `NAME#EXPERT`); momentum is `NAME.momentum`, a
- * stand-in the U8 tensor `NAME.q4_32` whose tensor shape stands in the metadata under the same name.
- * Throws `piece-missing`, `piece-mismatch`, and what reading and writing files throws.
+ * Writes a slice in one pass on all cores (write-pieces.ts). Backbone and expert tensors keep their names (a fused expert
+ * `NAME#EXPERT`); momentum is `NAME.momentum`, a stand-in the U8 tensor `NAME.q4_32` whose tensor shape stands in the metadata under
+ * the same name. Throws `piece-missing`, `piece-mismatch`, and what reading and writing files throws.
  */
-export async function writeSliceFile(plan: SlicePlan, path: string, options: WriteSliceOptions): Promise<SliceFile> {
-  const { locate, onMismatch, onProgress, threads, signal } = options;
+export function writeSliceFile(plan: SlicePlan, path: string, options: WritePiecesOptions): Promise<PiecesFile> {
   const metadata: Record<string, string> = { format: "connito/slice/1", version: plan.version, group: `${plan.group}` };
   if (plan.standIns !== undefined) metadata.standIns = plan.standIns;
-  const tensors = plan.pieces.map((piece) => {
+  const tensors = plan.pieces.map((piece): TensorOfPieces => {
     const name = tensorName(piece);
-    if (piece.dtype !== "Q4_32") return { piece, name, dtype: piece.dtype, shape: piece.shape };
+    if (piece.dtype !== "Q4_32") return { name, dtype: piece.dtype, shape: piece.shape, pieces: [piece] };
     metadata[name] = JSON.stringify(piece.shape);
-    return { piece, name, dtype: "U8" as const, shape: [piece.bytes] };
+    return { name, dtype: "U8", shape: [piece.bytes], pieces: [piece] };
   });
-  const { ordered, header, offsets, total } = layOut(tensors, metadata);
-  const payload = total - header.length;
-  const sources: Location[] = [];
-  for (const { piece } of ordered) sources.push((await locate(piece.hash)) ?? missing(piece));
-  await replaceFile(path, async (handle) => {
-    await writeAll(handle, header, 0);
-    const jobs = ordered.map(({ piece: { bytes } }, index): ByteJob => {
-      const { file, offset } = sources[index] as Location;
-      return { kind: "copy", file, offset, bytes, fd: handle.fd, target: path, position: offsets[index] as number };
-    });
-    await workOnBytes(jobs, {
-      threads,
-      signal,
-      onProgress: (done) => onProgress?.(done, payload),
-      async onResult({ hash }, index) {
-        const { piece } = ordered[index] as (typeof ordered)[number];
-        if (hash === piece.hash) return;
-        await onMismatch?.(piece);
-        throw pieceMismatch(piece, `hash ${hash.slice(0, 12)} instead of ${piece.hash.slice(0, 12)}`);
-      },
-    });
-  });
-  const locations = ordered.map(({ piece }, index): [Hash, Location] => {
-    return [piece.hash, { file: path, offset: offsets[index] as number, bytes: piece.bytes }];
-  });
-  return { bytes: total, locations: new Map(locations) };
+  return writePieces(path, tensors, metadata, options);
 }
 
 /**
@@ -153,10 +110,6 @@ export async function locateSlice(plan: SlicePlan, path: string): Promise<Map<Ha
     locations.set(piece.hash, { file: path, offset: entry.offset, bytes: entry.bytes });
   }
   return locations;
-}
-
-function missing(piece: Piece): never {
-  throw missingPiece(piece);
 }
 
 function tensorName(piece: Piece): string {

@@ -1,21 +1,7 @@
 /** The families' lists of tensors against what transformers wrote for a small model of each (scripts/goldens/structure.py). */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { families, familyNamed, listTensors, readArchitecture } from "../../../src/model/families/index.ts";
-
-interface Golden {
-  readonly transformers: string;
-  readonly config: Record<string, unknown>;
-  /** Shapes by name: as saved by default, and as saved in the layout that transformers has in memory where that differs. */
-  readonly tensors: Record<string, number[]>;
-  readonly inMemory?: Record<string, number[]>;
-}
-
-const directory = join(import.meta.dirname, "structure");
-const goldens = readdirSync(directory)
-  .map((file): [string, Golden] => [file.replace(/\.json$/, ""), JSON.parse(readFileSync(join(directory, file), "utf8"))])
-  .filter(([, { config }]) => families.some((one) => [one.modelType, ...one.aliases].includes(config["model_type"] as string)));
+import { goldens } from "./goldens.ts";
 
 describe("structure of the families", () => {
   for (const [name, golden] of goldens) {

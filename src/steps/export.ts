@@ -1,0 +1,72 @@
+/** A version that the workspace holds, written out as a checkpoint directory that other programs load. */
+import { ConnitoError } from "../errors.ts";
+import { type ExportedVersion, exportVersion } from "../model/export.ts";
+import { readArchitecture } from "../model/families/index.ts";
+import type { Hash } from "../protocol/hash.ts";
+import type { Context } from "./context.ts";
+import { findManifest } from "./manifests.ts";
+
+export interface ExportInput {
+  readonly root: Hash;
+  readonly directory: string;
+  readonly maximumShardBytes: number;
+}
+
+export interface ExportResult extends ExportedVersion {
+  readonly root: Hash;
+  readonly directory: string;
+}
+
+/**
+ * Nothing is fetched: a version that is not wholly here is refused, naming what would bring it.
+ * @throws version-not-here, and what writing throws
+ */
+export async function exportStep(
+  { workspace, progress, signal }: Pick<Context, "workspace" | "progress" | "signal">,
+  { root, directory, maximumShardBytes }: ExportInput,
+): Promise<ExportResult> {
+  const { objects } = workspace;
+  const manifest = await findManifest(workspace, root);
+  if (manifest === undefined) throw notHere(root, "its manifest");
+  const wanted = [
+    manifest.config,
+    manifest.tokenizer,
+    ...manifest.pieces.filter(({ role }) => role !== "momentum").map(({ hash }) => hash),
+  ];
+  let missing = 0;
+  for (const hash of wanted) if (!(await objects.has(hash))) missing++;
+  if (missing > 0) throw notHere(root, `${missing} of ${wanted.length} pieces`);
+
+  const config = await objects.read(manifest.config);
+  const architecture = readArchitecture(JSON.parse(Buffer.from(config).toString("utf8")), new Set(manifest.pieces.map(({ name }) => name)));
+  progress.start(
+    "writing the checkpoint",
+    manifest.pieces.reduce((sum, { bytes, role }) => sum + (role === "momentum" ? 0 : bytes), 0),
+  );
+  try {
+    const exported = await exportVersion({
+      manifest,
+      architecture,
+      config,
+      tokenizer: await objects.read(manifest.tokenizer),
+      directory,
+      maximumShardBytes,
+      locate: (hash) => objects.locate(hash),
+      onProgress: (done) => progress.update(done),
+      signal,
+    });
+    progress.succeed();
+    return { root, directory, ...exported };
+  } catch (error) {
+    progress.fail();
+    throw error;
+  }
+}
+
+function notHere(root: Hash, what: string): ConnitoError {
+  return new ConnitoError(`the version ${root} is not wholly in this state directory: it lacks ${what}`, {
+    code: "version-not-here",
+    exit: "verification",
+    hint: "A validator holds all versions of late; `connito slice --whole` brings the current one here.",
+  });
+}
