@@ -1,0 +1,81 @@
+/**
+ * Shows that transformers loads what `model export` writes and computes with it what the engine computes: for each family that
+ * `model init` can make, a small model is changed in a few experts as a merge would, kept as a version in a state directory, exported by
+ * the command in several files, and both sides give the loss of every next token after some texts. Needs Python with torch and
+ * transformers: npx tsx scripts/check-export.ts --python /tmp/goldens/bin/python
+ */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { execa } from "execa";
+import { openEvaluator } from "../src/engine/evaluator.ts";
+import { openCheckpoint } from "../src/model/checkpoint.ts";
+import { families, readArchitecture } from "../src/model/families/index.ts";
+import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
+import { pieceName } from "../src/model/pieces.ts";
+import { loadWeights, newVersion, piecesOf, readValues } from "../src/model/weights.ts";
+import { storeManifest } from "../src/steps/manifests.ts";
+import { openWorkspace } from "../src/workspace/workspace.ts";
+
+const { values } = parseArgs({ options: { python: { type: "string", default: "python3" } } });
+const connito = join(import.meta.dirname, "..", "bin", "run.js");
+const vocabulary = 257;
+const positions = 8;
+
+/** Two texts of eight tokens, each followed by every token there is: their losses tell all logits of the last position, up to a constant. */
+const sequences = [3, 5].flatMap((step) =>
+  Array.from({ length: vocabulary }, (_, last) =>
+    Int32Array.from({ length: positions + 1 }, (_, at) => (at === positions ? last : (at * step * 29 + step) % vocabulary)),
+  ),
+);
+
+async function check(family: string, directory: string): Promise<string> {
+  const base = join(directory, "base");
+  const sizes = ["--layers", "3", "--hidden-size", "48", "--heads", "4", "--experts", "6", "--intermediate-size", "20"];
+  await execa(process.execPath, [connito, "model", "init", base, "--family", family, ...sizes]);
+  const checkpoint = await openCheckpoint(base);
+  const { manifest, locations } = await indexCheckpoint(checkpoint);
+  const workspace = await openWorkspace(join(directory, "state"), { lock: true });
+  await workspace.objects.addView(locations);
+  const readPiece = (piece: { readonly hash: string }) => workspace.objects.stream(piece.hash);
+  const { architecture } = checkpoint;
+  const updates = new Map();
+  for (const piece of piecesOf(
+    manifest,
+    "expert",
+    architecture.expertLayers.map((layer) => ({ layer, experts: [1, 4] })),
+  )) {
+    const weights = (await readValues(piece, readPiece)).map((value, index) => 3 * value + 0.01 * Math.sin(index));
+    updates.set(pieceName(piece), { weights, momentum: weights });
+  }
+  const version = newVersion({ manifest, updates });
+  for (const [hash, bytes] of version.objects) await workspace.objects.put(bytes, hash);
+  const root = await storeManifest(workspace, version.manifest);
+  const weights = await loadWeights({
+    pieces: version.manifest.pieces,
+    readPiece,
+    architecture: readArchitecture(checkpoint.config),
+  });
+  await workspace.close();
+
+  const evaluator = await openEvaluator({ architecture, weights, sequenceLength: positions, batchSequences: 32 });
+  const losses = await evaluator.losses(sequences);
+  evaluator.dispose();
+  const output = join(directory, "exported");
+  const options = ["--version", root, "--output", output, "--state-dir", join(directory, "state"), "--max-shard-size", "100KB"];
+  await execa(process.execPath, [connito, "model", "export", ...options]);
+  const job = join(directory, "job.json");
+  await writeFile(job, JSON.stringify({ directory: output, sequences: sequences.map((one) => [...one]), losses: [...losses] }));
+  return (await execa(values.python, [join(import.meta.dirname, "goldens", "check_export.py"), job])).stdout;
+}
+
+for (const { modelType, newConfig } of families) {
+  if (newConfig === undefined) continue;
+  const directory = await mkdtemp(join(tmpdir(), "connito-export-"));
+  try {
+    process.stdout.write(`${modelType}: ${await check(modelType, directory)}\n`);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
