@@ -1,0 +1,49 @@
+/** A family is added wholly or not at all: code, golden, published model, documentation (docs/families.md says how). */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { families } from "../../../src/model/families/index.ts";
+import { goldens, smallModels } from "./goldens.ts";
+import { publishedModels } from "./published.ts";
+
+const root = join(import.meta.dirname, "..", "..", "..");
+const sources = join(root, "src", "model", "families");
+const table = readFileSync(join(root, "docs", "families.md"), "utf8")
+  .split("\n")
+  .filter((line) => line.startsWith("| `"));
+
+describe("families are complete", () => {
+  it("every file that defines one is in the list, under the family's name", () => {
+    const files = readdirSync(sources).filter((file) => readFileSync(join(sources, file), "utf8").includes("= defineFamily("));
+    const named = families.map(({ modelType }) => `${modelType.replaceAll("_", "-")}.ts`);
+    assert.deepEqual(files.sort(), named.sort());
+  });
+
+  it("no name means two families", () => {
+    const names = families.flatMap(({ modelType, aliases }) => [modelType, ...aliases]);
+    assert.equal(new Set(names).size, names.length);
+  });
+
+  for (const { modelType, aliases, forms, newConfig } of families) {
+    it(`${modelType} has a golden, checkpoints on the disk, a published model and a row in docs/families.md`, () => {
+      assert.ok(
+        goldens.some(([, { config }]) => config["model_type"] === modelType),
+        "scripts/goldens/structure.py",
+      );
+      assert.ok(
+        smallModels().some(({ config }) => config["model_type"] === modelType),
+        "goldens.ts",
+      );
+      assert.ok(
+        Object.values(publishedModels).some(({ config }) => config.model_type === modelType),
+        "published.ts",
+      );
+      const rows = table.filter((line) => line.startsWith(`| \`${modelType}\``));
+      assert.equal(rows.length, 1, "a row of docs/families.md");
+      for (const name of [...aliases, ...forms]) assert.ok(rows[0]?.includes(name), `the row names ${name}`);
+      assert.ok(rows[0]?.endsWith(newConfig === undefined ? "| sliced |" : "| computed |"), "the row says whether it is computed");
+    });
+  }
+
+  it("the table has no other rows", () => assert.equal(table.length, families.length));
+});
