@@ -9,17 +9,20 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { codecNamed } from "../src/model/codecs/index.ts";
-import { agreedScores, canonicalRoot, mergeOrder } from "../src/protocol/agreement.ts";
+import { type AggregationRule, aggregateDeltas } from "../src/protocol/aggregate.ts";
+import { agreedScores, mergeOrder, voteOnVersion } from "../src/protocol/agreement.ts";
 import { artifactRoot } from "../src/protocol/artifact.ts";
 import { canonicalJson, documentHash } from "../src/protocol/canonical.ts";
-import { commitmentHash } from "../src/protocol/commitment.ts";
-import { drawSequences, judgeLosses } from "../src/protocol/evaluation.ts";
+import { ballotHash, commitmentHash } from "../src/protocol/commitment.ts";
+import { drawCoordinates, explain, suspicion, unexplained, usualLikeness } from "../src/protocol/copies.ts";
+import { judge } from "../src/protocol/evaluation.ts";
 import { assignMiners } from "../src/protocol/experts/assignment.ts";
 import { selectExperts, sharesOf } from "../src/protocol/experts/esft.ts";
 import { createExpertManager } from "../src/protocol/experts/expert-manager.ts";
 import { parseGrouping } from "../src/protocol/experts/grouping.ts";
 import { chooseScale, domainLosses } from "../src/protocol/gate.ts";
 import { fields, fromHex, hashFields, sha256, toHex, utf8 } from "../src/protocol/hash.ts";
+import { drawOpenSequences, drawSequences } from "../src/protocol/held-out.ts";
 import { hotkeyOf } from "../src/protocol/hotkey.ts";
 import { merkleRoot } from "../src/protocol/merkle.ts";
 import { averageDeltas, outerStep } from "../src/protocol/outer-step.ts";
@@ -27,6 +30,7 @@ import { seed, stream } from "../src/protocol/random.ts";
 import { type ChainRecord, encodeRecord, noGroup } from "../src/protocol/records.ts";
 import { createReport, type ReportEntry, reportMessage } from "../src/protocol/report.ts";
 import { requestMessage } from "../src/protocol/request.ts";
+import { drawScorers } from "../src/protocol/scorers.ts";
 import { requestProof, type SessionRequest, sessionKey } from "../src/protocol/session.ts";
 import { parseTask, taskHash } from "../src/protocol/task.ts";
 import { decodeTokens, parseTokenData, placeOfSequence, sequenceBytes, shardBytes } from "../src/protocol/token-data.ts";
@@ -34,7 +38,7 @@ import { weightsOf } from "../src/protocol/weights.ts";
 
 const name = (text: string) => toHex(sha256(utf8(text)));
 const hotkey = (text: string) => hotkeyOf(sha256(utf8(text)));
-const float32Bits = (values: Float32Array) => [...new Uint32Array(values.buffer)].map((bits) => bits.toString(16).padStart(8, "0"));
+const float32Bits = (values: Float32Array) => [...new Uint32Array(values.slice().buffer)].map((bits) => bits.toString(16).padStart(8, "0"));
 
 /** Spelled out, so that a default can change without the vectors. */
 const task = parseTask({
@@ -66,9 +70,9 @@ const task = parseTask({
   cycle: { startBlock: 7_000_001, phases: { distribute: 5, train: 18, commit: 4, reveal: 5, score: 7, merge: 6 } },
   assignment: { missedCycles: 2 },
   submission: { codec: "dense-bf16", maximumBytes: 268_435_456 },
-  evaluation: { sequencesPerDomain: 12, confidence: 2.33, minimumScore: 1 },
-  merge: { contributors: 4, scales: [1, 0.7, 0.5] },
-  validators: { minimumStake: "1000000000" },
+  evaluation: { sequencesPerDomain: 6, stages: 3, errorRate: 0.01, minimumScore: 1 },
+  merge: { contributors: 4, method: "mean", tolerated: 0.25, normCap: 2, scales: [1, 0.7, 0.5] },
+  validators: { minimumStake: "1000000000", scorers: 2 },
   weights: { window: 8 },
 });
 
@@ -139,7 +143,17 @@ function commitVectors() {
     { kind: "version", cycle: 1, previousRoot: name("old"), root: name("new"), locator: "https://validator.example" },
     { kind: "task", taskHash: taskHash(task), locator: "file:/srv/connito/été" },
     { kind: "ready", cycle: 77, group: noGroup },
+    { kind: "report", cycle: 78, base: name("base"), report: name("report"), locator: "http://10.1.2.3:8091" },
+    { kind: "ballot", cycle: 79, base: name("base"), ballot: name("ballot"), locator: "https://validator.example" },
   ];
+  const ballot = {
+    netuid: task.netuid,
+    taskHash: taskHash(task),
+    cycle: 79,
+    hotkey: hotkey("validator"),
+    previousRoot: name("old"),
+    root: name("new"),
+  };
   const requests = ["", "bytes=1048576-"].map((range) => ({
     method: "GET",
     path: `/objects/${name("object")}`,
@@ -164,8 +178,9 @@ function commitVectors() {
   ];
   const proofOf = (request: SessionRequest) => ({ request, proof: toHex(requestProof(key, request)) });
   return {
-    about: "commitments; records on the chain; the message that a request signs; keys and proofs of sessions",
+    about: "commitments; a ballot; records on the chain; the message that a request signs; keys and proofs of sessions",
     commitments: preimages.map((preimage) => ({ preimage, commitment: commitmentHash(preimage) })),
+    ballot: { version: ballot, ballot: ballotHash(ballot) },
     records: records.map((record) => ({ record, bytes: toHex(encodeRecord(record)) })),
     requests: requests.map((request) => ({ request, message: toHex(requestMessage({ ...request, nonce: fromHex(request.nonce) })) })),
     sessions: [{ ...parties, secret, key: toHex(key), proofs: sessionRequests.map(proofOf) }],
@@ -229,26 +244,88 @@ function expertVectors() {
 }
 
 function evaluationVectors() {
-  const draw = { seed: name("evaluation seed"), available: [40, 33] };
+  const draw = { seed: name("evaluation seed"), available: [55, 90] };
+  const { stages, gate: judged } = drawSequences({ ...draw, task });
+  const places = (drawn: readonly { domain: number; index: number }[]) => drawn.map(({ domain, index }) => [domain, index]);
   const baseLosses = [3.25, 2.5, 4.125, 3, 2.75, 3.5];
   const candidates = [
     [3.125, 2.375, 4, 2.875, 2.625, 3.375],
     [3.24, 2.52, 4.1, 2.98, 2.751, 3.47],
     [3.2, 2.45, 4.05, 2.97, 2.7, 3.49],
+    [3.19, 2.45, 4.06, 2.95, 2.69, 3.45],
     [3.25, 2.5, 4.125, 3, 2.75, 3.5],
+    [3.3, 2.55, 4.17, 3.06, 2.8, 3.56],
   ];
   const drawn = baseLosses.map((_, index) => ({ domain: index % 2, index }));
   const base = domainLosses(baseLosses, drawn, 2);
   const tried = candidates.map((losses) => domainLosses(losses, drawn, 2));
+  const stakes = ["900000000000", "1", "0", "400000000000", "18446744073709551615"];
+  const validators = stakes.map((stake, index) => ({ hotkey: hotkey(`validator ${index}`), stake }));
+  const scorers = (count: number) =>
+    drawScorers({
+      seed: draw.seed,
+      validators: validators.map(({ hotkey: key, stake }) => ({ hotkey: key, stake: BigInt(stake) })),
+      groups: 6,
+      count,
+    });
   return {
     about:
-      "drawn sequences (12 of each domain, as [domain, index]); statuses and scores (confidence 2.33, minimum 1); losses by domain (places alternate), and the choice",
-    draw: { ...draw, drawn: drawSequences({ ...draw, task }).map(({ domain, index }) => [domain, index]) },
-    scores: candidates.map((candidateLosses) => {
-      const { status, score } = judgeLosses({ task, baseLosses, candidateLosses });
-      return { baseLosses, candidateLosses, status, score };
-    }),
+      "drawn sequences (6 of each domain in a stage, as [domain, index]); scorers of 6 groups; verdicts and scores by stage (3 stages, error rate 0.01, minimum 1); losses by domain (places alternate), and the choice",
+    draw: {
+      ...draw,
+      stages: stages.map(places),
+      gate: places(judged),
+      open: places(drawOpenSequences({ ...draw, task })),
+    },
+    scorers: { seed: draw.seed, validators, drawn: [2, 3, 9].map((count) => ({ count, groups: scorers(count) })) },
+    scores: candidates.flatMap((candidateLosses) =>
+      [1, 3].map((stage) => ({
+        baseLosses,
+        candidateLosses,
+        stage,
+        judgement: judge({ task, baseLosses, candidateLosses, stage, stages: 3 }) ?? null,
+      })),
+    ),
     gate: { base, tried, chosen: chooseScale(base, tried) ?? null },
+  };
+}
+
+function copyVectors() {
+  const random = stream(name("sketches"));
+  const values = () => Float64Array.from({ length: 24 }, () => (random.uniform(2001) - 1000) / 1000);
+  const shared = values();
+  const mixed = (...parts: [number, Float64Array][]) =>
+    shared.map((_, i) => parts.reduce((sum, [by, of]) => sum + by * (of[i] as number), 0));
+  const honest = [0, 1, 2, 3].map(() => mixed([0.6, shared], [1, values()]));
+  const [first, second] = honest as [Float64Array, Float64Array];
+  const judged = [
+    { title: "honest", later: mixed([0.6, shared], [1, values()]) },
+    { title: "scaled", later: mixed([-1.5, first]) },
+    { title: "a mixture of two", later: mixed([0.5, first], [0.5, second]) },
+    { title: "with noise", later: mixed([1, first], [0.4, values()]) },
+    { title: "nothing", later: mixed([0, first]) },
+  ];
+  const usual = usualLikeness(honest) as number;
+  const delta = [1.5, -2.25, 1e-7, 0.1];
+  const source = [0.5, 0.75, 3, 0.1];
+  return {
+    about: "the first sketch coordinates of two groups; earlier sketches and what they explain of later ones; what is left of a delta",
+    coordinates: [
+      { seed: name("sketch"), group: 0, elements: 1_000 },
+      { seed: name("sketch"), group: 1, elements: 10_000_000_000 },
+    ].map((input) => ({ ...input, first: drawCoordinates(input.seed, input.group, input.elements).slice(0, 12) })),
+    earlier: honest.map((sketch) => [...sketch]),
+    usual,
+    later: judged.map(({ title, later }) => {
+      const { share, sources } = explain(later, honest);
+      return { title, sketch: [...later], share, sources, suspicion: suspicion(share, usual), alone: suspicion(share, undefined) };
+    }),
+    rest: {
+      delta,
+      source,
+      factor: 0.7,
+      left: float32Bits(unexplained(Float32Array.from(delta), [{ delta: Float32Array.from(source), factor: 0.7 }])),
+    },
   };
 }
 
@@ -272,19 +349,37 @@ function mergeVectors() {
     ({ miner }) => miner,
   );
   const gradient = averageDeltas(order.map((miner) => contributors.find((entry) => entry.hotkey === miner)?.delta as Float32Array));
+  const rule = (change: Partial<AggregationRule>): AggregationRule => ({ method: "mean", tolerated: 0.25, normCap: 2, ...change });
+  const deltas = contributors.map(({ delta }) => [delta.subarray(0, 5), delta.subarray(5)]);
+  const rules = [
+    rule({ normCap: 1 }),
+    rule({ method: "trimmed-mean" }),
+    rule({ method: "median", normCap: 1_000_000 }),
+    rule({ method: "centred-clipping" }),
+    rule({ method: "krum", normCap: 1_000_000 }),
+  ];
+  const aggregates = [5, 4].flatMap((count) =>
+    rules.map((aggregation) => ({
+      count,
+      rule: aggregation,
+      gradient: aggregateDeltas(deltas.slice(0, count), aggregation).map(float32Bits),
+    })),
+  );
   const base = values("base", 1);
   const momentum = values("momentum", 0.01);
   const options = { learningRate: 0.7, mu: 0.9, scale: 0.7 };
   const withMomentum = outerStep({ base, gradient, momentum, ...options });
   const first = outerStep({ base, gradient, ...options });
   return {
-    about: "merge order and outer step of one tensor, at most 4 contributors; fp32 values as the hexadecimal digits of their bits",
+    about:
+      "merge order and outer step of one tensor, at most 4 contributors; aggregates of the first contributors' deltas, cut into tensors of 5 and 7; fp32 values as the hexadecimal digits of their bits",
     contributors: contributors.map(({ delta, ...entry }) => ({ ...entry, delta: float32Bits(delta) })),
     base: float32Bits(base),
     momentum: float32Bits(momentum),
     options,
     order,
     gradient: float32Bits(gradient),
+    aggregates,
     step: { weights: float32Bits(withMomentum.weights), momentum: float32Bits(withMomentum.momentum) },
     firstStep: { weights: float32Bits(first.weights), momentum: float32Bits(first.momentum) },
   };
@@ -331,21 +426,59 @@ function agreementVectors() {
       cycle: 5,
       base: name("base"),
       validator: hotkey(`validator ${index}`),
+      evidence: name(`evidence ${index}`),
       entries: scores.map(([miner, score]) => entry(miner, score)),
     }),
   }));
-  const versions = [
-    ["7", "x", "old"],
-    ["6", "y", "old"],
-    ["2", "z", "older"],
-  ].map(([stake, root, previous]) => ({ stake: stake as string, root: name(root as string), previousRoot: name(previous as string) }));
-  const canonical = (list: typeof versions) => {
-    const records = list.map(({ stake, root, previousRoot }) => ({
-      stake: BigInt(stake),
-      record: { kind: "version" as const, cycle: 5, root, previousRoot, locator: "http://v:1" },
+  type Row = [stake: string, cycle: number, root: string, previous: string, proven: boolean];
+  const vote = (rows: readonly Row[]) => {
+    const claims = rows.map(([stake, cycle, root, previous, proven]) => ({
+      stake,
+      cycle,
+      root: name(root),
+      previousRoot: name(previous),
+      proven,
     }));
-    return { records: list, canonical: canonicalRoot(records, 5) ?? null };
+    const { canonical, active, reporting } = voteOnVersion(
+      claims.map((claim) => ({ ...claim, stake: BigInt(claim.stake) })),
+      5,
+      2,
+    );
+    return { claims, active: String(active), reporting: String(reporting), canonical: canonical ?? null };
   };
+  const elections: Row[][] = [
+    [
+      ["7", 5, "x", "old", true],
+      ["6", 5, "y", "old", true],
+      ["2", 5, "x", "older", true],
+    ],
+    [
+      ["6", 5, "y", "old", true],
+      ["6", 5, "x", "old", true],
+    ],
+    [
+      ["7", 5, "x", "old", true],
+      ["9", 4, "old", "older", false],
+    ],
+    [
+      ["9", 5, "x", "old", false],
+      ["1", 5, "y", "old", true],
+      ["8", 3, "old", "older", true],
+    ],
+    [
+      ["5", 2, "x", "old", true],
+      ["4", 1, "y", "old", true],
+    ],
+    [
+      ["5", 4, "x", "old", true],
+      ["5", 4, "y", "old", true],
+      ["50", 6, "z", "y", true],
+    ],
+    [
+      ["5", 5, "x", "old", true],
+      ["5", 5, "y", "older", true],
+    ],
+  ];
   const history = [
     { cycle: 1, scores: { [miners[0] as string]: 9_999_999 } },
     { cycle: 2, scores: { [miners[0] as string]: 1_000, [miners[1] as string]: 1 } },
@@ -361,15 +494,11 @@ function agreementVectors() {
     ),
   });
   return {
-    about: "reports with the message signed, and agreed scores; version records of cycle 5; weights at cycle 4 (uids 10, 11, 12 by hotkey)",
+    about:
+      "reports with the message signed, and agreed scores; votes on the version of cycle 5 (missedCycles 2); weights at cycle 4 (uids 10, 11, 12 by hotkey)",
     reports: reports.map(({ stake, report }) => ({ stake, report, message: toHex(reportMessage(report)) })),
     agreed: agreedScores(reports.map(({ stake, report }) => ({ stake: BigInt(stake), report }))),
-    versions: [
-      canonical(versions),
-      canonical(versions.slice(1)),
-      canonical([versions[0], versions[2]] as typeof versions),
-      canonical(versions.slice(0, 2)),
-    ],
+    votes: elections.map(vote),
     weights: { history, windows: [3, 1].map(weigh) },
   };
 }
@@ -460,6 +589,7 @@ export function makeVectors() {
     "sparse.json": sparseVectors(),
     "data.json": dataVectors(),
     "evaluation.json": evaluationVectors(),
+    "copies.json": copyVectors(),
     "merge.json": mergeVectors(),
     "agreement.json": agreementVectors(),
   };

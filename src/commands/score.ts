@@ -22,16 +22,18 @@ export default class Score extends BaseCommand<typeof Score, ScoreResult> {
       cycle: v.number(),
       base: v.string(),
       alreadyDone: v.boolean(),
+      groups: v.array(v.number()),
       revealed: v.number(),
       entries: v.array(entry),
       signature: v.string(),
+      block: v.number(),
     });
   }
 
   protected async perform(invocation: Invocation<typeof Score>): Promise<ScoreResult> {
     const { context, membership, input } = await openCycle(invocation);
     const result = await score(context, membership, input);
-    if (result.revealed > 0) return result;
+    if (result.revealed > 0 || result.groups.length === 0) return result;
     throw new ConnitoError(`No miner revealed a submission in cycle ${input.cycle}; the report says so of each.`, {
       code: "nothing-revealed",
       exit: "notAssigned",
@@ -39,7 +41,8 @@ export default class Score extends BaseCommand<typeof Score, ScoreResult> {
     });
   }
 
-  protected render({ cycle, entries }: ScoreResult): string {
+  protected render({ cycle, groups, entries }: ScoreResult): string {
+    if (groups.length === 0) return `Cycle ${cycle}: this validator was not drawn to score any group.`;
     const rows = entries.map(({ miner, group, status, score: earned, root }) => [
       shortAddress(miner),
       group,

@@ -45,14 +45,7 @@ export interface RunResult {
 /** Failures that the next cycle cannot mend: the runner ends with them. */
 const fatalCodes = new Set(["journal-corrupt", "state-locked", "disk-full", "wallet-password-wrong", "task-mismatch"]);
 /** Failures that mean "not this cycle" and nothing worse. */
-const skippingCodes = new Set([
-  "deadline-missed",
-  "not-assigned",
-  "nothing-to-commit",
-  "nothing-to-reveal",
-  "scores-missing",
-  "not-a-validator",
-]);
+const skippingCodes = new Set(["deadline-missed", "not-assigned", "nothing-to-commit", "nothing-to-reveal", "not-a-validator"]);
 
 /** @throws what no later cycle can mend, and whatever is not a ConnitoError. */
 export async function runCycles(

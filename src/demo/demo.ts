@@ -148,7 +148,7 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
   const stopChaos =
     input.chaosSeed === undefined
       ? () => {}
-      : chaos([...processes.values()], { seed: input.chaosSeed, milliseconds: (leadBlocks + cycles * 45) * blockMilliseconds, progress });
+      : chaos([...processes.values()], { seed: input.chaosSeed, milliseconds: (leadBlocks + cycles * 49) * blockMilliseconds, progress });
   const ended = new AbortController();
   followBlocks(network, task, progress, AbortSignal.any([ended.signal, signal])).catch(() => undefined);
   try {

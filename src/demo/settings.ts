@@ -4,7 +4,7 @@ import type { TaskOverrides } from "../protocol/task.ts";
 
 export const netuid = 1;
 
-/** Milliseconds a block: 45 of them are a cycle. */
+/** Milliseconds a block: 49 of them are a cycle. */
 export const blockMilliseconds = 1_400;
 export const defaultCycles = 3;
 export const pretrainSeconds = 50;
@@ -55,8 +55,8 @@ export const taskOverrides: TaskOverrides = {
   experts: { selection: { threshold: 0.9 } },
   // The base ends its pre-training annealed: a higher rate loses in the first steps what it gains in the next hundred.
   inner: { learningRate: 5e-4, schedule: "linear", batchSequences: 8 },
-  evaluation: { sequencesPerDomain: 48 },
+  evaluation: { sequencesPerDomain: 32, stages: 2 },
   merge: { scales: [1, 0.5, 0.25] },
-  // Less training and more merging than the default: two validators share two cores with everything else.
-  cycle: { phases: { distribute: 5, train: 15, commit: 4, reveal: 5, score: 7, merge: 9 } },
+  // Less training and more scoring and merging than the default: two validators share two cores with everything else.
+  cycle: { phases: { distribute: 5, train: 15, commit: 4, reveal: 5, score: 9, merge: 11 } },
 };

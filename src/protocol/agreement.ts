@@ -1,10 +1,9 @@
 /**
  * How validators arrive at one result (docs/protocol.md, section 9): the stake-weighted lower median of their scores, the order in
- * which the accepted are merged, and the root that more than half of the reporting stake names.
+ * which the accepted are merged, and the vote on the version.
  */
 import type { Hash } from "./hash.ts";
 import type { Hotkey } from "./hotkey.ts";
-import type { VersionRecord } from "./records.ts";
 import type { ReportEntry, ScoreReport } from "./report.ts";
 import { type CommitPlace, compareCommits } from "./verdict.ts";
 
@@ -82,35 +81,61 @@ export function mergeOrder(input: {
   );
 }
 
-export interface WeighedVersion {
-  /** The stake of the validator whose record this is, in rao. */
+/** What a validator's record says of the model, at a cycle's decision block. */
+export interface VersionClaim {
+  /** The validator's stake, in rao. */
   readonly stake: bigint;
-  readonly record: VersionRecord;
+  /** The cycle that the record names. */
+  readonly cycle: number;
+  /** The version that trains in that cycle, and the one before it. */
+  readonly root: Hash;
+  readonly previousRoot: Hash;
+  /** A version record whose ballot stood before any root was shown: its validator computed the root itself. */
+  readonly proven: boolean;
 }
 
 export interface CanonicalVersion {
   readonly root: Hash;
-  /** Whether the stake agreed on the new root, or only on the one before. */
+  /** What decided: the proven roots of this cycle, or what validators held before it. */
   readonly majority: "root" | "previous";
 }
 
-/**
- * The version that a cycle trains, from the version records of validators, one each. Those that name the newest cycle up to this one
- * count: the root with more than half of their stake, else the previous root with more than half, else `undefined`. Where there are
- * none the task's base stands, which is the caller's to say.
- */
-export function canonicalRoot(records: readonly WeighedVersion[], cycle: number): CanonicalVersion | undefined {
-  const newest = records.reduce((most, { record }) => (record.cycle <= cycle ? Math.max(most, record.cycle) : most), 0);
-  const counted = records.filter(({ record }) => record.cycle === newest);
-  const root = majority(counted.map(({ stake, record }) => [record.root, stake]));
-  if (root !== undefined) return { root, majority: "root" };
-  const previous = majority(counted.map(({ stake, record }) => [record.previousRoot, stake]));
-  return previous === undefined ? undefined : { root: previous, majority: "previous" };
+export interface VersionVote {
+  /** Absent when nothing has a majority. */
+  readonly canonical?: CanonicalVersion;
+  /** Stake of the validators heard of in the last cycles, and of those among them that proved a root for this cycle. */
+  readonly active: bigint;
+  readonly reporting: bigint;
 }
 
-function majority(votes: readonly (readonly [Hash, bigint])[]): Hash | undefined {
-  const total = votes.reduce((sum, [, stake]) => sum + stake, 0n);
+/**
+ * The version that a cycle trains, from one claim a validator. Active are those whose record is not older than `missedCycles` cycles, or all
+ * where none is that new. The root that more than half of the reporting stake proved for this cycle decides, provided that at least half of
+ * the active stake reported: few cannot decide for many. Else the old version stands: what more than half of the active stake held before
+ * this cycle, or else called the version before.
+ */
+export function voteOnVersion(claims: readonly VersionClaim[], cycle: number, missedCycles: number): VersionVote {
+  const past = claims.filter((claim) => claim.cycle <= cycle);
+  const recent = past.filter((claim) => claim.cycle >= cycle - missedCycles);
+  const counted = recent.length > 0 ? recent : past;
+  const reporters = counted.filter((claim) => claim.proven && claim.cycle === cycle);
+  const active = stakeOf(counted);
+  const reporting = stakeOf(reporters);
+  const root = 2n * reporting >= active ? majority(reporters, (claim) => claim.root) : undefined;
+  const canonical = root === undefined ? undefined : ({ root, majority: "root" } as const);
+  const held = majority(counted, (claim) => (claim.cycle === cycle ? claim.previousRoot : claim.root));
+  const before = held ?? majority(counted, (claim) => claim.previousRoot);
+  const previous = before === undefined ? undefined : ({ root: before, majority: "previous" } as const);
+  const decided = canonical ?? previous;
+  return { active, reporting, ...(decided && { canonical: decided }) };
+}
+
+function stakeOf(claims: readonly { readonly stake: bigint }[]): bigint {
+  return claims.reduce((sum, { stake }) => sum + stake, 0n);
+}
+
+function majority(claims: readonly VersionClaim[], rootOf: (claim: VersionClaim) => Hash): Hash | undefined {
   const tally = new Map<Hash, bigint>();
-  for (const [root, stake] of votes) tally.set(root, (tally.get(root) ?? 0n) + stake);
-  return [...tally].find(([, stake]) => 2n * stake > total)?.[0];
+  for (const claim of claims) tally.set(rootOf(claim), (tally.get(rootOf(claim)) ?? 0n) + claim.stake);
+  return [...tally].find(([, stake]) => 2n * stake > stakeOf(claims))?.[0];
 }

@@ -77,6 +77,15 @@ export function phaseAt(task: ClockTask, block: number): PhasePosition | undefin
   throw new Error("a cycle's phases do not cover it");
 }
 
+/**
+ * The merge window in two: in the first part validators send their ballots, in the second, of at most three blocks, they show the roots.
+ */
+export function votingWindows(task: ClockTask, cycle: number): { readonly ballot: Window; readonly version: Window } {
+  const { first, last } = windowOf(task, cycle, "merge");
+  const shown = Math.min(3, Math.floor((last - first + 1) / 2));
+  return { ballot: { first, last: last - shown }, version: { first: last - shown + 1, last } };
+}
+
 export function inWindow(window: Window, block: number): boolean {
   return block >= window.first && block <= window.last;
 }

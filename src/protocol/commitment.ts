@@ -18,6 +18,30 @@ export interface CommitmentPreimage {
   readonly salt: Hash;
 }
 
+/**
+ * What a validator's ballot record holds: it binds the hotkey to the version it computed without showing it. No salt is needed, since who
+ * could guess the root has computed it.
+ */
+export function ballotHash(ballot: {
+  readonly netuid: number;
+  readonly taskHash: Hash;
+  /** The cycle that trains the version. */
+  readonly cycle: number;
+  readonly hotkey: Hotkey;
+  readonly previousRoot: Hash;
+  readonly root: Hash;
+}): Hash {
+  return hashFields(
+    "connito/ballot/1",
+    u16(ballot.netuid),
+    hashToBytes(ballot.taskHash),
+    u32(ballot.cycle),
+    publicKeyOf(ballot.hotkey),
+    hashToBytes(ballot.previousRoot),
+    hashToBytes(ballot.root),
+  );
+}
+
 export function commitmentHash(preimage: CommitmentPreimage): Hash {
   return hashFields(
     "connito/commit/1",

@@ -1,61 +1,30 @@
 /**
- * Proof-of-Loss (docs/protocol.md, section 8): which held-out sequences are drawn, and what a submission's losses on them are worth.
+ * Proof-of-Loss (docs/protocol.md, section 8): what a submission is worth, from its losses and the base's on the same held-out sequences.
+ * A sequential test: sequences are added in stages until it is clear whether there is a gain and how large it is, and the error that the
+ * task allows is shared among the stages, so that looking several times does not pay for noise more often than looking once.
  */
 import { ConnitoError } from "../errors.ts";
-import type { Hash } from "./hash.ts";
-import { stream } from "./random.ts";
+import { studentQuantile } from "./quantile.ts";
 import type { Task } from "./task.ts";
-
-export interface DrawnSequence {
-  /** Place of the domain in the task. */
-  readonly domain: number;
-  /** Place of the sequence in the domain's held-out data. */
-  readonly index: number;
-}
-
-/**
- * The sequences of a cycle: `evaluation.sequencesPerDomain` from each domain in the task's order, one stream for all. `available` is
- * the number of sequences in each domain's held-out data. Throws `held-out-too-short` naming the domain.
- */
-export function drawSequences(input: {
-  readonly task: Pick<Task, "data" | "evaluation">;
-  readonly seed: Hash;
-  readonly available: readonly number[];
-}): DrawnSequence[] {
-  const { task, available } = input;
-  const wanted = task.evaluation.sequencesPerDomain;
-  const random = stream(input.seed);
-  return task.data.domains.flatMap(({ name }, domain) => {
-    const has = available[domain] ?? 0;
-    if (has < wanted) {
-      throw new ConnitoError(`The held-out data of ${name} have ${has} sequences; the task draws ${wanted}`, {
-        code: "held-out-too-short",
-        exit: "invalidInput",
-        hint: "Give the domain more held-out data, or lower evaluation.sequencesPerDomain or data.sequenceLength in the task.",
-      });
-    }
-    return random.draw(wanted, has).map((index) => ({ domain, index }));
-  });
-}
-
-export interface Score {
-  /** Whole micro-nats per token, 0 or more. */
-  readonly score: number;
-  /** Mean gain in nats per token. */
-  readonly mean: number;
-  /** Sample standard deviation of the gain over the sequences. */
-  readonly deviation: number;
-}
 
 /** The largest score that counts, so that sums of scores stay exact: 1,000 nats per token. */
 export const largestScore = 1_000_000_000;
 
+export interface Gain {
+  /** Mean gain in nats per token. */
+  readonly mean: number;
+  /** Sample standard deviation of the gain over the sequences. */
+  readonly deviation: number;
+  /** One-sided confidence bound of the mean, wrong with probability `error`. */
+  readonly lower: number;
+}
+
 /**
- * The lower confidence bound of the paired gain `base - candidate`, in micro-nats per token, never below 0. Losses are means in nats
- * per token, sequence by sequence, in the same order. Throws `loss-not-finite` when any is NaN or infinite: of the candidate that is
- * the status `non-finite`, of the base it is the validator's own trouble.
+ * The mean of the paired gains `base - candidate`, with Student's bound. Losses are means in nats per token, sequence by sequence, in the
+ * same order. Throws `loss-not-finite` when any is NaN or infinite: of the candidate that is the status `non-finite`, of the base it is the
+ * validator's own trouble.
  */
-export function scoreOf(baseLosses: ArrayLike<number>, candidateLosses: ArrayLike<number>, z: number): Score {
+export function gainOf(baseLosses: ArrayLike<number>, candidateLosses: ArrayLike<number>, error: number): Gain {
   const count = baseLosses.length;
   if (count !== candidateLosses.length || count < 2) {
     throw new Error(`cannot score ${count} base losses against ${candidateLosses.length} candidate losses`);
@@ -71,25 +40,47 @@ export function scoreOf(baseLosses: ArrayLike<number>, candidateLosses: ArrayLik
   const mean = gains.reduce((sum, gain) => sum + gain, 0) / count;
   const squares = gains.reduce((sum, gain) => sum + (gain - mean) ** 2, 0);
   const deviation = Math.sqrt(squares / (count - 1));
-  const bound = Math.floor(1e6 * (mean - (z * deviation) / Math.sqrt(count)));
-  return { score: Math.min(Math.max(bound, 0), largestScore), mean, deviation };
+  return { mean, deviation, lower: mean - (studentQuantile(error, count - 1) * deviation) / Math.sqrt(count) };
 }
 
-export interface Judgement extends Partial<Score> {
+/** A gain in nats per token as a score: whole micro-nats, rounded down, never below 0 nor above the largest score. */
+function scoreOf(gain: number): number {
+  return Math.min(Math.max(Math.floor(1e6 * gain), 0), largestScore);
+}
+
+export interface Judgement {
   readonly status: "accepted" | "no-gain" | "non-finite";
-  /** What the report says: the score when accepted, else 0. */
+  /** What the report says: the lower bound in micro-nats when accepted, else 0. */
   readonly score: number;
+  /** Sequences that it took. */
+  readonly sequences: number;
 }
 
-/** The last three statuses of the verdict, from losses. The base's must be finite (`loss-not-finite` otherwise). */
-export function judgeLosses(input: {
+export interface Evidence {
   readonly task: Pick<Task, "evaluation">;
+  /** Losses on all sequences of the stages so far. The base's must be finite (`loss-not-finite` otherwise). */
   readonly baseLosses: ArrayLike<number>;
   readonly candidateLosses: ArrayLike<number>;
-}): Judgement {
-  const { confidence, minimumScore } = input.task.evaluation;
-  const baseIsFinite = Array.from(input.baseLosses).every(Number.isFinite);
-  if (baseIsFinite && !Array.from(input.candidateLosses).every(Number.isFinite)) return { status: "non-finite", score: 0 };
-  const { score, mean, deviation } = scoreOf(input.baseLosses, input.candidateLosses, confidence);
-  return score < minimumScore ? { status: "no-gain", score: 0, mean, deviation } : { status: "accepted", score, mean, deviation };
+  /** Stages measured so far, and all that were drawn. */
+  readonly stage: number;
+  readonly stages: number;
+}
+
+/**
+ * The last three statuses of the verdict, or `undefined` when another stage has to be measured. It is clear that a submission gains once the
+ * lower bound is the minimum score or more and at least half of the mean. It is given up when even the mean is below the minimum score: that costs
+ * nothing where there is no gain, and seldom anything where there is one. After the last stage the lower bound decides.
+ */
+export function judge({ task, baseLosses, candidateLosses, stage, stages }: Evidence): Judgement | undefined {
+  const { errorRate, minimumScore } = task.evaluation;
+  const sequences = baseLosses.length;
+  const baseIsFinite = Array.from(baseLosses).every(Number.isFinite);
+  if (baseIsFinite && !Array.from(candidateLosses).every(Number.isFinite)) return { status: "non-finite", score: 0, sequences };
+  const { mean, lower } = gainOf(baseLosses, candidateLosses, errorRate / stages);
+  const score = scoreOf(lower);
+  const accepted: Judgement = { status: "accepted", score, sequences };
+  const refused: Judgement = { status: "no-gain", score: 0, sequences };
+  if (stage >= stages) return score >= minimumScore ? accepted : refused;
+  if (score >= minimumScore && 2 * lower >= mean) return accepted;
+  return 1e6 * mean < minimumScore ? refused : undefined;
 }

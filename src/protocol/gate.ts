@@ -3,7 +3,7 @@
  * come about is the caller's. Losses enter as whole micro-nats, so that the last bits of a floating-point sum, in which machines may
  * differ, seldom decide.
  */
-import type { DrawnSequence } from "./evaluation.ts";
+import type { DrawnSequence } from "./held-out.ts";
 
 /** Mean held-out loss of each domain in the task's order, in whole micro-nats per token; NaN where a loss was not finite. */
 export type DomainLosses = readonly number[];

@@ -52,12 +52,34 @@ export interface ReadyRecord {
 /** In a ready record: the miner had no group before. */
 export const noGroup = 0xffff;
 
-export type ChainRecord = CommitRecord | RevealRecord | VersionRecord | TaskRecord | ReadyRecord;
+/** A validator binds itself to its report of a cycle, which others may fetch once the score window is closed. */
+export interface ReportRecord {
+  readonly kind: "report";
+  readonly cycle: number;
+  /** Version root that the cycle trains, as this validator has it. */
+  readonly base: Hash;
+  /** What the validator signs of its report. */
+  readonly report: Hash;
+  readonly locator: string;
+}
+
+/** A validator binds itself to the version that it computed, before it names it in a version record. */
+export interface BallotRecord {
+  readonly kind: "ballot";
+  /** The cycle that trains the version. */
+  readonly cycle: number;
+  /** Version root that the version was computed from. */
+  readonly base: Hash;
+  readonly ballot: Hash;
+  readonly locator: string;
+}
+
+export type ChainRecord = CommitRecord | RevealRecord | VersionRecord | TaskRecord | ReadyRecord | ReportRecord | BallotRecord;
 
 export const recordVersion = 1;
 /** The largest `Raw` field of the Commitments pallet. */
 export const maximumRecordBytes = 128;
-const kinds = { commit: 1, reveal: 2, version: 3, task: 4, ready: 5 } as const;
+const kinds = { commit: 1, reveal: 2, version: 3, task: 4, ready: 5, report: 6, ballot: 7 } as const;
 
 function fixedPart(record: ChainRecord): Uint8Array[] {
   switch (record.kind) {
@@ -71,6 +93,10 @@ function fixedPart(record: ChainRecord): Uint8Array[] {
       return [hashToBytes(record.taskHash)];
     case "ready":
       return [u32(record.cycle), u16(record.group)];
+    case "report":
+      return [u32(record.cycle), hashToBytes(record.base), hashToBytes(record.report)];
+    case "ballot":
+      return [u32(record.cycle), hashToBytes(record.base), hashToBytes(record.ballot)];
   }
 }
 
@@ -93,8 +119,9 @@ export function encodeRecord(record: ChainRecord): Uint8Array {
 }
 
 /** The longest locator, in UTF-8 bytes, that a record of this kind can carry. */
-export function locatorRoom(kind: "reveal" | "version" | "task"): number {
-  const fixed = { reveal: 2 + 4 + 2 + 2 * hashBytes, version: 2 + 4 + 2 * hashBytes, task: 2 + hashBytes };
+export function locatorRoom(kind: "reveal" | "version" | "task" | "report" | "ballot"): number {
+  const cycleAndTwo = 2 + 4 + 2 * hashBytes;
+  const fixed = { reveal: cycleAndTwo + 2, version: cycleAndTwo, task: 2 + hashBytes, report: cycleAndTwo, ballot: cycleAndTwo };
   return maximumRecordBytes - fixed[kind];
 }
 
@@ -114,10 +141,13 @@ export function decodeRecord(bytes: Uint8Array): ChainRecord | undefined {
     const [cycle, group] = [view.getUint32(2, true), view.getUint16(6, true)];
     return { kind: "reveal", cycle, group, artifactRoot: hashAt(8), salt: hashAt(8 + hashBytes), locator };
   }
-  if (kind === kinds.version) {
+  if (kind === kinds.version || kind === kinds.report || kind === kinds.ballot) {
     const locator = locatorFrom(bytes, 6 + 2 * hashBytes);
     if (locator === undefined) return undefined;
-    return { kind: "version", cycle: view.getUint32(2, true), previousRoot: hashAt(6), root: hashAt(6 + hashBytes), locator };
+    const [cycle, first, second] = [view.getUint32(2, true), hashAt(6), hashAt(6 + hashBytes)];
+    if (kind === kinds.version) return { kind: "version", cycle, previousRoot: first, root: second, locator };
+    if (kind === kinds.report) return { kind: "report", cycle, base: first, report: second, locator };
+    return { kind: "ballot", cycle, base: first, ballot: second, locator };
   }
   if (kind === kinds.task) {
     const locator = locatorFrom(bytes, 2 + hashBytes);

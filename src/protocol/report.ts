@@ -28,7 +28,9 @@ export interface ScoreReport {
   /** Version root that the cycle trained. */
   readonly base: Hash;
   readonly validator: Hotkey;
-  /** Rising by miner, each once. */
+  /** Hash of the validator's evidence: the losses that the scores follow from. */
+  readonly evidence: Hash;
+  /** The miners of the groups that the validator was drawn for. Rising by miner, each once. */
   readonly entries: readonly ReportEntry[];
 }
 
@@ -49,7 +51,8 @@ export function reportMessage(report: ScoreReport): Uint8Array {
 /** A report with its entries in order. */
 export function createReport(report: Omit<ScoreReport, "format">): ScoreReport {
   const entries = [...report.entries].sort((a, b) => (a.miner < b.miner ? -1 : 1));
-  return { format: "connito/report/1", task: report.task, cycle: report.cycle, base: report.base, validator: report.validator, entries };
+  const { task, cycle, base, validator, evidence } = report;
+  return { format: "connito/report/1", task, cycle, base, validator, evidence, entries };
 }
 
 /** What the reader knows already, from the task and the chain. */
@@ -58,7 +61,7 @@ export interface ReportExpectations {
   readonly cycle: number;
   readonly base: Hash;
   readonly validator: Hotkey;
-  /** The group of each assigned miner. */
+  /** The group of each miner that is assigned to a group which the validator was drawn for. */
   readonly assigned: ReadonlyMap<Hotkey, number>;
 }
 
@@ -93,6 +96,7 @@ const reportSchema = v.strictObject({
   cycle: whole(0xffff_ffff),
   base: hash,
   validator: hotkey,
+  evidence: hash,
   entries: v.pipe(v.array(entrySchema), v.maxLength(0x1_0000)),
 });
 
@@ -129,7 +133,7 @@ export function parseReport(value: unknown, expected: ReportExpectations): Score
   report.entries.forEach(({ miner, group }, index) => {
     const before = report.entries[index - 1]?.miner;
     if (before !== undefined && before >= miner) throw invalid("its entries do not rise by miner");
-    if (expected.assigned.get(miner) !== group) throw invalid(`${miner} is not assigned to group ${group}`);
+    if (expected.assigned.get(miner) !== group) throw invalid(`${miner} is not for this validator to score in group ${group}`);
   });
   return report;
 }

@@ -5,7 +5,7 @@ import type { Phase } from "./phases.ts";
 
 /** Phase lengths in blocks, named by the cycle's length. */
 export const phasePresets = {
-  "45": { distribute: 5, train: 18, commit: 4, reveal: 5, score: 7, merge: 6 },
+  "45": { distribute: 5, train: 15, commit: 4, reveal: 5, score: 7, merge: 9 },
   "500": { distribute: 20, train: 300, commit: 20, reveal: 10, score: 80, merge: 70 },
 } as const satisfies Record<string, Record<Phase, number>>;
 
@@ -14,9 +14,9 @@ export type PhasePreset = keyof typeof phasePresets;
 /**
  * The shortest phases that can work when finality trails the head by two blocks. A reveal may be sent once the commit window is final
  * (two blocks in) and then needs a block to be included; scoring starts when the reveal window is final; a record that answers the
- * first block of its window stands in the second.
+ * first block of its window stands in the second; a merge sees the reports final, then sends its ballot, then shows the root.
  */
-export const shortestPhases: Readonly<Record<Phase, number>> = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 2 };
+export const shortestPhases: Readonly<Record<Phase, number>> = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 5 };
 
 /** What a task has where its owner says nothing. */
 export const taskDefaults = {
@@ -38,8 +38,8 @@ export const taskDefaults = {
   cycle: { phases: phasePresets["45"] },
   assignment: { missedCycles: 2 },
   submission: { codec: "dense-bf16", maximumBytes: 256 * 1024 * 1024 },
-  evaluation: { sequencesPerDomain: 32, confidence: 2.33, minimumScore: 1 },
-  merge: { contributors: 8, scales: [1, 0.7, 0.5, 0.25] },
-  validators: { minimumStake: "1000000000" },
+  evaluation: { sequencesPerDomain: 32, stages: 3, errorRate: 0.01, minimumScore: 1 },
+  merge: { contributors: 8, method: "mean", tolerated: 0.25, normCap: 2, scales: [1, 0.7, 0.5, 0.25] },
+  validators: { minimumStake: "1000000000", scorers: 3 },
   weights: { window: 8 },
 } as const;

@@ -206,13 +206,14 @@ export const taskSchema = section(
     ),
     evaluation: section(
       {
-        sequencesPerDomain: whole(2, 65_536, "Held-out sequences drawn from each domain.", evaluation.sequencesPerDomain),
-        confidence: real(
-          0,
-          10,
-          "Standard errors that are taken off the mean gain: 2.33 is a one-sided confidence of 99%.",
-          evaluation.confidence,
+        sequencesPerDomain: whole(
+          2,
+          65_536,
+          "Held-out sequences of each domain in the first stage of scoring, and as many others for the gate.",
+          evaluation.sequencesPerDomain,
         ),
+        stages: whole(1, 12, "Most stages of scoring; each doubles the sequences of those before it.", evaluation.stages),
+        errorRate: real(0, 0.5, "How often a submission without effect may be paid, all stages together.", evaluation.errorRate, "least"),
         minimumScore: whole(1, 1_000_000_000, "Lowest score that is accepted, in micro-nats per token.", evaluation.minimumScore),
       },
       "How submissions are scored.",
@@ -220,6 +221,13 @@ export const taskSchema = section(
     merge: section(
       {
         contributors: whole(1, 65_536, "Most submissions merged in a group.", merge.contributors),
+        method: choice(
+          ["mean", "trimmed-mean", "median", "centred-clipping", "krum"],
+          "How a group's deltas become one gradient.",
+          merge.method,
+        ),
+        tolerated: real(0, 0.5, "Share of the contributors that trimmed-mean and krum take for bad.", merge.tolerated, "most"),
+        normCap: real(1, 1e6, "A longer delta is shortened to so many times the median norm of its group.", merge.normCap),
         scales: v.pipe(
           v.array(real(0, 10, "A scale of the outer step.", undefined, "least"), accepts("a list of numbers")),
           v.minLength(1, () => "must have at least one scale"),
@@ -242,8 +250,14 @@ export const taskSchema = section(
             ),
           ),
         ),
+        scorers: whole(
+          2,
+          256,
+          "Validators that score each group, drawn by stake; all where there are fewer.",
+          taskDefaults.validators.scorers,
+        ),
       },
-      "Who counts as a validator.",
+      "Who counts as a validator, and how many score a group.",
     ),
     weights: section(
       { window: whole(1, 65_536, "Cycles over which scores are averaged.", taskDefaults.weights.window) },

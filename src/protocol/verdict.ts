@@ -46,6 +46,10 @@ export const statuses = {
     meaning: "the score is below evaluation.minimumScore",
     hint: "Train longer or on more of the domain's text; a gain within the noise of evaluation earns nothing.",
   },
+  "near-copy": {
+    meaning: "earlier submissions of the group explain it, and the rest of it gains next to nothing",
+    hint: "Submit only what you trained yourself, from the cycle's version and with your own order of the data.",
+  },
   accepted: { meaning: "the score is paid", hint: "Nothing to do." },
   unscored: {
     meaning: "the validator could not tell, by no fault of the miner",

@@ -5,7 +5,7 @@
 
 import type { Chain } from "../chain/client.ts";
 import type { Candidate } from "../protocol/experts/assignment.ts";
-import type { ChainRecord, CommitRecord, RevealRecord, TaskRecord, VersionRecord } from "../protocol/records.ts";
+import type { BallotRecord, ChainRecord, ReportRecord, TaskRecord, VersionRecord } from "../protocol/records.ts";
 import { decodeRecord } from "../protocol/records.ts";
 import type { Task } from "../protocol/task.ts";
 
@@ -20,8 +20,11 @@ export interface Validator {
   readonly hotkey: string;
   readonly uid: number;
   readonly stake: bigint;
-  readonly record?: VersionRecord;
+  /** Its latest record: all that validators write say where they serve, and which version they hold. */
+  readonly record?: ValidatorRecord;
 }
+
+export type ValidatorRecord = VersionRecord | ReportRecord | BallotRecord;
 
 export interface Participants {
   readonly owner: string | undefined;
@@ -47,19 +50,19 @@ function ofKind<K extends ChainRecord["kind"]>(records: PlacedRecord[], kind: K)
   return records.filter((placed): placed is PlacedRecord<Extract<ChainRecord, { kind: K }>> => placed.record.kind === kind);
 }
 
-/** The commits, or reveals, of one cycle that stand at the block and were set inside the window. */
-export async function submissionsAt<K extends "commit" | "reveal">(
+/** The records of one kind that name a cycle, stand at the block and were set inside the window. */
+export async function recordsInWindow<K extends "commit" | "reveal" | "report" | "ballot">(
   chain: Chain,
   netuid: number,
   at: string,
   kind: K,
   cycle: number,
   window: { first: number; last: number },
-): Promise<PlacedRecord<K extends "commit" ? CommitRecord : RevealRecord>[]> {
+): Promise<PlacedRecord<Extract<ChainRecord, { kind: K }>>[]> {
   const records = await recordsAt(chain, netuid, at);
   return records.filter(
     ({ record, block }) => record.kind === kind && record.cycle === cycle && block >= window.first && block <= window.last,
-  ) as PlacedRecord<K extends "commit" ? CommitRecord : RevealRecord>[];
+  ) as PlacedRecord<Extract<ChainRecord, { kind: K }>>[];
 }
 
 /** Splits the subnet's neurons into owner, validators and miners (docs/protocol.md, section 2). */
@@ -74,7 +77,12 @@ export async function participantsAt(
     chain.neurons(netuid, at),
     recordsAt(chain, netuid, at),
   ]);
-  const versions = new Map(ofKind(records, "version").map((placed) => [placed.hotkey, placed.record]));
+  const ofValidators = new Map(
+    [...ofKind(records, "version"), ...ofKind(records, "report"), ...ofKind(records, "ballot")].map((placed) => [
+      placed.hotkey,
+      placed.record,
+    ]),
+  );
   const submissions = new Map(
     [...ofKind(records, "commit"), ...ofKind(records, "reveal"), ...ofKind(records, "ready")].map((placed) => [
       placed.hotkey,
@@ -88,7 +96,7 @@ export async function participantsAt(
   for (const { hotkey, uid, stake, validatorPermit, registeredAt } of neurons) {
     if (hotkey === owner) continue;
     if (validatorPermit && stake >= minimumStake) {
-      const record = versions.get(hotkey);
+      const record = ofValidators.get(hotkey);
       validators.push({ hotkey, uid, stake, ...(record && { record }) });
     } else {
       const last = submissions.get(hotkey);

@@ -4,14 +4,13 @@
  */
 
 import { ConnitoError } from "../errors.ts";
-import { canonicalRoot } from "../protocol/agreement.ts";
-import { cycleWindow } from "../protocol/clock.ts";
+import { type VersionClaim, type VersionVote, voteOnVersion } from "../protocol/agreement.ts";
+import { cycleWindow, votingWindows } from "../protocol/clock.ts";
+import { ballotHash } from "../protocol/commitment.ts";
 import { type Assignment, assignMiners, groupOfMiner } from "../protocol/experts/assignment.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { seed } from "../protocol/random.ts";
-import type { Task } from "../protocol/task.ts";
-import type { Participants } from "./chain-records.ts";
-import { participantsAt } from "./chain-records.ts";
+import { type Participants, participantsAt, recordsInWindow, type Validator } from "./chain-records.ts";
 import type { Context } from "./context.ts";
 import type { Membership } from "./membership.ts";
 
@@ -19,6 +18,8 @@ export interface CycleView {
   readonly cycle: number;
   /** Root of the model version that this cycle trains. */
   readonly base: Hash;
+  /** How that version came to stand; absent before any validator has said anything, when the task's base stands. */
+  readonly vote?: VersionVote;
   readonly assignment: Assignment;
   readonly participants: Participants;
   /** The block the view was taken at. */
@@ -50,7 +51,9 @@ export async function viewCycle(context: Context, membership: Membership, cycle:
   }
   const at = await context.chain.blockHash(block);
   const participants = await participantsAt(context.chain, context.netuid, task, at);
-  const base = agreedVersion(task, participants, cycle, block);
+  const vote = await versionVote(context, membership, cycle, participants);
+  const base = vote === undefined ? task.model.root : vote.canonical?.root;
+  if (base === undefined) throw noCanonicalVersion(cycle, block);
   const assignment = assignMiners({
     cycle,
     task,
@@ -58,17 +61,39 @@ export async function viewCycle(context: Context, membership: Membership, cycle:
     groups: task.experts.groups,
     miners: participants.miners,
   });
-  return { cycle, base, assignment, participants, block };
+  return { cycle, base, ...(vote && { vote }), assignment, participants, block };
 }
 
-/** Before any validator reported a version, the task's base stands. */
-function agreedVersion(task: Task, participants: Participants, cycle: number, block: number): Hash {
-  const records = participants.validators.flatMap(({ stake, record }) => (record && record.cycle <= cycle ? [{ stake, record }] : []));
-  if (records.length === 0) return task.model.root;
-  const agreed = canonicalRoot(records, cycle);
-  if (agreed !== undefined) return agreed.root;
-  throw new ConnitoError(
-    `At block ${block} no model version for cycle ${cycle}, nor the one before it, has more than half of the reporting stake.`,
+/** The validators' vote on the version that a cycle trains; undefined before any of them has said anything. */
+async function versionVote(
+  context: Context,
+  membership: Membership,
+  cycle: number,
+  { validators }: Participants,
+): Promise<VersionVote | undefined> {
+  const { task, taskHash } = membership;
+  const heard = validators.filter(({ record }) => record !== undefined && record.cycle <= cycle);
+  if (heard.length === 0) return undefined;
+  const ballots = new Map<string, Hash>();
+  if (cycle > 0 && heard.some(({ record }) => record?.kind === "version" && record.cycle === cycle)) {
+    const { ballot } = votingWindows(task, cycle - 1);
+    const at = await context.chain.blockHash(ballot.last);
+    for (const { hotkey, record } of await recordsInWindow(context.chain, context.netuid, at, "ballot", cycle, ballot))
+      ballots.set(hotkey, record.ballot);
+  }
+  const proven = (hotkey: string, record: Extract<Validator["record"], { kind: "version" }>): boolean =>
+    record.cycle === cycle && ballots.get(hotkey) === ballotHash({ ...record, netuid: task.netuid, taskHash, hotkey });
+  const claims = heard.flatMap(({ hotkey, stake, record }): VersionClaim[] => {
+    if (record === undefined) return [];
+    if (record.kind !== "version") return [{ stake, cycle: record.cycle, root: record.base, previousRoot: record.base, proven: false }];
+    return [{ stake, cycle: record.cycle, root: record.root, previousRoot: record.previousRoot, proven: proven(hotkey, record) }];
+  });
+  return voteOnVersion(claims, cycle, task.assignment.missedCycles);
+}
+
+function noCanonicalVersion(cycle: number, block: number): ConnitoError {
+  return new ConnitoError(
+    `At block ${block} no model version for cycle ${cycle}, nor the one before it, has more than half of the stake.`,
     {
       code: "no-canonical-version",
       exit: "verification",

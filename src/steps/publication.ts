@@ -6,11 +6,13 @@ import { stat } from "node:fs/promises";
 import type { Publication, Published } from "../exchange/exchange.ts";
 import { fileExists } from "../files.ts";
 import { windowOf } from "../protocol/clock.ts";
+import { maximumGroupResultBytes } from "../protocol/group-result.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { maximumReportBytes } from "../protocol/report.ts";
 import { readBounded } from "../workspace/files.ts";
 import type { Context } from "./context.ts";
-import { reportPath } from "./evaluate/reports.ts";
+import { groupResultPath } from "./evaluate/group-results.ts";
+import { reportPath, reportsAreOpen } from "./evaluate/reports.ts";
 import type { Membership } from "./membership.ts";
 import { findTokenData } from "./task-data.ts";
 import { findSubmission } from "./train/submissions.ts";
@@ -18,7 +20,7 @@ import { findSubmission } from "./train/submissions.ts";
 /** Whether the requester counts as a validator of the subnet now. */
 export type ValidatorCheck = (hotkey: string) => Promise<boolean>;
 
-/** Answers requests from the workspace. Held-out data goes to validators only, a submission only once its commit window is closed for good. */
+/** Answers requests from the workspace. Held-out data goes to validators only, a submission only once its commit window is closed for good, a report once its score window is. */
 export function createPublication(context: Context, { task, taskHash }: Membership, isValidator: ValidatorCheck): Publication {
   const { workspace } = context;
 
@@ -49,6 +51,11 @@ export function createPublication(context: Context, { task, taskHash }: Membersh
     return open ? { file: found.file, offset: 0, bytes: found.bytes } : "forbidden";
   };
 
+  const report = async (cycle: number, hotkey: string): Promise<Published> => {
+    if (!(await reportsAreOpen(context, { task }, cycle))) return "forbidden";
+    return readBounded(reportPath(workspace, cycle, hotkey), maximumReportBytes);
+  };
+
   return {
     resolve(_path, requester, resource) {
       switch (resource.kind) {
@@ -63,7 +70,9 @@ export function createPublication(context: Context, { task, taskHash }: Membersh
         case "submission":
           return submission(resource.root);
         case "report":
-          return readBounded(reportPath(workspace, resource.cycle, resource.hotkey), maximumReportBytes);
+          return report(resource.cycle, resource.hotkey);
+        case "group-result":
+          return readBounded(groupResultPath(workspace, resource.cycle, resource.group, resource.hotkey), maximumGroupResultBytes);
       }
     },
   };

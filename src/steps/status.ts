@@ -1,11 +1,13 @@
 /** Where a participant stands: in the chain's cycle, and with its own steps in it. Reads only; nothing is fetched or sent. */
 
+import { ConnitoError } from "../errors.ts";
 import { phaseAt, windowOf } from "../protocol/clock.ts";
 import { groupOfMiner } from "../protocol/experts/assignment.ts";
 import { readJson } from "../workspace/files.ts";
 import { type Participants, participantsAt } from "./chain-records.ts";
 import type { Context } from "./context.ts";
-import { viewCycle } from "./cycle-view.ts";
+import { type CycleView, viewCycle } from "./cycle-view.ts";
+import { differingRoots } from "./distribute/announce.ts";
 import { findReport } from "./evaluate/reports.ts";
 import type { lookForTask, Membership } from "./membership.ts";
 import { submissionOf } from "./train/submissions.ts";
@@ -36,9 +38,21 @@ export interface CycleStatus {
   readonly group?: number;
   /** Root of the version that the cycle trains. */
   readonly base?: string;
+  /** How validators voted on it; absent before any of them has said anything. */
+  readonly vote?: VoteStatus;
   readonly steps: readonly StepState[];
   /** Steps that can still be done in this cycle, in order. */
   readonly missing: readonly string[];
+}
+
+export interface VoteStatus {
+  /** `root`: validators proved it for this cycle; `previous`: the old version stands, without a majority or a quorum for a new one; `none`. */
+  readonly decided: "root" | "previous" | "none";
+  /** Stake of the validators heard of lately, and of those that proved a root for this cycle. */
+  readonly activeStake: bigint;
+  readonly reportingStake: bigint;
+  /** Validators that named another root for this cycle. */
+  readonly differing: readonly string[];
 }
 
 /** @throws what reading the chain throws. */
@@ -59,7 +73,11 @@ export async function cycleStatus(
   const position = task && phaseAt(task, heads.best);
   if (membership === undefined || position === undefined) return { ...facts, role: roleOf(participants, hotkey), steps: [], missing: [] };
   const { cycle, phase, blocksLeft } = position;
-  const view = await viewCycle(context, membership, cycle).catch(() => undefined);
+  let undecided = false;
+  const view = await viewCycle(context, membership, cycle).catch((error: unknown) => {
+    undecided = error instanceof ConnitoError && error.code === "no-canonical-version";
+    return undefined;
+  });
   const role = roleOf(view?.participants ?? participants, hotkey);
   const group = view && groupOfMiner(view.assignment, hotkey);
   const steps = await stepStates(context, membership, cycle, role, heads.best);
@@ -71,9 +89,18 @@ export async function cycleStatus(
     role,
     ...(group === undefined ? {} : { group }),
     ...(view && { base: view.base }),
+    ...voteStatus(view, undecided),
     steps,
     missing: steps.filter((step) => !step.done && !step.missed).map(({ step }) => step),
   };
+}
+
+function voteStatus(view: CycleView | undefined, undecided: boolean): { readonly vote?: VoteStatus } {
+  if (undecided) return { vote: { decided: "none", activeStake: 0n, reportingStake: 0n, differing: [] } };
+  if (view?.vote === undefined) return {};
+  const { canonical, active, reporting } = view.vote;
+  const differing = differingRoots(view).map(({ hotkey }) => hotkey);
+  return { vote: { decided: canonical?.majority ?? "none", activeStake: active, reportingStake: reporting, differing } };
 }
 
 function roleOf(participants: Participants, hotkey: string): CycleStatus["role"] {

@@ -16,7 +16,7 @@ const execute = promisify(execFile);
 const endless = 100_000;
 /** Milliseconds that a test may take on a busy machine: each is of several processes. */
 const slow = 240_000;
-const shortest = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 2 };
+const shortest = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 5 };
 
 describe("fetching a slice", function () {
   this.timeout(slow);
@@ -141,7 +141,7 @@ describe("a chain that goes away", function () {
   this.timeout(slow);
   let scene: Scene;
   before(async () => {
-    const phases = { distribute: 30, train: 16, commit: 24, reveal: 24, score: 3, merge: endless };
+    const phases = { distribute: 30, train: 16, commit: 24, reveal: 24, score: endless, merge: 5 };
     scene = await openScene({ phases, blockTime: 250 });
   });
   after(() => scene?.close());

@@ -14,7 +14,7 @@ import { checkRefusal, novel, openScene, type Refusal, refuses, result, type Sce
 const endless = 100_000;
 /** Milliseconds that a test may take on a busy machine: each is of several processes. */
 const slow = 240_000;
-const shortest = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 2 };
+const shortest = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 5 };
 
 /** A state directory as `train`, and with `committed` also `commit`, leave it. */
 async function leaveSubmission(scene: Scene, state: string, { committed }: { committed: boolean }): Promise<void> {
@@ -155,8 +155,8 @@ describe("commands after a cycle's windows", function () {
   this.timeout(slow);
   let scene: Scene;
   before(async () => {
-    scene = await openScene({ phases: { ...shortest, merge: endless } });
-    // Everybody looks at the chain only once the cycle's merge is open for good.
+    scene = await openScene({ phases: { ...shortest, score: endless } });
+    // Everybody looks at the chain only once the cycle's score window is open for good.
     while (scene.localnet.finalized().number < 40) await new Promise((resolve) => setTimeout(resolve, 100));
   });
   after(() => scene?.close());
@@ -170,14 +170,13 @@ describe("commands after a cycle's windows", function () {
     await refuses(scene, { name: "miner", state: "committed" }, ["reveal", "--wait"], late);
   });
 
-  it("score wants a validator, held-out text and something revealed; merge wants scores", async () => {
+  it("score wants a validator, held-out text and something revealed; merge wants the scores to be final", async () => {
     await refuses(scene, "miner", ["score"], { exit: 22, code: "not-a-validator", hint: /permit/ });
-    await refuses(scene, "validator", ["merge"], { exit: 13, code: "scores-missing", hint: /connito score/ });
+    await refuses(scene, "validator", ["merge"], { exit: 20, code: "phase-not-open", hint: /--wait/ });
+    await refuses(scene, "miner", ["score", "explain"], { exit: 20, code: "phase-not-open", hint: /after that block/ });
     await refuses(scene, "validator", ["score"], { exit: 30, code: "held-out-missing", hint: /--peer/ });
     const peer = ["--peer", `file:${scene.heldOut}`];
     await refuses(scene, "validator", ["score", ...peer], { exit: 22, code: "nothing-revealed", hint: /next cycle/ });
-    const merged = result(await scene.run("validator", ["merge", ...peer, "--json"]));
-    assert.equal(merged["root"], merged["base"]);
   });
 });
 

@@ -7,7 +7,7 @@ const hash = "0123456789abcdef".repeat(4);
 
 describe("resources", () => {
   it("are these, and nothing else", () => {
-    assert.equal(resourceRules.length, 6);
+    assert.equal(resourceRules.length, 7);
     assert.deepEqual(resourceAt("/task.json")?.resource, { kind: "task" });
     assert.deepEqual(resourceAt(`/tasks/${hash}.json`)?.resource, { kind: "task-document", hash });
     assert.deepEqual(resourceAt(`/manifests/${hash}.json`)?.resource, { kind: "manifest", root: hash });
@@ -15,6 +15,9 @@ describe("resources", () => {
     assert.deepEqual(resourceAt(`/submissions/${hash}`)?.resource, { kind: "submission", root: hash });
     const report = { kind: "report", cycle: 12, hotkey: miner.address };
     assert.deepEqual(resourceAt(`/reports/12/${miner.address}.json`)?.resource, report);
+    const group = { kind: "group-result", cycle: 12, group: 3, hotkey: miner.address };
+    assert.deepEqual(resourceAt(`/groups/12/3/${miner.address}.json`)?.resource, group);
+    assert.equal(resourceAt(`/groups/12/65536/${miner.address}.json`), undefined);
   });
 
   it("do not exist in any other spelling", () => {

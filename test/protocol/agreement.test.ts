@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type AgreedScore, agreedScores, canonicalRoot, mergeOrder, type WeighedReport } from "../../src/protocol/agreement.ts";
+import { type AgreedScore, agreedScores, mergeOrder, voteOnVersion, type WeighedReport } from "../../src/protocol/agreement.ts";
 import type { Hotkey } from "../../src/protocol/hotkey.ts";
 import { createReport, type ReportEntry } from "../../src/protocol/report.ts";
 import { hash, hotkey, hotkeys } from "./support.ts";
@@ -8,7 +8,7 @@ import { secondMedian } from "./vectors/second.ts";
 
 const [a, b, c, d] = hotkeys(4) as [Hotkey, Hotkey, Hotkey, Hotkey];
 const validators = Array.from({ length: 9 }, (_, index) => hotkey(`validator ${index}`)).sort();
-const head = { task: hash("task"), cycle: 1, base: hash("base") };
+const head = { task: hash("task"), cycle: 1, base: hash("base"), evidence: hash("evidence") };
 
 function entry(miner: Hotkey, score: number | "unscored", group = 0): ReportEntry {
   const status = score === "unscored" ? "unscored" : score > 0 ? "accepted" : "no-gain";
@@ -153,60 +153,66 @@ describe("merge order", () => {
   });
 });
 
-describe("canonical version", () => {
-  const record = (root: string, previous = "old", cycle = 5) => ({
-    kind: "version" as const,
+describe("vote on the version", () => {
+  const claim = (stake: bigint, root: string, { cycle = 5, previous = "old", proven = true } = {}) => ({
+    stake,
     cycle,
-    previousRoot: hash(previous),
     root: hash(root),
-    locator: "http://validator:1",
+    previousRoot: hash(previous),
+    proven,
+  });
+  const vote = (claims: Parameters<typeof voteOnVersion>[0], cycle = 5) => voteOnVersion(claims, cycle, 2).canonical;
+
+  it("goes to the root that more than half of the reporting stake proved", () => {
+    assert.deepEqual(vote([claim(6n, "new"), claim(5n, "else")]), { root: hash("new"), majority: "root" });
+    assert.equal(vote([claim(2n, "new"), claim(3n, "else"), claim(2n, "new")])?.root, hash("new"));
   });
 
-  it("is the root with more than half of the reporting stake", () => {
-    assert.deepEqual(
-      canonicalRoot(
-        [
-          { stake: 6n, record: record("new") },
-          { stake: 5n, record: record("else") },
-        ],
-        5,
-      ),
-      {
-        root: hash("new"),
-        majority: "root",
-      },
+  it("leaves the old version standing without such a majority, and none where there is no old one", () => {
+    assert.deepEqual(vote([claim(5n, "new"), claim(5n, "else")]), { root: hash("old"), majority: "previous" });
+    assert.equal(vote([claim(5n, "new"), claim(5n, "else", { previous: "older" })]), undefined);
+    assert.equal(vote([]), undefined);
+    assert.equal(vote([claim(0n, "new")]), undefined);
+  });
+
+  it("does not let few decide for many: half of the active stake has to report", () => {
+    const away = claim(11n, "old", { cycle: 4, previous: "older" });
+    assert.deepEqual(vote([claim(10n, "new"), away]), { root: hash("old"), majority: "previous" });
+    assert.equal(vote([claim(11n, "new"), away])?.root, hash("new"));
+    assert.deepEqual(voteOnVersion([claim(10n, "new"), away], 5, 2), {
+      active: 21n,
+      reporting: 10n,
+      canonical: { root: hash("old"), majority: "previous" },
+    });
+  });
+
+  it("forgets who was not heard of for longer than the task allows, unless nobody was", () => {
+    const gone = claim(100n, "ancient", { cycle: 2 });
+    assert.equal(vote([claim(1n, "new"), gone])?.root, hash("new"));
+    assert.equal(vote([gone])?.root, hash("ancient"));
+  });
+
+  it("does not count a root that was not proved, and ignores records that run ahead", () => {
+    const unproven = claim(9n, "copied", { proven: false });
+    assert.equal(vote([unproven, claim(10n, "new")])?.root, hash("new"));
+    assert.deepEqual(vote([unproven, claim(8n, "new")]), { root: hash("old"), majority: "previous" });
+    assert.equal(vote([claim(1n, "new"), claim(100n, "ahead", { cycle: 6 })])?.root, hash("new"));
+  });
+
+  it("of honest validators with more than half of the stake is not moved by the others, whatever they say", () => {
+    const lie = fc.record({
+      stake: fc.bigInt({ min: 0n, max: 9n }),
+      root: fc.constantFrom("lie", "old", "new"),
+      cycle: fc.integer({ min: 0, max: 7 }),
+      previous: fc.constantFrom("lie", "old"),
+      proven: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(lie, { maxLength: 4 }), fc.boolean(), (lies, merged) => {
+        const root = merged ? "new" : "old";
+        const result = vote([claim(37n, root), ...lies.map(({ stake, root: said, ...rest }) => claim(stake, said, rest))]);
+        assert.equal(result?.root, hash(root));
+      }),
     );
-  });
-
-  it("falls back to the previous root that more than half name, and else is none", () => {
-    const halves = [
-      { stake: 5n, record: record("new") },
-      { stake: 5n, record: record("else") },
-    ];
-    assert.deepEqual(canonicalRoot(halves, 5), { root: hash("old"), majority: "previous" });
-    const apart = [
-      { stake: 5n, record: record("new", "old") },
-      { stake: 5n, record: record("else", "older") },
-    ];
-    assert.equal(canonicalRoot(apart, 5), undefined);
-    assert.equal(canonicalRoot([], 5), undefined);
-    assert.equal(canonicalRoot([{ stake: 0n, record: record("new") }], 5), undefined);
-  });
-
-  it("counts only the stake that reported on the newest cycle up to this one", () => {
-    const records = [
-      { stake: 100n, record: record("late", "old", 4) },
-      { stake: 1n, record: record("new") },
-      { stake: 100n, record: record("ahead", "new", 6) },
-    ];
-    assert.equal(canonicalRoot(records, 5)?.root, hash("new"));
-    assert.equal(canonicalRoot(records, 4)?.root, hash("late"));
-    assert.equal(canonicalRoot(records, 9)?.root, hash("ahead"));
-    assert.equal(canonicalRoot(records, 3), undefined);
-  });
-
-  it("adds the stake of all who name a root", () => {
-    const records = ["new", "else", "new"].map((root, index) => ({ stake: index === 1 ? 3n : 2n, record: record(root) }));
-    assert.equal(canonicalRoot(records, 5)?.root, hash("new"));
   });
 });

@@ -1,12 +1,22 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { cycleAt, cycleLength, cycleWindow, decisionBlock, inWindow, phaseAt, phases, windowOf } from "../../src/protocol/clock.ts";
+import {
+  cycleAt,
+  cycleLength,
+  cycleWindow,
+  decisionBlock,
+  inWindow,
+  phaseAt,
+  phases,
+  votingWindows,
+  windowOf,
+} from "../../src/protocol/clock.ts";
 import { exampleTask } from "./support.ts";
 
 const tasks = fc
   .record({
     startBlock: fc.integer({ min: 1, max: 10_000 }),
-    lengths: fc.array(fc.integer({ min: 3, max: 50 }), { minLength: 6, maxLength: 6 }),
+    lengths: fc.array(fc.integer({ min: 5, max: 50 }), { minLength: 6, maxLength: 6 }),
   })
   .map(({ startBlock, lengths }) =>
     exampleTask({ cycle: { startBlock, phases: Object.fromEntries(phases.map((phase, index) => [phase, lengths[index]])) } }),
@@ -20,16 +30,16 @@ describe("clock", () => {
       phases.map((phase) => windowOf(task, 0, phase)),
       [
         { first: 100, last: 104 },
-        { first: 105, last: 122 },
-        { first: 123, last: 126 },
-        { first: 127, last: 131 },
-        { first: 132, last: 138 },
-        { first: 139, last: 144 },
+        { first: 105, last: 119 },
+        { first: 120, last: 123 },
+        { first: 124, last: 128 },
+        { first: 129, last: 135 },
+        { first: 136, last: 144 },
       ],
     );
-    assert.deepEqual(windowOf(task, 2, "commit"), { first: 213, last: 216 });
-    assert.deepEqual(phaseAt(task, 213), { cycle: 2, phase: "commit", offset: 23, blocksLeft: 4 });
-    assert.deepEqual(phaseAt(task, 216), { cycle: 2, phase: "commit", offset: 26, blocksLeft: 1 });
+    assert.deepEqual(windowOf(task, 2, "commit"), { first: 210, last: 213 });
+    assert.deepEqual(phaseAt(task, 210), { cycle: 2, phase: "commit", offset: 20, blocksLeft: 4 });
+    assert.deepEqual(phaseAt(task, 213), { cycle: 2, phase: "commit", offset: 23, blocksLeft: 1 });
     assert.equal(decisionBlock(task, 2), 189);
   });
 
@@ -66,5 +76,17 @@ describe("clock", () => {
     assert.equal(cycleAt(task, 100), 0);
     assert.throws(() => cycleAt(task, 1.5), { code: "integer-out-of-range" });
     assert.throws(() => cycleWindow(task, -1), { code: "integer-out-of-range" });
+  });
+
+  it("parts the merge window in ballots and roots shown, with no block in both or neither", () => {
+    assert.deepEqual(votingWindows(exampleTask(), 0), { ballot: { first: 136, last: 141 }, version: { first: 142, last: 144 } });
+    fc.assert(
+      fc.property(tasks, fc.nat(9), (task, cycle) => {
+        const merge = windowOf(task, cycle, "merge");
+        const { ballot, version } = votingWindows(task, cycle);
+        assert.deepEqual([ballot.first, ballot.last + 1, version.last], [merge.first, version.first, merge.last]);
+        assert.ok(ballot.last - ballot.first >= 2 && version.last - version.first >= 1);
+      }),
+    );
   });
 });

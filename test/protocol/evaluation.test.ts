@@ -1,74 +1,120 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { drawSequences, judgeLosses, largestScore, scoreOf } from "../../src/protocol/evaluation.ts";
-import { exampleTask, hash } from "./support.ts";
+import { gainOf, judge, largestScore } from "../../src/protocol/evaluation.ts";
+import { normalQuantile, studentQuantile } from "../../src/protocol/quantile.ts";
+import { exampleTask } from "./support.ts";
 
-const task = exampleTask({ evaluation: { sequencesPerDomain: 5 } });
+const task = exampleTask();
 const loss = fc.double({ min: 0, max: 10, noNaN: true });
 const pairs = fc.array(fc.tuple(loss, loss), { minLength: 2, maxLength: 60 });
 
-describe("drawn sequences", () => {
-  it("are as many different ones of each domain, in the task's order, as the task says", () => {
+describe("quantiles", () => {
+  it("are those of the published tables", () => {
+    // Student's t, one-sided 1% and 0.1%, and the normal distribution: any textbook.
+    const table: [number, number, number][] = [
+      [0.01, 5, 3.365],
+      [0.01, 7, 2.998],
+      [0.01, 15, 2.602],
+      [0.01, 30, 2.457],
+      [0.01, 120, 2.358],
+      [0.001, 15, 3.733],
+      [0.001, 30, 3.385],
+      [0.001, 120, 3.16],
+    ];
+    for (const [p, freedom, expected] of table) assert.ok(Math.abs(studentQuantile(p, freedom) - expected) < 0.004, `${p} ${freedom}`);
+    assert.ok(Math.abs(normalQuantile(0.01) - 2.32635) < 4.5e-4);
+    assert.ok(Math.abs(normalQuantile(0.5)) < 4.5e-4);
+  });
+});
+
+describe("bound of the gain", () => {
+  it("lies as far from the mean as Student's t says", () => {
+    // Gains 1, 2, 3: mean 2, sample deviation 1.
+    const { mean, deviation, lower } = gainOf([2, 4, 6], [1, 2, 3], 0.05);
+    assert.deepEqual([mean, deviation], [2, 1]);
+    assert.ok(Math.abs(2 - lower - 2.92 / Math.sqrt(3)) < 0.02, String(lower));
+  });
+
+  it("falls as the allowed error shrinks", () => {
+    const error = fc.double({ min: 1e-6, max: 0.5, noNaN: true });
     fc.assert(
-      fc.property(fc.string().map(hash), fc.integer({ min: 5, max: 90 }), fc.integer({ min: 5, max: 90 }), (seed, first, second) => {
-        const drawn = drawSequences({ task, seed, available: [first, second] });
-        assert.deepEqual(
-          drawn.map(({ domain }) => domain),
-          [0, 0, 0, 0, 0, 1, 1, 1, 1, 1],
-        );
-        assert.equal(new Set(drawn.map(({ domain, index }) => `${domain} ${index}`)).size, 10);
-        assert.ok(drawn.every(({ domain, index }) => index >= 0 && index < (domain === 0 ? first : second)));
+      fc.property(pairs, error, error, (rows, one, other) => {
+        const [base, candidate] = [rows.map(([a]) => a), rows.map(([, b]) => b)];
+        const strict = gainOf(base, candidate, Math.min(one, other));
+        const loose = gainOf(base, candidate, Math.max(one, other));
+        assert.ok(strict.lower <= loose.lower);
       }),
     );
   });
 
-  it("go on with one stream from domain to domain", () => {
-    const drawn = drawSequences({ task, seed: hash("seed"), available: [40, 40] });
-    assert.notDeepEqual(
-      drawn.slice(0, 5).map(({ index }) => index),
-      drawn.slice(5).map(({ index }) => index),
-    );
-  });
-
-  it("need enough text, and say which domain has too little", () => {
-    assert.throws(() => drawSequences({ task, seed: hash("seed"), available: [5, 4] }), {
-      code: "held-out-too-short",
-      message: /novel has 4 sequences; the task draws 5/,
-    });
+  it("refuses what is not finite or not paired", () => {
+    assert.throws(() => gainOf([1, 2], [1, Number.NaN], 0.01), { code: "loss-not-finite" });
+    assert.throws(() => gainOf([1, Number.POSITIVE_INFINITY], [1, 2], 0.01), { code: "loss-not-finite" });
+    assert.throws(() => gainOf([1, 2], [1], 0.01));
+    assert.throws(() => gainOf([1], [1], 0.01));
   });
 });
 
-describe("score", () => {
-  it("is the lower confidence bound of the paired gain", () => {
-    // Gains 1, 2, 3: mean 2, sample deviation 1.
-    assert.deepEqual(scoreOf([2, 4, 6], [1, 2, 3], 1), { score: Math.floor(1e6 * (2 - 1 / Math.sqrt(3))), mean: 2, deviation: 1 });
-    assert.equal(scoreOf([2, 4, 6], [1, 2, 3], 0).score, 2_000_000);
-    assert.equal(scoreOf([2, 4, 6], [1, 2, 3], 4).score, 0);
+describe("judgement of losses", () => {
+  const afterStage = (stage: number, candidateLosses: number[], minimumScore = 1_000) =>
+    judge({
+      task: exampleTask({ evaluation: { minimumScore } }),
+      baseLosses: candidateLosses.map(() => 3),
+      candidateLosses,
+      stage,
+      stages: 3,
+    });
+
+  it("accepts at once what clearly gains, with its lower bound as the score", () => {
+    assert.deepEqual(afterStage(1, [2, 2, 2, 2]), { status: "accepted", score: 1_000_000, sequences: 4 });
+    assert.deepEqual(afterStage(1, [2.5, 2.5], 500_000), { status: "accepted", score: 500_000, sequences: 2 });
+  });
+
+  it("gives up at once what does not even gain on average", () => {
+    assert.equal(afterStage(1, [2.9, 3.2, 2.8, 3.15])?.status, "no-gain");
+    assert.deepEqual(afterStage(1, [3, 3, 3, 3]), { status: "no-gain", score: 0, sequences: 4 });
+    assert.equal(afterStage(1, [2.5, 2.5], 500_001)?.status, "no-gain");
+  });
+
+  it("asks for another stage while it is not clear, and decides after the last", () => {
+    const unclear = [2.9, 3.1, 2.8, 3, 2.95, 3.02];
+    assert.equal(afterStage(1, unclear), undefined);
+    assert.equal(afterStage(2, unclear), undefined);
+    assert.equal(afterStage(3, unclear)?.status, "no-gain");
+    // A gain that is sure, but not yet how large: more than half of the mean is in doubt.
+    const rough = [2.6, 2.1, 2.8, 2.4, 2.95, 2.3, 2.9, 2.2];
+    assert.equal(afterStage(1, rough), undefined);
+    const { lower, mean } = gainOf(
+      rough.map(() => 3),
+      rough,
+      task.evaluation.errorRate / 3,
+    );
+    assert.ok(lower > 0 && lower < mean / 2);
+    assert.equal(afterStage(3, rough)?.score, Math.floor(1e6 * lower));
   });
 
   it("never rewards equal or worse losses, and never exceeds the mean gain", () => {
     fc.assert(
-      fc.property(pairs, fc.double({ min: 0, max: 5, noNaN: true }), (rows, z) => {
-        const [base, candidate] = [rows.map(([a]) => a), rows.map(([, b]) => b)];
-        const { score, mean } = scoreOf(base, candidate, z);
-        assert.ok(Number.isSafeInteger(score) && score >= 0 && score <= largestScore);
-        assert.ok(score <= Math.max(0, 1e6 * mean));
-        assert.equal(scoreOf(base, base, z).score, 0);
-        if (mean <= 0) assert.equal(score, 0);
+      fc.property(pairs, (rows) => {
+        const [baseLosses, candidateLosses] = [rows.map(([a]) => a), rows.map(([, b]) => b)];
+        const judged = judge({ task, baseLosses, candidateLosses, stage: 3, stages: 3 });
+        const { mean } = gainOf(baseLosses, candidateLosses, 0.01);
+        const score = judged?.score ?? -1;
+        assert.ok(Number.isSafeInteger(score) && score >= 0 && score <= largestScore && score <= Math.max(0, 1e6 * mean));
+        assert.equal(judged?.status === "accepted", score > 0);
+        assert.equal(judge({ task, baseLosses, candidateLosses: baseLosses, stage: 3, stages: 3 })?.score, 0);
       }),
     );
   });
 
-  it("falls as confidence rises", () => {
-    fc.assert(
-      fc.property(pairs, fc.double({ min: 0, max: 3, noNaN: true }), fc.double({ min: 0, max: 3, noNaN: true }), (rows, one, other) => {
-        const [base, candidate] = [rows.map(([a]) => a), rows.map(([, b]) => b)];
-        assert.ok(scoreOf(base, candidate, Math.max(one, other)).score <= scoreOf(base, candidate, Math.min(one, other)).score);
-      }),
-    );
+  it("calls a loss that is not finite the miner's, unless it is the base's", () => {
+    assert.deepEqual(afterStage(1, [2, 2, Number.NaN, 2]), { status: "non-finite", score: 0, sequences: 4 });
+    assert.deepEqual(afterStage(1, [2, 2, Number.POSITIVE_INFINITY, 2]), { status: "non-finite", score: 0, sequences: 4 });
+    const blame = { task, baseLosses: [1, Number.NaN], candidateLosses: [1, Number.NaN], stage: 1, stages: 3 };
+    assert.throws(() => judge(blame), { code: "loss-not-finite" });
   });
 
-  it("earns nothing for noise: of 400 candidates without gain at most 2% pass", () => {
+  it("pays for noise at most once in a hundred, however often it looks", () => {
     // A small deterministic generator: sums of twelve uniform numbers, close to normal.
     let state = 12345;
     const uniform = () => {
@@ -76,37 +122,19 @@ describe("score", () => {
       return state / 2 ** 32;
     };
     const normal = () => Array.from({ length: 12 }, uniform).reduce((sum, x) => sum + x, -6);
-    let passed = 0;
-    for (let run = 0; run < 400; run++) {
-      const base = Array.from({ length: 64 }, () => 3 + 0.1 * normal());
-      const candidate = base.map((value) => value + 0.02 * normal());
-      if (scoreOf(base, candidate, 2.33).score > 0) passed += 1;
+    let paid = 0;
+    const runs = 2_000;
+    for (let run = 0; run < runs; run++) {
+      const baseLosses = Array.from({ length: 64 }, () => 3 + 0.1 * normal());
+      const candidateLosses = baseLosses.map((value) => value + 0.02 * normal());
+      for (const [stage, count] of [16, 32, 64].entries()) {
+        const taken = { baseLosses: baseLosses.slice(0, count), candidateLosses: candidateLosses.slice(0, count) };
+        const judged = judge({ task, ...taken, stage: stage + 1, stages: 3 });
+        if (judged === undefined) continue;
+        if (judged.status === "accepted") paid++;
+        break;
+      }
     }
-    assert.ok(passed <= 8, `${passed} passed`);
-  });
-
-  it("refuses what is not finite or not paired", () => {
-    assert.throws(() => scoreOf([1, 2], [1, Number.NaN], 1), { code: "loss-not-finite" });
-    assert.throws(() => scoreOf([1, Number.POSITIVE_INFINITY], [1, 2], 1), { code: "loss-not-finite" });
-    assert.throws(() => scoreOf([1, 2], [1], 1));
-    assert.throws(() => scoreOf([1], [1], 1));
-  });
-});
-
-describe("judgement of losses", () => {
-  it("gives the last three statuses, with a score only for the accepted", () => {
-    const judge = (candidateLosses: number[], minimumScore = 1_000) =>
-      judgeLosses({ task: exampleTask({ evaluation: { minimumScore } }), baseLosses: [3, 3, 3, 3], candidateLosses });
-    assert.deepEqual(judge([2, 2, 2, 2]), { status: "accepted", score: 1_000_000, mean: 1, deviation: 0 });
-    assert.equal(judge([3, 3, 3, 3]).status, "no-gain");
-    assert.deepEqual(judge([2.5, 2.5, 2.5, 2.5], 500_001), { status: "no-gain", score: 0, mean: 0.5, deviation: 0 });
-    assert.equal(judge([2.5, 2.5, 2.5, 2.5], 500_000).status, "accepted");
-    assert.deepEqual(judge([2, 2, Number.NaN, 2]), { status: "non-finite", score: 0 });
-    assert.deepEqual(judge([2, 2, Number.POSITIVE_INFINITY, 2]), { status: "non-finite", score: 0 });
-  });
-
-  it("never blames a miner for a base that is not finite", () => {
-    const baseLosses = [1, Number.NaN];
-    assert.throws(() => judgeLosses({ task, baseLosses, candidateLosses: [1, Number.NaN] }), { code: "loss-not-finite" });
+    assert.ok(paid <= 0.01 * runs, `${paid} of ${runs} were paid`);
   });
 });

@@ -22,6 +22,8 @@ const records: fc.Arbitrary<ChainRecord> = fc.oneof(
   fc.record({ kind: fc.constant("reveal" as const), cycle, group, artifactRoot: hashes, salt: hashes, locator: locator(56) }),
   fc.record({ kind: fc.constant("version" as const), cycle, previousRoot: hashes, root: hashes, locator: locator(58) }),
   fc.record({ kind: fc.constant("ready" as const), cycle, group }),
+  fc.record({ kind: fc.constant("report" as const), cycle, base: hashes, report: hashes, locator: locator(58) }),
+  fc.record({ kind: fc.constant("ballot" as const), cycle, base: hashes, ballot: hashes, locator: locator(58) }),
   fc.record({ kind: fc.constant("task" as const), taskHash: hashes, locator: locator(94) }),
 );
 
@@ -53,7 +55,7 @@ describe("records", () => {
       locator: `file:/${"x".repeat(length - 6)}`,
     });
     assert.equal(locatorRoom("reveal"), 56);
-    assert.equal(locatorRoom("version"), 58);
+    for (const kind of ["version", "report", "ballot"] as const) assert.equal(locatorRoom(kind), 58);
     assert.equal(locatorRoom("task"), 94);
     assert.equal(encodeRecord(record(56)).length, 128);
     assert.throws(() => encodeRecord(record(57)), { code: "record-too-long", message: /57 bytes; .* room for 56/ });
@@ -62,7 +64,7 @@ describe("records", () => {
 
   it("treats every other byte string as foreign: what decodes is what would have been written", () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 140 }), fc.constantFrom(undefined, 1, 2, 3, 4), (bytes, kind) => {
+      fc.property(fc.uint8Array({ maxLength: 140 }), fc.constantFrom(undefined, 1, 2, 3, 4, 5, 6, 7), (bytes, kind) => {
         const forged = kind === undefined ? bytes : Uint8Array.of(1, kind, ...bytes);
         const record = decodeRecord(forged);
         if (record !== undefined) assert.deepEqual(encodeRecord(record), forged);

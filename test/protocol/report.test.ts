@@ -31,7 +31,8 @@ const entries: ReportEntry[] = [
   { miner: a, group: 0, status: "accepted", score: 1200, root: hash("a") },
   { miner: b, group: 1, status: "no-gain", score: 0, root: hash("b") },
 ];
-const { assigned: _, ...head } = expected;
+const { assigned: _, ...known } = expected;
+const head = { ...known, evidence: hash("evidence") };
 const report = createReport({ ...head, entries });
 
 function withEntry(change: Partial<Record<keyof ReportEntry, unknown>>): unknown {
@@ -85,6 +86,7 @@ describe("report", () => {
       { ...report, entries: [report.entries[0], report.entries[0]] },
       { ...report, entries: Array.from({ length: 100_000 }, () => report.entries[0]) },
       { ...report, extra: 1 },
+      { ...report, evidence: "x" },
       { ...report, format: "connito/report/2" },
       withEntry({ status: "not-revealed", score: 0 }),
     ];

@@ -91,10 +91,16 @@ describe("task", () => {
       ["submission.codec", "raw"],
       ["submission.maximumBytes", 0],
       ["evaluation.sequencesPerDomain", 1],
-      ["evaluation.confidence", -0.1],
+      ["evaluation.stages", 0],
+      ["evaluation.errorRate", 0],
+      ["evaluation.errorRate", 0.6],
       ["evaluation.minimumScore", 0],
       ["merge.contributors", 0],
       ["merge.scales", []],
+      ["merge.method", "average"],
+      ["merge.tolerated", 0.5],
+      ["merge.normCap", 0.9],
+      ["validators.scorers", 1],
       ["merge.scales", Array.from({ length: 17 }, () => 1)],
       ["validators.minimumStake", 1_000],
       ["validators.minimumStake", "-1"],
@@ -157,7 +163,7 @@ describe("task builder", () => {
     const task = exampleTask({ inner: { learningRate: 0.001 }, merge: { scales: [0.5] }, cycle: { phases: { train: 30 } } });
     assert.equal(task.inner.learningRate, 0.001);
     assert.equal(task.inner.beta1, taskDefaults.inner.beta1);
-    assert.deepEqual(task.merge, { contributors: taskDefaults.merge.contributors, scales: [0.5] });
+    assert.deepEqual(task.merge, { ...taskDefaults.merge, scales: [0.5] });
     assert.deepEqual(task.cycle.phases, { ...phasePresets["45"], train: 30 });
   });
 

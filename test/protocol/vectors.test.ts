@@ -82,7 +82,8 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("commitments, records, requests and sessions", () => {
-    const { commitments, records, requests, sessions } = readVectors("commit.json");
+    const { commitments, ballot, records, requests, sessions } = readVectors("commit.json");
+    assert.equal(second.secondBallot(ballot.version), ballot.ballot);
     for (const { preimage, commitment } of commitments) assert.equal(second.secondCommitment(preimage), commitment);
     for (const { record, bytes } of records) {
       assert.equal(second.secondRecord({ ...record }), bytes);
@@ -136,23 +137,54 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("evaluation", () => {
-    const { draw, scores, gate } = readVectors("evaluation.json");
-    const random = second.secondStream(draw.seed);
-    const drawn = draw.available.flatMap((n, domain) => random.draw(12, n).map((index) => [domain, index]));
-    assert.deepEqual(drawn, draw.drawn);
-    for (const { baseLosses, candidateLosses, status, score } of scores) {
-      const expected = second.secondScore(baseLosses, candidateLosses, 2.33);
-      assert.ok(Math.abs(expected - score) <= 1, `${expected} is not ${score}`);
-      assert.equal(status, expected >= 1 ? "accepted" : "no-gain");
+    const { draw, scorers, scores, gate } = readVectors("evaluation.json");
+    const { stages, gate: judged } = second.secondDraw({ ...draw, first: 6, stages: 3 });
+    assert.deepEqual([stages, judged, second.secondOpenDraw(draw.seed, draw.available)], [draw.stages, draw.gate, draw.open]);
+    const validators = scorers.validators.map(({ hotkey, stake }) => ({ hotkey, stake: BigInt(stake) }));
+    for (const { count, groups } of scorers.drawn) {
+      for (const [group, drawn] of groups.entries()) assert.deepEqual(second.secondScorers(scorers.seed, group, validators, count), drawn);
     }
-    const [first] = scores;
-    assert.deepEqual([first?.score, first?.status], [125_000, "accepted"], "six gains of an eighth are an eighth, and certain");
+    for (const { baseLosses, candidateLosses, stage, judgement } of scores) {
+      const expected = second.secondJudgement(baseLosses, candidateLosses, stage, 3, 0.01);
+      assert.equal(judgement?.status, expected?.status);
+      assert.ok(Math.abs((expected?.score ?? 0) - (judgement?.score ?? 0)) <= 1, `${expected?.score} is not ${judgement?.score}`);
+    }
     const mean = (losses: readonly number[]) => losses.reduce((sum, loss) => sum + loss, 0);
     const allowed = gate.tried.filter(
       (losses) => losses.every((loss, domain) => loss <= (gate.base[domain] ?? 0)) && mean(losses) < mean(gate.base),
     );
     const best = allowed.sort((a, b) => mean(a) - mean(b))[0];
     assert.deepEqual(gate.tried[gate.chosen ?? -1], best);
+  });
+
+  it("copies", () => {
+    const { coordinates, earlier, usual, later, rest } = readVectors("copies.json");
+    for (const { seed, group, elements, first } of coordinates)
+      assert.deepEqual(second.secondCoordinates(seed, group, elements, 12), first);
+    for (const { title, sketch, share, sources, suspicion, alone } of later) {
+      if (title === "nothing") {
+        assert.deepEqual([share, sources], [0, []]);
+        continue;
+      }
+      const expected = second.secondExplain(sketch, earlier);
+      assert.ok(Math.abs(expected.share - share) < 1e-9, title);
+      for (const [place, { factor }] of sources.entries()) assert.ok(Math.abs((expected.factors[place] as number) - factor) < 1e-9, title);
+      assert.equal(suspicion, share >= (3 + usual) / 4 ? "certain" : share >= (1 + usual) / 2 ? "suspect" : "clear", title);
+      assert.equal(alone, share >= 0.98 ? "certain" : share >= 0.6 ? "suspect" : "clear", title);
+    }
+    const left = rest.delta.map((value, i) => {
+      const taken = second.times(second.single(rest.factor), second.single(rest.source[i] as number));
+      return second.plus(second.single(value), -taken);
+    });
+    assert.deepEqual(toBits(left), rest.left);
+  });
+
+  it("merge: aggregates", () => {
+    const { contributors, aggregates } = readVectors("merge.json");
+    for (const { count, rule, gradient } of aggregates) {
+      const deltas = contributors.slice(0, count).map(({ delta }) => bitsOf(delta));
+      assert.deepEqual(toBits(second.secondAggregate(deltas, [5, 7], rule)), gradient.flat(), `${rule.method} of ${count}`);
+    }
   });
 
   it("merge: order and every bit of the step", () => {
@@ -196,7 +228,7 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("agreement", () => {
-    const { reports, agreed, versions, weights } = readVectors("agreement.json");
+    const { reports, agreed, votes, weights } = readVectors("agreement.json");
     for (const { report, message } of reports) assert.equal(second.secondReportMessage(report), message);
     for (const { miner, score } of agreed) {
       const said = reports.flatMap(({ stake, report }) =>
@@ -206,21 +238,17 @@ describe("golden vectors, from the text alone", () => {
       );
       assert.equal(second.secondMedian(said), score);
     }
-    for (const { records, canonical } of versions) {
-      const total = records.reduce((sum, { stake }) => sum + Number(stake), 0);
-      const most = (name: "root" | "previousRoot") => {
-        const votes = (root: string) =>
-          records.filter((record) => record[name] === root).reduce((sum, { stake }) => sum + Number(stake), 0);
-        return records.map((record) => record[name]).find((root) => votes(root) > total / 2);
-      };
-      assert.equal(canonical?.root, most("root") ?? most("previousRoot"));
-      assert.equal(canonical?.majority, most("root") === undefined ? "previous" : "root");
+    for (const { claims, canonical } of votes) {
+      const expected = second.secondVote(
+        claims.map((claim) => ({ ...claim, stake: BigInt(claim.stake) })),
+        5,
+        2,
+      );
+      assert.equal(canonical?.root ?? null, expected);
     }
     const miners = agreed.map(({ miner }) => miner);
     for (const { window, weights: given } of weights.windows) {
-      const recent = weights.history.filter(({ cycle }) => cycle > 4 - window);
-      const sums = miners.map((miner) => recent.reduce((sum, { scores }) => sum + ((scores as Record<string, number>)[miner] ?? 0), 0));
-      const expected = sums.map((sum, index) => ({ uid: 10 + index, weight: Math.floor((65_535 * sum) / Math.max(...sums)) }));
+      const expected = second.secondWeights(weights.history, window, 4, miners).map((weight, index) => ({ uid: 10 + index, weight }));
       assert.deepEqual(
         given,
         expected.filter(({ weight }) => weight > 0),

@@ -3,7 +3,7 @@ import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
 import { lookForTask } from "../../steps/membership.ts";
 import { type CycleStatus, cycleStatus } from "../../steps/status.ts";
-import { shortHash } from "../../ui/format.ts";
+import { formatTao, shortAddress, shortHash } from "../../ui/format.ts";
 import { table } from "../../ui/table.ts";
 
 export default class CycleStatusCommand extends BaseCommand<typeof CycleStatusCommand, CycleStatus> {
@@ -28,6 +28,14 @@ export default class CycleStatusCommand extends BaseCommand<typeof CycleStatusCo
       role: v.picklist(["owner", "validator", "miner", "unregistered"]),
       group: v.optional(v.number()),
       base: v.optional(v.string()),
+      vote: v.optional(
+        v.object({
+          decided: v.picklist(["root", "previous", "none"]),
+          activeStake: v.string(),
+          reportingStake: v.string(),
+          differing: v.array(v.string()),
+        }),
+      ),
       steps: v.array(step),
       missing: v.array(v.string()),
     });
@@ -39,7 +47,7 @@ export default class CycleStatusCommand extends BaseCommand<typeof CycleStatusCo
   }
 
   protected render(status: CycleStatus): string {
-    const { block, finalized, taskHash, task, cycle, phase, blocksLeft, role, group, base, steps, missing } = status;
+    const { block, finalized, taskHash, task, cycle, phase, blocksLeft, role, group, base, vote, steps, missing } = status;
     if (cycle === undefined) {
       const why =
         taskHash === undefined
@@ -57,8 +65,18 @@ export default class CycleStatusCommand extends BaseCommand<typeof CycleStatusCo
     return [
       `Block ${block} (final ${finalized}): cycle ${cycle}, ${phase}, ${blocksLeft} blocks left.`,
       `You are ${role}${group === undefined ? "" : ` of group ${group}`}${base === undefined ? "" : `; the cycle trains version ${shortHash(base)}`}.`,
+      ...(vote === undefined ? [] : [describeVote(vote)]),
       ...(rows.length > 0 ? [table(["step", "state", "blocks"], rows)] : []),
       ...(missing.length > 0 ? [`Next: ${missing[0]}.`] : []),
     ].join("\n");
   }
+}
+
+function describeVote({ decided, activeStake, reportingStake, differing }: NonNullable<CycleStatus["vote"]>): string {
+  if (decided === "none") return "No version has a majority of the validators' stake: nothing can be trained until they agree again.";
+  const stake = `${formatTao(reportingStake)} of ${formatTao(activeStake)} stake proved a version for this cycle`;
+  const others = differing.length > 0 ? `; another root was named by ${differing.map(shortAddress).join(", ")}` : "";
+  return decided === "root"
+    ? `More than half of it agrees on the version: ${stake}${others}.`
+    : `The old version stands, for want of a majority or of enough reports: ${stake}${others}.`;
 }

@@ -30,7 +30,7 @@ export async function announce(context: Context, membership: Membership, input: 
     });
   }
   const { record } = validator;
-  if (record !== undefined && record.cycle >= input.cycle && record.locator === requireLocator(context)) {
+  if (record?.kind === "version" && record.cycle >= input.cycle && record.locator === requireLocator(context)) {
     return { cycle: input.cycle, root: record.root, block: view.block, alreadyDone: true };
   }
   const sent = await sendVersion(context, { cycle: input.cycle, previousRoot: view.base, root: view.base });
@@ -38,9 +38,9 @@ export async function announce(context: Context, membership: Membership, input: 
 }
 
 /** Validators whose record for this cycle names another root than the canonical one. */
-function differingRoots(view: CycleView): { hotkey: string; root: string }[] {
+export function differingRoots(view: CycleView): { hotkey: string; root: string }[] {
   return view.participants.validators.flatMap(({ hotkey, record }) =>
-    record !== undefined && record.cycle === view.cycle && record.root !== view.base ? [{ hotkey, root: record.root }] : [],
+    record?.kind === "version" && record.cycle === view.cycle && record.root !== view.base ? [{ hotkey, root: record.root }] : [],
   );
 }
 

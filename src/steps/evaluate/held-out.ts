@@ -2,7 +2,9 @@
 
 import { type Evaluator, openEvaluator } from "../../engine/evaluator.ts";
 import { ConnitoError } from "../../errors.ts";
-import type { DrawnSequence } from "../../protocol/evaluation.ts";
+import { windowOf } from "../../protocol/clock.ts";
+import { type DrawnSequence, drawOpenSequences, drawSequences } from "../../protocol/held-out.ts";
+import { seed } from "../../protocol/random.ts";
 import type { Context } from "../context.ts";
 import { slice as bringSlice, resolveSlice, type Slice } from "../distribute/slice.ts";
 import type { Membership } from "../membership.ts";
@@ -71,6 +73,32 @@ function heldOutMissing(name: string, hash: string, cause: unknown): ConnitoErro
     hint: "Held-out data are served to validators only, by the owner and other validators. Check the hotkey's permit, or name a peer with --peer.",
     cause,
   });
+}
+
+/** The sequences of one cycle: what each stage of scoring adds, what the gate judges by, and what miners may see afterwards. */
+export interface CycleSequences {
+  readonly stages: readonly (readonly HeldOutSequence[])[];
+  readonly gate: readonly HeldOutSequence[];
+  readonly open: readonly HeldOutSequence[];
+  /** What they were drawn with. */
+  readonly seed: string;
+}
+
+/** Draws the cycle's sequences. @throws held-out-missing, held-out-too-short */
+export async function cycleSequences(
+  context: Context,
+  membership: Membership,
+  { cycle, slice }: { readonly cycle: number; readonly slice: Slice },
+): Promise<CycleSequences> {
+  const { task, taskHash } = membership;
+  const { available, read } = await provideHeldOut(context, membership, slice);
+  const at = await context.chain.blockHash(windowOf(task, cycle, "reveal").last);
+  const draw = { task, seed: seed("evaluation", taskHash, cycle, at), available };
+  const { stages, gate } = drawSequences(draw);
+  const open = drawOpenSequences(draw);
+  const all = await read([...stages.flat(), ...gate, ...open]);
+  const take = (count: number) => all.splice(0, count);
+  return { stages: stages.map((stage) => take(stage.length)), gate: take(gate.length), open: take(open.length), seed: draw.seed };
 }
 
 /** The whole model at one version, ready to be measured. Call `close` when done. */

@@ -1,7 +1,8 @@
-/** The owner's watch: the canonical version's loss on a fixed part of every domain's held-out data, the same in every cycle. */
+/** The owner's watch: the canonical version's loss on a part of every domain's held-out data that nothing else is measured on, always the same. */
 
 import { ConnitoError } from "../../errors.ts";
 import { domainLosses } from "../../protocol/gate.ts";
+import { placesOf } from "../../protocol/held-out.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { viewBlock, viewCycle } from "../cycle-view.ts";
@@ -42,7 +43,11 @@ export async function measure(context: Context, membership: Membership, input: {
   try {
     const { available, read } = await provideHeldOut(context, membership, opened.slice);
     const sequences = await read(
-      available.flatMap((count, domain) => Array.from({ length: Math.min(count, measuredSequences) }, (_, index) => ({ domain, index }))),
+      available.flatMap((count, domain) =>
+        placesOf("watch", count)
+          .slice(0, measuredSequences)
+          .map((index) => ({ domain, index })),
+      ),
     );
     const losses = await opened.evaluator.losses(
       sequences.map((sequence) => sequence.tokens),

@@ -3,14 +3,23 @@
  * all groups together. Deterministic given the losses; the arithmetic and the decisions are the protocol's.
  */
 
+import { aggregateDeltas } from "../../protocol/aggregate.ts";
 import { chooseScale, type DomainLosses, gateGroup } from "../../protocol/gate.ts";
-import { averageDeltas, outerStep } from "../../protocol/outer-step.ts";
+import { outerStep } from "../../protocol/outer-step.ts";
 import type { Task } from "../../protocol/task.ts";
 import type { Deltas } from "./candidates.ts";
+import type { Tensors } from "./losses.ts";
 
 export interface Contribution {
   readonly miner: string;
   readonly deltas: Deltas;
+}
+
+/** What a group brings to the merge: who passed the gate, and the gradient that they add up to, by tensor name. */
+export interface GroupGradient {
+  readonly group: number;
+  readonly contributors: readonly string[];
+  readonly gradient: Tensors;
 }
 
 /** New fp32 weights and momentum of each changed tensor, by name. */
@@ -24,30 +33,34 @@ export interface MergeOutcome {
   readonly after: DomainLosses;
 }
 
-type Tensors = ReadonlyMap<string, Float32Array>;
-
 export interface MergeSearch {
   readonly task: Task;
   readonly base: Tensors;
   readonly momentum: Tensors;
-  /** By group, in merge order. */
-  readonly contributions: readonly (readonly Contribution[])[];
   /** Losses of the base. */
   readonly before: DomainLosses;
   /** Losses of the base with these tensors replaced. */
   readonly measure: (weights: Tensors) => Promise<DomainLosses>;
 }
 
-/** Finds and computes what is merged; `updates` is empty when nothing passes. */
-export async function mergeGroups(search: MergeSearch): Promise<MergeOutcome> {
+/** One group's contributors, in merge order, through the gate at the smallest scale. All its miners train the same experts. */
+export async function gateContributions(search: MergeSearch, group: number, ranked: readonly Contribution[]): Promise<GroupGradient> {
   const { task, before, measure } = search;
   const smallest = Math.min(...task.merge.scales);
-  const passed: { group: number; contributors: readonly Contribution[] }[] = [];
-  for (const [group, ranked] of search.contributions.entries()) {
-    const { contributors } = await gateGroup(before, ranked, (tried) => measure(weightsOf(step(search, tried, smallest))));
-    if (contributors.length > 0) passed.push({ group, contributors });
-  }
-  const stepAll = (scale: number): Updates => new Map(passed.flatMap(({ contributors }) => [...step(search, contributors, scale)]));
+  let gradient: Tensors = new Map();
+  const { contributors } = await gateGroup(before, ranked, (tried) => {
+    gradient = gradientOf(task, tried);
+    return measure(weightsOf(step(search, gradient, smallest)));
+  });
+  if (contributors.length === 0) return { group, contributors: [], gradient: new Map() };
+  return { group, contributors: contributors.map(({ miner }) => miner), gradient };
+}
+
+/** Finds and computes what is merged; `updates` is empty when nothing passes. */
+export async function mergeGroups(search: MergeSearch, groups: readonly GroupGradient[]): Promise<MergeOutcome> {
+  const { task, before, measure } = search;
+  const passed = groups.filter(({ contributors }) => contributors.length > 0);
+  const stepAll = (scale: number): Updates => new Map(passed.flatMap(({ gradient }) => [...step(search, gradient, scale)]));
 
   const losses: DomainLosses[] = [];
   if (passed.length > 0) for (const scale of task.merge.scales) losses.push(await measure(weightsOf(stepAll(scale))));
@@ -55,22 +68,27 @@ export async function mergeGroups(search: MergeSearch): Promise<MergeOutcome> {
   if (chosen === undefined) return { merged: [], scale: 0, updates: new Map(), after: before };
   const scale = task.merge.scales[chosen] as number;
   return {
-    merged: passed.map(({ group, contributors }) => ({ group, contributors: contributors.map((contributor) => contributor.miner) })),
+    merged: passed.map(({ group, contributors }) => ({ group, contributors })),
     scale,
     updates: stepAll(scale),
     after: losses[chosen] as DomainLosses,
   };
 }
 
-/** One group's outer step. All its miners train the same experts, so every contribution has the same tensors. */
-function step({ task, base, momentum }: MergeSearch, contributors: readonly Contribution[], scale: number): Updates {
-  const { learningRate, momentum: mu } = task.outer;
+function gradientOf(task: Task, contributors: readonly Contribution[]): Tensors {
   const names = [...(contributors[0]?.deltas.keys() ?? [])];
+  const deltas = contributors.map(({ deltas: own }) => names.map((name) => own.get(name) as Float32Array));
+  const tensors = aggregateDeltas(deltas, task.merge);
+  return new Map(names.map((name, index) => [name, tensors[index] as Float32Array]));
+}
+
+function step({ task, base, momentum }: MergeSearch, gradient: Tensors, scale: number): Updates {
+  const { learningRate, momentum: mu } = task.outer;
   return new Map(
-    names.map((name) => {
-      const gradient = averageDeltas(contributors.map(({ deltas }) => deltas.get(name) as Float32Array));
-      return [name, outerStep({ base: base.get(name) as Float32Array, gradient, momentum: momentum.get(name), learningRate, mu, scale })];
-    }),
+    [...gradient].map(([name, values]) => [
+      name,
+      outerStep({ base: base.get(name) as Float32Array, gradient: values, momentum: momentum.get(name), learningRate, mu, scale }),
+    ]),
   );
 }
 

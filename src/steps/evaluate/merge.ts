@@ -1,30 +1,33 @@
 /**
  * The outer step: what the validators accepted becomes the next canonical version. Each group's contributors are averaged and stepped;
- * the gate lets through only what lowers the held-out loss and raises no domain; the root of the result goes on the chain.
+ * the gate lets through only what lowers the held-out loss and raises no domain; the root of the result goes on the chain, first as a
+ * ballot that shows nothing, then open.
  */
 
-import { ConnitoError } from "../../errors.ts";
 import { newVersion } from "../../model/weights.ts";
-import { type AgreedScore, agreedScores, mergeOrder } from "../../protocol/agreement.ts";
-import { windowOf } from "../../protocol/clock.ts";
+import { type AgreedScore, agreedScores } from "../../protocol/agreement.ts";
+import { votingWindows, windowOf } from "../../protocol/clock.ts";
+import { ballotHash } from "../../protocol/commitment.ts";
 import { domainLosses } from "../../protocol/gate.ts";
+import { encodeRecord } from "../../protocol/records.ts";
 import type { SignedReport } from "../../protocol/report.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
+import type { Validator } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
 import { sendVersion } from "../distribute/announce.ts";
-import { peerSources } from "../fetch.ts";
 import { storeManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
 import { sliceMomentum } from "../model-weights.ts";
-import { publishFile, publishObjects } from "../publish.ts";
+import { publishFile, publishObjects, requireLocator } from "../publish.ts";
+import { sendRecord } from "../send-record.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
-import { openCandidate } from "./candidates.ts";
-import { openWholeModel } from "./held-out.ts";
-import { type Contribution, mergeGroups } from "./merge-groups.ts";
-import { collectReports } from "./reports.ts";
-import { lossesWith, measureBase, readVerdicts } from "./score.ts";
-import { requireValidator } from "./validators.ts";
+import { groupGradients } from "./contributions.ts";
+import { cycleSequences, type OpenModel, openWholeModel } from "./held-out.ts";
+import { lossesWith, openBaseLosses, type Tensors } from "./losses.ts";
+import { mergeGroups } from "./merge-groups.ts";
+import { collectReports, committedReports, showReport, weigh } from "./reports.ts";
+import { requireValidator, scorersOf } from "./validators.ts";
 
 export interface MergeResult {
   readonly cycle: number;
@@ -37,7 +40,7 @@ export interface MergeResult {
   readonly verdicts: readonly AgreedScore[];
   /** Validators whose reports counted. */
   readonly reporters: readonly string[];
-  /** Mean loss of each domain on the cycle's evaluation sequences, in micro-nats per token, before and after. */
+  /** Mean loss of each domain on the gate's sequences, in micro-nats per token, before and after. */
   readonly evaluationLoss: { readonly before: readonly number[]; readonly after: readonly number[] };
   readonly block: number;
   readonly alreadyDone: boolean;
@@ -45,108 +48,92 @@ export interface MergeResult {
 
 type StoredMerge = Omit<MergeResult, "block" | "alreadyDone">;
 
-/** @throws scores-missing before `score` has made this validator's report; phase-not-open; not-a-validator. */
+/** @throws phase-not-open before the reports are final; deadline-missed once the root can no longer be proved; not-a-validator. */
 export async function merge(context: Context, membership: Membership, input: { cycle: number; wait: boolean }): Promise<MergeResult> {
   const { workspace } = context;
   const { task } = membership;
   const file = workspace.layout.cycle(input.cycle, "merge.json");
   const stored = (await readJson<StoredMerge>(file)) ?? (await compute(context, membership, input));
   await writeJson(file, stored);
-  const sent = await sendVersion(context, {
-    cycle: input.cycle + 1,
-    previousRoot: stored.base,
-    root: stored.root,
-    until: windowOf(task, input.cycle, "merge").last,
-  });
+  await sendBallot(context, membership, stored);
+  const { ballot, version } = votingWindows(task, input.cycle);
+  // The root is shown once nobody can send a ballot any more.
+  await context.clock.until(({ best }) => best >= ballot.last, context.signal);
+  const record = { cycle: input.cycle + 1, previousRoot: stored.base, root: stored.root };
+  const sent = await sendVersion(context, { ...record, until: version.last });
   return { ...stored, ...sent };
+}
+
+/** Binds this validator to the root that it computed. @throws deadline-missed: the root then does not count, and the majority's is followed. */
+async function sendBallot(context: Context, { task, taskHash }: Membership, stored: StoredMerge): Promise<void> {
+  const { netuid, signer } = context;
+  const version = { cycle: stored.cycle + 1, previousRoot: stored.base, root: stored.root };
+  const ballot = ballotHash({ netuid, taskHash, hotkey: signer.address, ...version });
+  const record = encodeRecord({ kind: "ballot", cycle: version.cycle, base: stored.base, ballot, locator: requireLocator(context) });
+  await sendRecord(context, {
+    key: `ballot/${version.cycle}`,
+    prepare: async () => ({ record, notes: { root: stored.root } }),
+    until: votingWindows(task, stored.cycle).ballot.last,
+  });
 }
 
 async function compute(context: Context, membership: Membership, input: { cycle: number; wait: boolean }): Promise<StoredMerge> {
   const { task } = membership;
-  const { last } = windowOf(task, input.cycle, "merge");
-  const revealEnd = windowOf(task, input.cycle, "reveal").last;
-  await awaitOpening(context.clock, afterFinalized("Merge", input.cycle, revealEnd, last), { wait: input.wait, signal: context.signal });
+  const { ballot } = votingWindows(task, input.cycle);
+  const scoreEnd = windowOf(task, input.cycle, "score").last;
+  const opening = afterFinalized("Merge", input.cycle, scoreEnd, ballot.last);
+  await awaitOpening(context.clock, opening, { wait: input.wait, signal: context.signal });
   const view = await viewCycle(context, membership, input.cycle);
   requireValidator(view, context.signer.address);
-  const reports = await gatherReports(context, membership, view);
-  const verdicts = agreedScores(
-    view.participants.validators.flatMap(({ hotkey, stake }) => {
-      const signed = reports.get(hotkey);
-      return signed === undefined ? [] : [{ stake, report: signed.report }];
-    }),
-  );
+  await showReport(context, input.cycle);
+  const scorers = await scorersOf(context, membership, view);
+  const reports = await gatherReports(context, membership, view, scorers);
+  const verdicts = agreedScores(weigh(view, reports));
   const facts = { cycle: input.cycle, base: view.base, verdicts, reporters: [...reports.keys()].sort() };
 
   const opened = await openWholeModel(context, membership, view.base);
   try {
-    const { sequences, losses } = await measureBase(context, membership, view, opened);
+    const { gate } = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
     const domains = task.data.domains.length;
-    const before = domainLosses(losses, sequences, domains);
-    const contributions = await openContributions(context, membership, view, opened.slice, verdicts);
-    const momentum = await sliceMomentum(context, opened.slice);
-    const outcome = await mergeGroups({
-      task,
-      base: opened.weights,
-      momentum,
-      contributions,
-      before,
-      measure: async (weights) => domainLosses(await lossesWith(opened, weights, sequences, context.signal), sequences, domains),
-    });
-    const { merged, scale, after } = outcome;
+    const before = domainLosses(await (await openBaseLosses(context, view, opened)).on(gate), gate, domains);
+    const measure = async (weights: Tensors) => domainLosses(await lossesWith(opened, weights, gate, context.signal), gate, domains);
+    const search = { task, base: opened.weights, momentum: await sliceMomentum(context, opened.slice), before, measure };
+    const gradients = await groupGradients(context, membership, { view, scorers, verdicts, slice: opened.slice, search });
+    const { merged, scale, after, updates } = await mergeGroups(search, gradients);
     const result = { ...facts, merged, scale, evaluationLoss: { before, after } };
-    if (outcome.updates.size === 0) return { ...result, root: view.base };
-    const version = newVersion({ manifest: opened.slice.manifest, updates: outcome.updates });
-    for (const bytes of version.objects.values()) await context.workspace.objects.put(bytes);
-    const root = await storeManifest(context.workspace, version.manifest);
-    await publishObjects(context, version.objects.keys());
-    await publishFile(context, `/manifests/${root}.json`, context.workspace.layout.manifest(root));
-    return { ...result, root };
+    return { ...result, root: updates.size === 0 ? view.base : await keepVersion(context, opened, updates) };
   } finally {
     opened.close();
   }
 }
 
-/** Own report, and the others' as they come in. Merging begins when all are here, at the latest when the merge window does. @throws scores-missing */
-async function gatherReports(context: Context, membership: Membership, view: CycleView): Promise<Map<string, SignedReport>> {
-  const mergeFirst = windowOf(membership.task, view.cycle, "merge").first;
-  for (;;) {
-    const reports = await collectReports(context, membership, view);
-    if (!reports.has(context.signer.address)) {
-      throw new ConnitoError(`This validator has no scores of cycle ${view.cycle} to merge by.`, {
-        code: "scores-missing",
-        exit: "invalidInput",
-        hint: "Run `connito score` for this cycle first, with the same --state-dir.",
-      });
-    }
-    const { best } = await context.clock.now();
-    if (reports.size === view.participants.validators.length || best >= mergeFirst) return reports;
-    await context.clock.until((heads) => heads.best > best, context.signal);
-  }
+/** Keeps the new version's pieces and manifest, and returns its root. */
+async function keepVersion(context: Context, { slice }: OpenModel, updates: Parameters<typeof newVersion>[0]["updates"]): Promise<string> {
+  const version = newVersion({ manifest: slice.manifest, updates });
+  for (const bytes of version.objects.values()) await context.workspace.objects.put(bytes);
+  const root = await storeManifest(context.workspace, version.manifest);
+  await publishObjects(context, version.objects.keys());
+  await publishFile(context, `/manifests/${root}.json`, context.workspace.layout.manifest(root));
+  return root;
 }
 
-/** By group, the agreed best, opened, in the order in which the protocol adds them up. */
-async function openContributions(
+/**
+ * The reports that were committed in time. Whoever committed and does not deliver is waited for through half of the time for ballots; reports
+ * are passed on by all who have them, so that what one validator got the others get too.
+ */
+async function gatherReports(
   context: Context,
   membership: Membership,
   view: CycleView,
-  slice: Parameters<typeof openCandidate>[2]["slice"],
-  agreed: readonly AgreedScore[],
-): Promise<Contribution[][]> {
-  const { task } = membership;
-  const { verdicts, commits } = await readVerdicts(context, membership, view);
-  const sources = await peerSources(context, task);
-  const order = mergeOrder({ agreed, commits, groups: task.experts.groups, contributors: task.merge.contributors });
-  const open = async ({ miner }: AgreedScore): Promise<Contribution[]> => {
-    const verdict = verdicts.find((candidate) => candidate.miner === miner);
-    if (verdict?.status !== "to-fetch") return [];
-    const candidate = await openCandidate(context, membership, { slice, view }, miner, verdict.reveal.record, sources);
-    if ("deltas" in candidate) return [{ miner, deltas: candidate.deltas }];
-    throw new ConnitoError(`The accepted submission of ${miner} is not here: ${candidate.reason}`, {
-      code: "submission-missing",
-      exit: "network",
-      retryable: true,
-      hint: "Without it this validator would compute another version than the others; it is asked for again until the merge window ends.",
-    });
-  };
-  return Promise.all(order.map(async (group) => (await Promise.all(group.map(open))).flat()));
+  scorers: readonly (readonly Validator[])[],
+): Promise<Map<string, SignedReport>> {
+  const committed = await committedReports(context, membership, view, scorers);
+  const { first, last } = votingWindows(membership.task, view.cycle).ballot;
+  const patience = first + Math.floor((last - first) / 2);
+  for (;;) {
+    const reports = await collectReports(context, membership, view, scorers, committed);
+    const { best } = await context.clock.now();
+    if (reports.size === committed.size || best >= patience) return reports;
+    await context.clock.until((heads) => heads.best > best, context.signal);
+  }
 }

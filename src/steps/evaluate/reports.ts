@@ -1,17 +1,26 @@
-/** Signed score reports: kept one file a validator and cycle, exchanged between validators, checked on the way in. */
+/**
+ * Signed score reports. The report's hash stands on the chain before the score window closes, and what stands there decides which reports
+ * count; the reports themselves are kept, one file a validator and cycle, and passed on by everybody who has them.
+ */
 
 import { verifySignature } from "../../chain/signer.ts";
 import { ConnitoError } from "../../errors.ts";
-import { collectBytes } from "../../exchange/exchange.ts";
-import { fromHex, toHex } from "../../protocol/hash.ts";
+import { collectBytes, type Source } from "../../exchange/exchange.ts";
+import type { WeighedReport } from "../../protocol/agreement.ts";
+import { windowOf } from "../../protocol/clock.ts";
+import { fromHex, type Hash, toHex } from "../../protocol/hash.ts";
+import { encodeRecord } from "../../protocol/records.ts";
 import { maximumReportBytes, parseSignedReport, reportMessage, type ScoreReport, type SignedReport } from "../../protocol/report.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Workspace } from "../../workspace/workspace.ts";
+import { recordsInWindow, type Validator } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
-import { sourceAt } from "../fetch.ts";
+import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { publishFile } from "../publish.ts";
+import { publishFile, publishObjects, requireLocator } from "../publish.ts";
+import { type SentRecord, sendRecord } from "../send-record.ts";
+import { groupsOf } from "./validators.ts";
 
 export function reportPath(workspace: Workspace, cycle: number, validator: string): string {
   return workspace.layout.cycle(cycle, `report-${validator}.json`);
@@ -22,52 +31,112 @@ export async function findReport(workspace: Workspace, cycle: number, validator:
   return readJson<SignedReport>(reportPath(workspace, cycle, validator));
 }
 
-/** Signs, keeps and publishes this validator's report. */
-export async function publishReport(context: Context, report: ScoreReport): Promise<SignedReport> {
+/** Signs and keeps this validator's report. */
+export async function signReport(context: Context, report: ScoreReport): Promise<SignedReport> {
   const signed = { report, signature: toHex(context.signer.sign(reportMessage(report))) };
-  const file = reportPath(context.workspace, report.cycle, report.validator);
-  await writeJson(file, signed);
-  await publishFile(context, `/reports/${report.cycle}/${report.validator}.json`, file);
+  await writeJson(reportPath(context.workspace, report.cycle, report.validator), signed);
   return signed;
 }
 
+/** Puts the report's hash on the chain. @throws deadline-missed after the score window: the report then does not count. */
+export function sendReport(context: Context, { task }: Membership, report: ScoreReport): Promise<SentRecord> {
+  const { cycle, base } = report;
+  const locator = requireLocator(context);
+  const record = encodeRecord({ kind: "report", cycle, base, report: toHex(reportMessage(report)), locator });
+  return sendRecord(context, {
+    key: `report/${cycle}`,
+    prepare: async () => ({ record, notes: {} }),
+    until: windowOf(task, cycle, "score").last,
+  });
+}
+
+/** Where reports may be seen: once their window is closed, by the best block, so that no later one can be made after them. */
+export async function reportsAreOpen(context: Context, { task }: Pick<Membership, "task">, cycle: number): Promise<boolean> {
+  return (await context.clock.now()).best > windowOf(task, cycle, "score").last;
+}
+
+/** Puts this validator's report and evidence where others look for them, if it publishes through a directory. */
+export async function showReport(context: Context, cycle: number): Promise<void> {
+  const own = await findReport(context.workspace, cycle, context.signer.address);
+  if (own === undefined) return;
+  const { address } = context.signer;
+  await publishObjects(context, [own.report.evidence]);
+  await publishFile(context, `/reports/${cycle}/${address}.json`, reportPath(context.workspace, cycle, address));
+}
+
+/** The hash of each report that counts: what drawn validators had on the chain at the last block of the score window. */
+export async function committedReports(
+  context: Context,
+  { task }: Membership,
+  view: CycleView,
+  scorers: readonly (readonly Validator[])[],
+): Promise<Map<string, Hash>> {
+  const window = windowOf(task, view.cycle, "score");
+  const at = await context.chain.blockHash(window.last);
+  const records = await recordsInWindow(context.chain, context.netuid, at, "report", view.cycle, window);
+  const drawn = new Set(scorers.flat().map(({ hotkey }) => hotkey));
+  return new Map(
+    records
+      .filter(({ hotkey, record }) => drawn.has(hotkey) && record.base === view.base)
+      .map(({ hotkey, record }) => [hotkey, record.report]),
+  );
+}
+
 /**
- * The other validators' reports as far as they can be had now, by hotkey. What a peer delivers counts only with the validator's own
- * signature, for this task, cycle and base; anything else is as good as missing.
+ * The committed reports as far as they can be had now, by hotkey: from here, from their validator, or from any other that has them. What
+ * is delivered counts only if it has the hash on the chain and its validator's signature.
  */
-export async function collectReports(context: Context, membership: Membership, view: CycleView): Promise<Map<string, SignedReport>> {
+export async function collectReports(
+  context: Context,
+  membership: Membership,
+  view: CycleView,
+  scorers: readonly (readonly Validator[])[],
+  committed: ReadonlyMap<string, Hash>,
+): Promise<Map<string, SignedReport>> {
   const reports = new Map<string, SignedReport>();
+  const sources = await peerSources(context, membership.task);
   await Promise.all(
-    view.participants.validators.map(async ({ hotkey, record }) => {
+    [...committed].map(async ([hotkey, hash]) => {
       const kept = await findReport(context.workspace, view.cycle, hotkey);
-      if (kept !== undefined) return reports.set(hotkey, kept);
-      if (record === undefined || record.locator === "") return;
-      const fetched = await fetchReport(context, membership, view, hotkey, record.locator).catch((error: unknown) => {
-        if (context.signal.aborted) throw error;
-        return undefined;
-      });
-      if (fetched === undefined) return;
-      await writeJson(reportPath(context.workspace, view.cycle, hotkey), fetched);
-      reports.set(hotkey, fetched);
+      if (kept !== undefined && toHex(reportMessage(kept.report)) === hash) return reports.set(hotkey, kept);
+      const expected = { validator: hotkey, hash, groups: groupsOf(scorers, hotkey) };
+      for (const source of sources) {
+        const fetched = await fetchReport(context, membership, view, source, expected).catch((error: unknown) => {
+          if (context.signal.aborted) throw error;
+          return undefined;
+        });
+        if (fetched === undefined) continue;
+        await writeJson(reportPath(context.workspace, view.cycle, hotkey), fetched);
+        return reports.set(hotkey, fetched);
+      }
+      return undefined;
     }),
   );
   return reports;
+}
+
+/** With their validators' stake, as agreement takes them. */
+export function weigh(view: CycleView, reports: ReadonlyMap<string, SignedReport>): WeighedReport[] {
+  return view.participants.validators.flatMap(({ hotkey, stake }) => {
+    const signed = reports.get(hotkey);
+    return signed === undefined ? [] : [{ stake, report: signed.report }];
+  });
 }
 
 async function fetchReport(
   context: Context,
   membership: Membership,
   view: CycleView,
-  validator: string,
-  locator: string,
+  source: Source,
+  { validator, hash, groups }: { validator: string; hash: Hash; groups: readonly number[] },
 ): Promise<SignedReport> {
-  const source = sourceAt(context, locator, validator);
   const stream = await source.get(`/reports/${view.cycle}/${validator}.json`, { maximumBytes: maximumReportBytes, signal: context.signal });
   const document: unknown = JSON.parse(Buffer.from(await collectBytes(stream, maximumReportBytes)).toString("utf8"));
-  const assigned = new Map(view.assignment.groups.flatMap((miners, group) => miners.map((miner) => [miner, group] as const)));
+  const assigned = new Map(groups.flatMap((group) => (view.assignment.groups[group] ?? []).map((miner) => [miner, group] as const)));
   const signed = parseSignedReport(document, { task: membership.taskHash, cycle: view.cycle, base: view.base, validator, assigned });
-  if (!(await verifySignature(reportMessage(signed.report), fromHex(signed.signature), validator))) {
-    throw new ConnitoError(`${locator} delivered a report that ${validator} did not sign.`, {
+  const message = reportMessage(signed.report);
+  if (toHex(message) !== hash || !(await verifySignature(message, fromHex(signed.signature), validator))) {
+    throw new ConnitoError(`${source.locator} delivered a report that ${validator} did not sign or did not commit to.`, {
       code: "report-invalid",
       exit: "verification",
       hint: "It is not used. Ask the validator's operator.",

@@ -8,10 +8,9 @@ import type { Weight } from "../../chain/client.ts";
 import { ConnitoError } from "../../errors.ts";
 import type { CycleScores } from "../../protocol/weights.ts";
 import { weightsOf } from "../../protocol/weights.ts";
-import { readJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import type { Membership } from "../membership.ts";
-import type { MergeResult } from "./merge.ts";
+import { agreedVerdicts } from "./agreed.ts";
 
 export interface SetWeightsResult {
   readonly cycle: number;
@@ -67,12 +66,14 @@ export async function setWeights(context: Context, membership: Membership, input
 }
 
 /** The cycle's weights, in the journal before anything is sent: after a crash the very same are sent, so that it is seen that they stand. */
-async function intend({ chain, clock, netuid, workspace }: Context, { task }: Membership, cycle: number): Promise<Intent> {
-  const { window } = task.weights;
+async function intend(context: Context, membership: Membership, cycle: number): Promise<Intent> {
+  const { chain, clock, netuid, workspace } = context;
+  const { window } = membership.task.weights;
   const history: CycleScores[] = [];
   for (let past = Math.max(0, cycle - window + 1); past <= cycle; past++) {
-    const merged = await readJson<Pick<MergeResult, "verdicts">>(workspace.layout.cycle(past, "merge.json"));
-    if (merged !== undefined) history.push({ cycle: past, scores: new Map(merged.verdicts.map((entry) => [entry.miner, entry.score])) });
+    const verdicts = await agreedVerdicts(context, membership, past);
+    const scored = verdicts?.filter(({ status }) => status !== "unscored");
+    if (scored !== undefined) history.push({ cycle: past, scores: new Map(scored.map(({ miner, score }) => [miner, score])) });
   }
   const { finalized } = await clock.now();
   const { neurons, hyperparameters } = await chain.subnet(netuid, finalized.hash);

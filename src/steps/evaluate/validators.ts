@@ -1,8 +1,13 @@
-/** Who may score and merge: neurons that the chain and the task count as validators. */
+/** Who may score and merge: neurons that the chain and the task count as validators, and which of them score which group. */
 
 import { ConnitoError } from "../../errors.ts";
+import { windowOf } from "../../protocol/clock.ts";
+import { seed } from "../../protocol/random.ts";
+import { drawScorers } from "../../protocol/scorers.ts";
 import type { Validator } from "../chain-records.ts";
+import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
+import type { Membership } from "../membership.ts";
 
 /** @throws not-a-validator */
 export function requireValidator(view: CycleView, hotkey: string): Validator {
@@ -16,4 +21,23 @@ export function requireValidator(view: CycleView, hotkey: string): Validator {
       hint: "A validator needs a permit on the chain and the task's validators.minimumStake; `connito status` shows both.",
     },
   );
+}
+
+/** The validators that score each group of the cycle, known once the reveal window is final. */
+export async function scorersOf(context: Context, { task, taskHash }: Membership, view: CycleView): Promise<Validator[][]> {
+  const at = await context.chain.blockHash(windowOf(task, view.cycle, "reveal").last);
+  const { validators } = view.participants;
+  const byHotkey = new Map(validators.map((validator) => [validator.hotkey, validator]));
+  const drawn = drawScorers({
+    seed: seed("evaluation", taskHash, view.cycle, at),
+    validators,
+    groups: task.experts.groups,
+    count: task.validators.scorers,
+  });
+  return drawn.map((hotkeys) => hotkeys.map((hotkey) => byHotkey.get(hotkey) as Validator));
+}
+
+/** The groups that a validator was drawn for. */
+export function groupsOf(scorers: readonly (readonly Validator[])[], hotkey: string): number[] {
+  return scorers.flatMap((drawn, group) => (drawn.some((validator) => validator.hotkey === hotkey) ? [group] : []));
 }

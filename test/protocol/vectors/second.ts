@@ -171,6 +171,8 @@ export function secondRecord(r: Record<string, string | number>): string {
     version: () => [Buffer.of(3), cycle(), part("previousRoot"), part("root"), rest()],
     task: () => [Buffer.of(4), part("taskHash"), rest()],
     ready: () => [Buffer.of(5), cycle(), group()],
+    report: () => [Buffer.of(6), cycle(), part("base"), part("report"), rest()],
+    ballot: () => [Buffer.of(7), cycle(), part("base"), part("ballot"), rest()],
   };
   return Buffer.concat([Buffer.of(1), ...(layouts[r["kind"] as string] as () => Buffer[])()]).toString("hex");
 }
@@ -300,13 +302,212 @@ export function secondSelection(scores: readonly number[], candidates: readonly 
   return selected;
 }
 
-/** Section 8's score by the other formula of the deviation, which rounds differently: right to a micro-nat. */
-export function secondScore(base: readonly number[], candidate: readonly number[], z: number): number {
+interface Version {
+  netuid: number;
+  taskHash: string;
+  cycle: number;
+  hotkey: string;
+  previousRoot: string;
+  root: string;
+}
+
+export function secondBallot(v: Version): string {
+  const parts = [little(v.netuid, 2), hex(v.taskHash), little(v.cycle, 4), secondPublicKey(v.hotkey), hex(v.previousRoot), hex(v.root)];
+  return H("connito/ballot/1", ...parts);
+}
+
+/** Section 8's split and draw: rows of domain and index, for the gate and for each stage. */
+export function secondDraw(input: { seed: string; available: readonly number[]; first: number; stages: number }) {
+  const { first, stages } = input;
+  const random = secondStream(input.seed);
+  const pools = input.available.map((count) => [...Array(count).keys()].filter((index) => index % 16 > 3));
+  const budget = Math.min(first * 2 ** (stages - 1), ...pools.map((pool) => pool.length - first));
+  const drawn = pools.map((pool) => random.draw(first + budget, pool.length).map((place) => pool[place] as number));
+  const cut = (from: number, to: number) => drawn.flatMap((list, domain) => list.slice(from, to).map((index) => [domain, index]));
+  const ends = [0, ...Array.from({ length: stages }, (_, stage) => Math.min(budget, first * 2 ** stage))];
+  const added = ends.slice(1).map((end, stage) => cut(first + (ends[stage] as number), first + end));
+  return { gate: cut(0, first), stages: added.filter((stage) => stage.length > 0) };
+}
+
+export function secondOpenDraw(seed: string, available: readonly number[]): number[][] {
+  const random = secondStream(seed);
+  return available.flatMap((count, domain) => {
+    const open = [...Array(count).keys()].filter((index) => index % 16 === 3);
+    return random.draw(Math.min(8, open.length), open.length).map((place) => [domain, open[place] as number]);
+  });
+}
+
+/** Section 8's scorers: the point on the line of stakes, found by walking along it. */
+export function secondScorers(
+  seed: string,
+  group: number,
+  validators: readonly { hotkey: string; stake: bigint }[],
+  count: number,
+): string[] {
+  const source = words(H("connito/scorers/1", hex(seed), little(group, 2)));
+  const line = [...validators].sort((a, b) => (a.hotkey < b.hotkey ? -1 : 1)).map(({ hotkey, stake }) => ({ hotkey, stake: stake || 1n }));
+  const result: string[] = [];
+  while (result.length < count && line.length > 0) {
+    const x = (source.next().value as bigint) + (source.next().value as bigint) * 2n ** 32n;
+    const point = (x * line.reduce((sum, { stake }) => sum + stake, 0n)) / 2n ** 64n;
+    let at = 0;
+    for (let end = line[0]?.stake ?? 0n; end <= point; end += line[at]?.stake ?? 0n) at++;
+    result.push(line.splice(at, 1)[0]?.hotkey as string);
+  }
+  return result;
+}
+
+/** Section 8's bounds by the other formula of the deviation, which rounds differently, and the verdict after a stage. */
+export function secondJudgement(base: readonly number[], candidate: readonly number[], stage: number, stages: number, errorRate: number) {
   const n = base.length;
   const d = base.map((loss, i) => loss - (candidate[i] as number));
   const m = d.reduce((sum, x) => sum + x) / n;
-  const variance = (d.reduce((sum, x) => sum + x * x, 0) - n * m * m) / (n - 1);
-  return Math.max(0, Math.floor(1e6 * (m - z * Math.sqrt(Math.max(0, variance) / n))));
+  const variance = Math.max(0, (d.reduce((sum, x) => sum + x * x, 0) - n * m * m) / (n - 1));
+  const t = Math.sqrt(Math.log(1 / (errorRate / stages) ** 2));
+  const z = t - (2.515517 + 0.802853 * t + 0.010328 * t ** 2) / (1 + 1.432788 * t + 0.189269 * t ** 2 + 0.001308 * t ** 3);
+  const v = n - 1;
+  const quantile = [
+    z,
+    (z ** 3 + z) / 4,
+    (5 * z ** 5 + 16 * z ** 3 + 3 * z) / 96,
+    (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / 384,
+    (79 * z ** 9 + 776 * z ** 7 + 1482 * z ** 5 - 1920 * z ** 3 - 945 * z) / 92160,
+  ].reduce((sum, term, power) => sum + term / v ** power, 0);
+  const reach = quantile * Math.sqrt(variance / n);
+  const score = Math.max(0, Math.floor(1e6 * (m - reach)));
+  const last = stage === stages;
+  if (score >= 1 && (last || m - reach >= m / 2)) return { status: "accepted", score };
+  if (last || 1e6 * m < 1) return { status: "no-gain", score: 0 };
+  return null;
+}
+
+/** Section 8's coordinates. */
+export function secondCoordinates(seed: string, group: number, elements: number, count: number): number[] {
+  const random = secondStream(H("connito/sketch/1", hex(seed), little(group, 2)));
+  const result: number[] = [];
+  while (result.length < count) {
+    const high = elements < 2 ** 32 ? 0 : random.uniform(Math.ceil(elements / 2 ** 32));
+    const place = high * 2 ** 32 + random.uniform(Math.min(elements, 2 ** 32));
+    if (place < elements) result.push(place);
+  }
+  return result;
+}
+
+/** Section 8's least squares, by the normal equations of the three nearest. */
+export function secondExplain(later: readonly number[], earlier: readonly (readonly number[])[]): { share: number; factors: number[] } {
+  const inner = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * (b[i] as number), 0);
+  const cosine = (a: readonly number[]) => Math.abs(inner(a, later)) / Math.sqrt(inner(a, a) * inner(later, later));
+  const nearest = [...earlier].sort((a, b) => cosine(b) - cosine(a)).slice(0, 3);
+  const rows = nearest.map((a) => [...nearest.map((b) => inner(a, b)), inner(a, later)]);
+  for (const [i, pivot] of rows.entries()) {
+    const by = pivot[i] as number;
+    for (const k of pivot.keys()) pivot[k] = (pivot[k] as number) / by;
+    for (const row of rows) {
+      const times = row[i] as number;
+      if (row !== pivot) for (const k of row.keys()) row[k] = (row[k] as number) - times * (pivot[k] as number);
+    }
+  }
+  const factors = rows.map((row) => row.at(-1) as number);
+  const fitted = later.map((_, i) => nearest.reduce((sum, list, k) => sum + (factors[k] as number) * (list[i] as number), 0));
+  return { share: Math.sqrt(inner(fitted, fitted) / inner(later, later)), factors };
+}
+
+type Rule = { method: string; tolerated: number; normCap: number };
+
+/** Section 9's aggregates of deltas that lie end to end, cut into tensors of these lengths; every fp32 operation in exact numbers. */
+export function secondAggregate(deltas: readonly (readonly number[])[], lengths: readonly number[], rule: Rule): number[] {
+  const n = deltas.length;
+  const squares = (a: readonly number[], b?: readonly number[]) => {
+    let at = 0;
+    let total = 0;
+    for (const length of lengths) {
+      const lane = (k: number) => {
+        let sum = 0;
+        for (let i = k; i < length; i += 4) sum += ((a[at + i] as number) - (b?.[at + i] ?? 0)) ** 2;
+        return sum;
+      };
+      total += lane(0) + lane(1) + (lane(2) + lane(3));
+      at += length;
+    }
+    return total;
+  };
+  const lower = (list: readonly number[]) => [...list].sort((a, b) => a - b)[Math.ceil(list.length / 2) - 1] as number;
+  const norms = deltas.map((delta) => Math.sqrt(squares(delta)));
+  const limit = rule.normCap * lower(norms);
+  const capped = deltas.map((delta, k) => {
+    const norm = norms[k] as number;
+    return norm > limit ? delta.map((x) => times(x, single(limit / norm))) : [...delta];
+  });
+  const mean = (list: readonly number[]) => times(list.reduce(plus), single(1 / list.length));
+  const column = (list: readonly (readonly number[])[], i: number) => list.map((delta) => delta[i] as number);
+  const each = (combine: (values: number[]) => number, list: readonly (readonly number[])[] = capped) =>
+    (list[0] as readonly number[]).map((_, i) => combine(column(list, i)));
+  const rising = (values: number[]) => [...values].sort((a, b) => a - b);
+  const trimmed = (trim: number) => each((values) => mean(rising(values).slice(trim, n - trim)));
+  const bad = Math.floor(rule.tolerated * n);
+  const middle = trimmed(Math.ceil(n / 2) - 1);
+  if (rule.method === "trimmed-mean") return trimmed(bad);
+  if (rule.method === "median") return middle;
+  if (rule.method === "centred-clipping") {
+    const distances = capped.map((delta) => Math.sqrt(squares(delta, middle)));
+    const radius = lower(distances);
+    const pulls = capped.map((delta, k) => {
+      const factor = (distances[k] as number) > radius ? single(radius / (distances[k] as number)) : 1;
+      return delta.map((x, i) => times(factor, plus(x, -(middle[i] as number))));
+    });
+    return each(mean, pulls).map((pull, i) => plus(middle[i] as number, pull));
+  }
+  if (rule.method === "krum") {
+    const scores = capped.map((delta, k) =>
+      rising(capped.filter((_, other) => other !== k).map((other) => squares(delta, other)))
+        .slice(0, Math.max(1, n - bad - 2))
+        .reduce((sum, x) => sum + x, 0),
+    );
+    const limitScore = rising(scores)[n - bad - 1] as number;
+    return each(
+      mean,
+      capped.filter((_, k) => (scores[k] as number) <= limitScore),
+    );
+  }
+  return each(mean);
+}
+
+interface Claim {
+  stake: bigint;
+  cycle: number;
+  root: string;
+  previousRoot: string;
+  proven: boolean;
+}
+
+/** Section 9's vote, with fractions. */
+export function secondVote(claims: readonly Claim[], cycle: number, missedCycles: number) {
+  const known = claims.filter((claim) => claim.cycle <= cycle);
+  const fresh = known.filter((claim) => cycle - claim.cycle <= missedCycles);
+  const active = fresh.length === 0 ? known : fresh;
+  const sum = (list: readonly Claim[]) => list.reduce((total, { stake }) => total + stake, 0n);
+  const winner = (list: readonly Claim[], of: (claim: Claim) => string) =>
+    list.map(of).find((root) => 2n * sum(list.filter((claim) => of(claim) === root)) > sum(list)) ?? null;
+  const reporters = active.filter((claim) => claim.proven && claim.cycle === cycle);
+  const root = sum(reporters) * 2n < sum(active) ? null : winner(reporters, (claim) => claim.root);
+  const held = winner(active, (claim) => (claim.cycle < cycle ? claim.root : claim.previousRoot));
+  return root ?? held ?? winner(active, (claim) => claim.previousRoot);
+}
+
+/** Section 9's weights, with exact fractions over one denominator. */
+export function secondWeights(
+  history: readonly { cycle: number; scores: Record<string, number> }[],
+  window: number,
+  cycle: number,
+  miners: readonly string[],
+) {
+  const recent = history.filter((entry) => entry.cycle > cycle - window && entry.cycle <= cycle);
+  const earned = miners.map((miner) => {
+    const own = recent.filter(({ scores }) => scores[miner] !== undefined);
+    const total = own.reduce((sum, { scores }) => sum + (scores[miner] as number), 0);
+    return total === 0 ? 0 : total / (cycle - Math.min(...own.map((entry) => entry.cycle)) + 1 + window / 2);
+  });
+  return earned.map((value) => Math.floor((65_535 * value) / Math.max(...earned)));
 }
 
 /** Section 3: all tokens of all shards in their order, then cut. Tokens as they are read: negative ones of 32 bits included. */

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import type { Task } from "../../../src/protocol/task.ts";
-import { type Contribution, mergeGroups } from "../../../src/steps/evaluate/merge-groups.ts";
+import { type Contribution, gateContributions, mergeGroups } from "../../../src/steps/evaluate/merge-groups.ts";
 
 const task = {
   experts: { groups: 2 },
   outer: { optimizer: "nesterov", learningRate: 1, momentum: 0 },
-  merge: { contributors: 8, scales: [1, 0.5] },
+  merge: { contributors: 8, method: "mean", tolerated: 0.25, normCap: 1e6, scales: [1, 0.5] },
 } as unknown as Task;
 
 /** Two one-element tensors, one a group; the loss is the squared distance of each from its optimum, in micro-nats, over two domains. */
@@ -25,7 +25,13 @@ function search(contributions: Contribution[][], loss: (a: number, b: number) =>
     measured.push(point);
     return loss(...point);
   };
-  return { measured, result: mergeGroups({ task, base, momentum: new Map(), contributions, before: loss(0, 0), measure }) };
+  const given = { task, base, momentum: new Map(), before: loss(0, 0), measure };
+  const result = (async () => {
+    const groups = [];
+    for (const [group, ranked] of contributions.entries()) groups.push(await gateContributions(given, group, ranked));
+    return mergeGroups(given, groups);
+  })();
+  return { measured, result };
 }
 
 describe("merging groups", () => {

@@ -1,0 +1,90 @@
+/**
+ * How often Proof-of-Loss pays for nothing: submissions without effect, drawn many times from distributions of paired differences that are
+ * normal, heavy-tailed, or skewed to either side, judged by the shipped rule in its stages. Compared with the task's error rate.
+ *
+ *     npm run bench -- error-rate [--draws N] [--json]
+ */
+import { parseArgs } from "node:util";
+import { judge } from "../src/protocol/evaluation.ts";
+import { sha256, toHex, utf8 } from "../src/protocol/hash.ts";
+import { stream } from "../src/protocol/random.ts";
+import { taskDefaults } from "../src/protocol/task-defaults.ts";
+import { table } from "../src/ui/table.ts";
+
+const { sequencesPerDomain, stages, errorRate } = taskDefaults.evaluation;
+const task = { evaluation: { ...taskDefaults.evaluation } };
+const domains = 2;
+
+/** Integers of the seed turned into numbers between 0 and 1, without both. */
+function uniformOf(name: string): () => number {
+  const random = stream(toHex(sha256(utf8(name))));
+  return () => (random.uniform(2 ** 31) + 0.5) / 2 ** 31;
+}
+
+type Draw = (uniform: () => number) => number;
+const normal: Draw = (uniform) => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+/** Student's t with three degrees of freedom: its fourth moment does not exist. */
+const heavy: Draw = (uniform) => normal(uniform) / Math.sqrt((normal(uniform) ** 2 + normal(uniform) ** 2 + normal(uniform) ** 2) / 3);
+/** Exponential less its mean: skewness 2. */
+const skewed: Draw = (uniform) => -Math.log(uniform()) - 1;
+
+const distributions: Readonly<Record<string, Draw>> = {
+  normal,
+  "heavy tails (t, 3 degrees)": heavy,
+  "mostly small losses, some large gains": skewed,
+  "mostly small gains, some large losses": (uniform) => -skewed(uniform),
+};
+
+/** Whether one submission is paid whose differences have the mean `effect`, and the sequences that it took. */
+function judgeOnce(draw: Draw, uniform: () => number, effect: number): { paid: boolean; sequences: number } {
+  const baseLosses: number[] = [];
+  const candidateLosses: number[] = [];
+  for (let stage = 1; ; stage++) {
+    const count = domains * sequencesPerDomain * 2 ** (stage - 1);
+    while (baseLosses.length < count) {
+      baseLosses.push(3);
+      candidateLosses.push(3 - effect - 0.01 * draw(uniform));
+    }
+    const judged = judge({ task, baseLosses, candidateLosses, stage, stages });
+    if (judged !== undefined) return { paid: judged.status === "accepted", sequences: judged.sequences };
+  }
+}
+
+export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
+  const options = { draws: { type: "string", default: "20000" }, json: { type: "boolean", default: false } } as const;
+  const { values } = parseArgs({ args: [...parameters], options });
+  const draws = Number(values.draws);
+  const rows = Object.entries(distributions).flatMap(([differences, draw]) =>
+    // No effect; then effects of a quarter and of one standard deviation of a sequence's difference.
+    [0, 0.0025, 0.01].map((effect) => {
+      const uniform = uniformOf(`${differences} ${effect}`);
+      const judged = Array.from({ length: effect === 0 ? draws : Math.ceil(draws / 10) }, () => judgeOnce(draw, uniform, effect));
+      const paid = judged.filter((one) => one.paid).length / judged.length;
+      const sequences = judged.reduce((sum, one) => sum + one.sequences, 0) / judged.length;
+      return {
+        differences,
+        effect,
+        draws: judged.length,
+        paid,
+        limit: effect === 0 ? errorRate : 1,
+        ratio: paid / (effect === 0 ? errorRate : 1),
+        sequences,
+      };
+    }),
+  );
+  if (values.json) return console.log(JSON.stringify({ errorRate, stages, sequencesPerDomain, domains, rows }));
+  const right = (heading: string) => ({ heading, align: "right" as const });
+  console.log(
+    table(
+      ["differences", right("effect"), right("draws"), right("paid"), right("of the limit"), right("sequences")],
+      rows.map((row) => [
+        row.differences,
+        row.effect,
+        row.draws,
+        `${(100 * row.paid).toFixed(2)}%`,
+        `${(100 * row.ratio).toFixed(0)}%`,
+        row.sequences.toFixed(0),
+      ]),
+    ),
+  );
+}

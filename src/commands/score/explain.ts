@@ -1,0 +1,103 @@
+import { Flags } from "@oclif/core";
+import * as v from "valibot";
+import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
+import { cycleFlags, openParticipant, participantFlags } from "../../cli/participant.ts";
+import { type Explanation, explainScore, type ScorerExplanation } from "../../steps/evaluate/explain.ts";
+import { newestScoredCycle } from "../../steps/evaluate/past-cycle.ts";
+import { joinTask } from "../../steps/membership.ts";
+import { formatMicroNats, formatTao, shortAddress, shortHash } from "../../ui/format.ts";
+import { fields, table } from "../../ui/table.ts";
+
+export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Explanation> {
+  static override readonly summary = "Explain a miner's score of a past cycle from public data, and compute it again.";
+  static override readonly description =
+    "Reads the chain and the scorers' signed reports and evidence; from the losses there the score follows by the rules of docs/protocol.md. With --measure the base and the submission are fetched, and the losses of the sequences that validators show are measured again here. Beside a running `cycle run`, give another --state-dir.";
+  static override readonly examples = [
+    "<%= config.bin %> <%= command.id %> --netuid 1 --cycle 12",
+    "<%= config.bin %> <%= command.id %> --netuid 1 --cycle 12 --miner 5F... --measure --json",
+  ];
+  static override readonly flags = {
+    ...participantFlags,
+    cycle: cycleFlags.cycle,
+    miner: Flags.string({ helpValue: "ADDRESS", summary: "The miner's hotkey address; by default the one of --hotkey." }),
+    measure: Flags.boolean({ summary: "Fetch the whole base and measure the submission on the sequences that were shown." }),
+  };
+
+  static override resultSchema() {
+    const judgement = v.object({ status: v.string(), score: v.number(), sequences: v.number() });
+    const likeness = v.object({
+      share: v.number(),
+      usual: v.optional(v.number()),
+      like: v.array(v.string()),
+      gainOfRest: v.optional(v.number()),
+    });
+    const scorer = v.object({
+      validator: v.string(),
+      stake: v.string(),
+      report: v.string(),
+      status: v.optional(v.string()),
+      score: v.optional(v.number()),
+      computedAgain: v.optional(judgement),
+      likeness: v.optional(likeness),
+      consistent: v.optional(v.boolean()),
+      largestDifference: v.optional(v.number()),
+    });
+    return v.object({
+      cycle: v.number(),
+      hotkey: v.string(),
+      group: v.number(),
+      base: v.string(),
+      chain: v.string(),
+      root: v.nullable(v.string()),
+      agreed: v.optional(v.object({ status: v.string(), score: v.number() })),
+      meaning: v.string(),
+      hint: v.string(),
+      scorers: v.array(scorer),
+      measured: v.number(),
+    });
+  }
+
+  protected async perform(invocation: Invocation<typeof ScoreExplain>): Promise<Explanation> {
+    const { flags } = invocation;
+    const context = await openParticipant(invocation);
+    const membership = await joinTask(context);
+    const cycle = flags.cycle ?? (await newestScoredCycle(context, membership));
+    return explainScore(context, membership, { cycle, hotkey: flags.miner ?? context.signer.address, measure: flags.measure });
+  }
+
+  protected render(result: Explanation): string {
+    const { cycle, hotkey, group, root, agreed, meaning, hint, scorers, measured } = result;
+    const right = (heading: string) => ({ heading, align: "right" as const });
+    const rows = scorers.map((scorer) => [
+      shortAddress(scorer.validator),
+      formatTao(scorer.stake),
+      scorer.status ?? scorer.report,
+      scorer.score === undefined ? undefined : formatMicroNats(scorer.score),
+      again(scorer),
+      scorer.computedAgain?.sequences,
+      scorer.likeness === undefined ? undefined : scorer.likeness.share.toFixed(3),
+      scorer.largestDifference?.toExponential(1),
+    ]);
+    return [
+      fields([
+        ["miner", hotkey],
+        ["cycle", `${cycle}, group ${group}`],
+        ["submission", root === null ? "none" : shortHash(root)],
+        ["agreed", agreed === undefined ? "nobody reported" : `${agreed.status}, ${formatMicroNats(agreed.score)} nats/token`],
+        ["meaning", meaning],
+        ["what to do", hint],
+      ]),
+      "",
+      table(
+        ["scorer", right("stake"), "says", right("score"), "computed again", right("sequences"), right("likeness"), right("measured here")],
+        rows,
+      ),
+      ...(measured > 0 ? ["", `Measured here on ${measured} sequences: the largest difference in nats per token.`] : []),
+    ].join("\n");
+  }
+}
+
+function again({ consistent, computedAgain }: ScorerExplanation): string | undefined {
+  if (consistent === undefined) return undefined;
+  return consistent ? "the same" : `${computedAgain?.status ?? "unclear"} ${formatMicroNats(computedAgain?.score ?? 0)}`;
+}

@@ -1,0 +1,68 @@
+/**
+ * A validator's evidence: the losses that its scores follow from, and some sequences with their tokens, so that a miner can compute its own
+ * score again and check that the losses are those of its submission. Named by hash in the signed report.
+ */
+
+import * as v from "valibot";
+import { ConnitoError } from "../../errors.ts";
+import { canonicalJson } from "../../protocol/canonical.ts";
+import { type Evidence, type Judgement, judge } from "../../protocol/evaluation.ts";
+
+const losses = v.array(v.number());
+const place = { domain: v.number(), index: v.number() };
+
+const schema = v.strictObject({
+  format: v.literal("connito/evidence/1"),
+  /** Sequences in each stage, and the base's losses on all that were measured, stage by stage. */
+  stages: v.array(v.number()),
+  baseLosses: losses,
+  /** Sequences that are shown; never paid for. */
+  open: v.array(v.strictObject({ ...place, tokens: v.array(v.number()), baseLoss: v.number() })),
+  miners: v.array(
+    v.strictObject({
+      miner: v.string(),
+      /** Losses on the stages it took, and on the open sequences (-1 for one that is not finite); none where there was no time. */
+      losses,
+      openLosses: losses,
+      /** What earlier submissions explain of it, and what the rest gains by itself (mean, nats per token) where that was measured. */
+      likeness: v.optional(
+        v.strictObject({ share: v.number(), usual: v.optional(v.number()), like: v.array(v.string()), gainOfRest: v.optional(v.number()) }),
+      ),
+    }),
+  ),
+});
+
+export type ScoreEvidence = v.InferOutput<typeof schema>;
+export type MinerEvidence = ScoreEvidence["miners"][number];
+export type Likeness = NonNullable<MinerEvidence["likeness"]>;
+
+/** Larger evidence is not read. */
+export const maximumEvidenceBytes = 64 * 2 ** 20;
+
+export function encodeEvidence(evidence: Omit<ScoreEvidence, "format">): Uint8Array {
+  return canonicalJson({ format: "connito/evidence/1", ...evidence });
+}
+
+/** @throws evidence-invalid */
+export function parseEvidence(bytes: Uint8Array): ScoreEvidence {
+  const parsed = v.safeParse(schema, JSON.parse(Buffer.from(bytes).toString("utf8")), { abortEarly: true });
+  if (parsed.success) return parsed.output;
+  const [issue] = parsed.issues;
+  throw new ConnitoError(`The evidence cannot be used: ${v.getDotPath(issue) ?? "the document"}: ${issue.message}`, {
+    code: "evidence-invalid",
+    exit: "verification",
+    hint: "The validator that signed it made it with another version, or lied; look at the other scorers' reports.",
+  });
+}
+
+/** What follows from the losses by the rules: the validator's last judgement of a miner, computed again. */
+export function judgeAgain(
+  task: Evidence["task"],
+  evidence: ScoreEvidence,
+  { losses: candidateLosses }: MinerEvidence,
+): Judgement | undefined {
+  let stage = 0;
+  for (let count = 0; count < candidateLosses.length; stage++) count += evidence.stages[stage] ?? candidateLosses.length;
+  const baseLosses = evidence.baseLosses.slice(0, candidateLosses.length);
+  return judge({ task, baseLosses, candidateLosses, stage, stages: evidence.stages.length });
+}

@@ -1,0 +1,57 @@
+/** How validators did in a past cycle: their reports against the agreed scores, and their groups' results against each other's. */
+
+import { agreedScores } from "../../protocol/agreement.ts";
+import { windowOf } from "../../protocol/clock.ts";
+import { sameOutcome, settledOutcome } from "../../protocol/group-result.ts";
+import { type Standing, standings } from "../../protocol/standing.ts";
+import type { Context } from "../context.ts";
+import { viewCycle } from "../cycle-view.ts";
+import type { Membership } from "../membership.ts";
+import { afterFinalized, awaitOpening } from "../windows.ts";
+import { collectGroupResults } from "./group-results.ts";
+import { collectReports, committedReports, weigh } from "./reports.ts";
+import { groupsOf, scorersOf } from "./validators.ts";
+
+export interface ObservedValidator extends Standing {
+  readonly stake: bigint;
+  /** Groups of which it signed another result than more than half of their scoring stake. */
+  readonly differingGroups: readonly number[];
+}
+
+/** @throws phase-not-open while reports of the cycle are not final */
+export async function observeValidators(
+  context: Context,
+  membership: Membership,
+  { cycle }: { cycle: number },
+): Promise<{ readonly cycle: number; readonly validators: readonly ObservedValidator[] }> {
+  const scoreEnd = windowOf(membership.task, cycle, "score").last;
+  await awaitOpening(context.clock, afterFinalized("Observing", cycle, scoreEnd), { wait: false, signal: context.signal });
+  const view = await viewCycle(context, membership, cycle);
+  const scorers = await scorersOf(context, membership, view);
+  const committed = await committedReports(context, membership, view, scorers);
+  const reports = await collectReports(context, membership, view, scorers, committed);
+  const differing = new Map<string, number[]>();
+  for (const [group, drawn] of scorers.entries()) {
+    const results = await collectGroupResults(context, membership, view, group, drawn);
+    const settled = settledOutcome(results, drawn);
+    for (const result of results) {
+      if (settled === undefined || sameOutcome(result, settled)) continue;
+      differing.set(result.validator, [...(differing.get(result.validator) ?? []), group]);
+    }
+  }
+  const { validators } = view.participants;
+  const rows = standings({
+    validators: validators.map(({ hotkey }) => ({ hotkey, groups: groupsOf(scorers, hotkey) })),
+    committed: new Set(committed.keys()),
+    reports: new Map([...reports].map(([hotkey, { report }]) => [hotkey, report])),
+    agreed: agreedScores(weigh(view, reports)),
+  });
+  return {
+    cycle,
+    validators: rows.map((row, index) => ({
+      ...row,
+      stake: validators[index]?.stake ?? 0n,
+      differingGroups: differing.get(row.validator) ?? [],
+    })),
+  };
+}

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { type DrawnSequence, drawOpenSequences, drawSequences, heldOutPart, placesOf } from "../../src/protocol/held-out.ts";
+import { exampleTask, hash } from "./support.ts";
+
+const task = exampleTask({ evaluation: { sequencesPerDomain: 5, stages: 3 } });
+const key = ({ domain, index }: DrawnSequence) => `${domain} ${index}`;
+const available = fc.tuple(fc.integer({ min: 14, max: 120 }), fc.integer({ min: 14, max: 120 }));
+
+describe("held-out sequences", () => {
+  it("serve one purpose each: of every sixteen three are watched, one is open, twelve are drawn from", () => {
+    const parts = ["watch", "open", "pool"] as const;
+    assert.deepEqual(
+      parts.map((part) => placesOf(part, 32).length),
+      [6, 2, 24],
+    );
+    for (let index = 0; index < 64; index++)
+      assert.deepEqual(
+        parts.filter((part) => placesOf(part, 64).includes(index)),
+        [heldOutPart(index)],
+      );
+  });
+
+  it("are drawn for the gate and the stages without overlap, from the pool alone, alike for all domains", () => {
+    fc.assert(
+      fc.property(fc.string().map(hash), available, (seed, counts) => {
+        const { stages, gate } = drawSequences({ task, seed, available: counts });
+        const all = [...gate, ...stages.flat()];
+        assert.equal(new Set(all.map(key)).size, all.length);
+        assert.ok(all.every(({ domain, index }) => index < (counts[domain] as number) && heldOutPart(index) === "pool"));
+        for (const drawn of [gate, ...stages]) {
+          assert.equal(drawn.filter(({ domain }) => domain === 0).length, drawn.filter(({ domain }) => domain === 1).length);
+        }
+        const smallest = Math.min(...counts.map((count) => placesOf("pool", count).length));
+        assert.equal(stages.flat().length / 2, Math.min(20, smallest - 5));
+        assert.deepEqual([gate.length, stages[0]?.length], [10, 10]);
+      }),
+    );
+  });
+
+  it("double with every stage until the task's number of stages or the pool's end", () => {
+    const sizes = (count: number) =>
+      drawSequences({ task, seed: hash("seed"), available: [count, 200] }).stages.map((stage) => stage.length / 2);
+    assert.deepEqual(sizes(200), [5, 5, 10]);
+    assert.deepEqual(sizes(16), [5, 2]);
+    assert.deepEqual(sizes(14), [5]);
+  });
+
+  it("go on with one stream from domain to domain", () => {
+    const { gate } = drawSequences({ task, seed: hash("seed"), available: [90, 90] });
+    assert.notDeepEqual(
+      gate.slice(0, 5).map(({ index }) => index),
+      gate.slice(5).map(({ index }) => index),
+    );
+  });
+
+  it("need enough text, and say which domain has too little", () => {
+    assert.throws(() => drawSequences({ task, seed: hash("seed"), available: [90, 13] }), {
+      code: "held-out-too-short",
+      message: /novel have 13 sequences, of which 9 may be drawn; the task draws at least 10/,
+    });
+  });
+
+  it("that are shown are open ones, at most eight of a domain", () => {
+    const drawn = drawOpenSequences({ task, seed: hash("seed"), available: [400, 20] });
+    assert.equal(drawn.length, 10);
+    assert.ok(drawn.every(({ index }) => heldOutPart(index) === "open"));
+    assert.equal(new Set(drawn.map(key)).size, 10);
+  });
+});

@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { canonicalJson } from "../../../src/protocol/canonical.ts";
+import { encodeEvidence, judgeAgain, parseEvidence, type ScoreEvidence } from "../../../src/steps/evaluate/evidence.ts";
+import { exampleTask } from "../../protocol/support.ts";
+
+const task = exampleTask();
+const evidence: ScoreEvidence = {
+  format: "connito/evidence/1",
+  stages: [2, 2, 4],
+  baseLosses: [3, 3.5, 3, 3.5],
+  open: [{ domain: 0, index: 3, tokens: [1, 2, 3], baseLoss: 2 }],
+  miners: [
+    { miner: "sure", losses: [2.5, 3], openLosses: [1.5] },
+    { miner: "unsure", losses: [2.9, 3.6, 2.8, 3.4], openLosses: [2], likeness: { share: 0.3, usual: 0.2, like: ["sure"] } },
+  ],
+};
+
+describe("evidence", () => {
+  it("comes back from its bytes as it was", () => {
+    const { format: _, ...content } = evidence;
+    assert.deepEqual(parseEvidence(encodeEvidence(content)), evidence);
+  });
+
+  it("is enough to come to the same score, at the stage that was reached", () => {
+    const [sure, unsure] = evidence.miners;
+    assert.ok(sure && unsure);
+    assert.deepEqual(judgeAgain(task, evidence, sure), { status: "accepted", score: 500_000, sequences: 2 });
+    // After two of three stages nothing was clear, and nothing is.
+    assert.equal(judgeAgain(task, evidence, unsure), undefined);
+  });
+
+  it("is refused when it is something else", () => {
+    for (const value of [{}, { ...evidence, more: 1 }, { ...evidence, baseLosses: ["3"] }, { ...evidence, format: "connito/evidence/2" }]) {
+      assert.throws(() => parseEvidence(canonicalJson(value)), { code: "evidence-invalid" });
+    }
+  });
+});
