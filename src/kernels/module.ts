@@ -16,6 +16,9 @@ export interface Kernels {
   quantizeBlock(source: number, count: number, target: number, scale: number): void;
   dequantizeBlock(source: number, count: number, scale: number, target: number): void;
   allFinite(source: number, count: number): number;
+  sumOf(first: number, stride: number, arrays: number, factor: number, count: number): void;
+  sortPair(low: number, high: number, count: number): void;
+  outerStep(gradient: number, momentum: number, base: number, rate: number, mu: number, scale: number, count: number): void;
   encodeSparse(
     source: number,
     count: number,

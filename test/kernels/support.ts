@@ -10,3 +10,6 @@ export const float32Words: fc.Arbitrary<Float32Array> = fc
     { maxLength: 100 },
   )
   .map((words) => new Float32Array(Uint32Array.from(words).buffer));
+
+/** Bits, which tell 0 from -0. */
+export const bitsOf = (values: Float32Array): Uint32Array => new Uint32Array(values.buffer, values.byteOffset, values.length);

@@ -1,0 +1,74 @@
+/** What a merge does to fp32 values: sums, means of the middle, and the outer step. Every operation is one fp32 operation, in the order written. */
+
+/**
+ * Replaces the `count` values at `first` by their sum with those of `arrays - 1` more arrays, each `stride` bytes after the one before, added in that
+ * order and multiplied by `factor`.
+ */
+export function sumOf(first: usize, stride: usize, arrays: i32, factor: f32, count: i32): void {
+  const factors = f32x4.splat(factor);
+  const vectors = count & ~7;
+  for (let index = 0; index < vectors; index += 8) {
+    const at = first + ((<usize>index) << 2);
+    let low = v128.load(at);
+    let high = v128.load(at, 16);
+    for (let array = 1; array < arrays; array++) {
+      const address = at + <usize>array * stride;
+      low = f32x4.add(low, v128.load(address));
+      high = f32x4.add(high, v128.load(address, 16));
+    }
+    v128.store(at, f32x4.mul(low, factors));
+    v128.store(at, f32x4.mul(high, factors), 16);
+  }
+  for (let index = vectors; index < count; index++) {
+    const at = first + ((<usize>index) << 2);
+    let sum = load<f32>(at);
+    for (let array = 1; array < arrays; array++) sum += load<f32>(at + <usize>array * stride);
+    store<f32>(at, sum * factor);
+  }
+}
+
+/** Puts the smaller of each pair of the `count` values at `low` and `high` to `low`, the larger to `high`; -0 counts as smaller than 0. */
+export function sortPair(low: usize, high: usize, count: i32): void {
+  const vectors = count & ~3;
+  for (let index = 0; index < vectors; index += 4) {
+    const at = (<usize>index) << 2;
+    const a = v128.load(low + at);
+    const b = v128.load(high + at);
+    v128.store(low + at, f32x4.min(a, b));
+    v128.store(high + at, f32x4.max(a, b));
+  }
+  for (let index = vectors; index < count; index++) {
+    const at = (<usize>index) << 2;
+    const a = load<f32>(low + at);
+    const b = load<f32>(high + at);
+    store<f32>(low + at, min<f32>(a, b));
+    store<f32>(high + at, max<f32>(a, b));
+  }
+}
+
+/**
+ * `v' = mu * v + g`, `step = rate * (g + mu * v')`, `new = base + scale * step` for `count` values: the gradient g at `gradient`; the momentum at
+ * `momentum` becomes v'; the weights at `base` become new.
+ */
+export function outerStep(gradient: usize, momentum: usize, base: usize, rate: f32, mu: f32, scale: f32, count: i32): void {
+  const rates = f32x4.splat(rate);
+  const mus = f32x4.splat(mu);
+  const scales = f32x4.splat(scale);
+  const vectors = count & ~3;
+  for (let index = 0; index < vectors; index += 4) {
+    const at = (<usize>index) << 2;
+    const g = v128.load(gradient + at);
+    const v = f32x4.add(f32x4.mul(mus, v128.load(momentum + at)), g);
+    const step = f32x4.mul(rates, f32x4.add(g, f32x4.mul(mus, v)));
+    v128.store(momentum + at, v);
+    v128.store(base + at, f32x4.add(v128.load(base + at), f32x4.mul(scales, step)));
+  }
+  for (let index = vectors; index < count; index++) {
+    const at = (<usize>index) << 2;
+    const g = load<f32>(gradient + at);
+    const v = mu * load<f32>(momentum + at) + g;
+    const step = rate * (g + mu * v);
+    store<f32>(momentum + at, v);
+    store<f32>(base + at, load<f32>(base + at) + scale * step);
+  }
+}
