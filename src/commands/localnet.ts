@@ -1,5 +1,6 @@
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import type { GenesisNeuron } from "../chain/localnet/index.ts";
@@ -22,6 +23,7 @@ interface EndedLocalnet {
 }
 
 const defaultStake = "1000";
+const largestMetadata = 64 << 20;
 
 export default class Localnet extends BaseCommand<typeof Localnet, EndedLocalnet> {
   static override readonly summary = "Run an embedded chain that clients take for a Subtensor node, until it is stopped.";
@@ -58,6 +60,11 @@ export default class Localnet extends BaseCommand<typeof Localnet, EndedLocalnet
       helpValue: "BLOCKS|archive",
       summary: "Finalised blocks whose state is kept.",
       default: String(defaultPruning),
+    }),
+    metadata: Flags.file({
+      helpValue: "FILE",
+      summary: "Serve this metadata (SCALE, may be gzipped or hex), and speak by its indices.",
+      exists: true,
     }),
     faults: Flags.boolean({ summary: "Take faults from `localnet fault`." }),
     "ready-file": Flags.string({ helpValue: "FILE", summary: "Write the endpoint as JSON to this file when ready; removed at the end." }),
@@ -104,6 +111,7 @@ export default class Localnet extends BaseCommand<typeof Localnet, EndedLocalnet
       finalityLag: flags["finality-lag"],
       pruning: flags.pruning === "archive" ? "archive" : Number(flags.pruning),
       faults: flags.faults,
+      ...(flags.metadata === undefined ? {} : { metadata: decodeMetadata(await readFile(flags.metadata)) }),
       ...(stateDirectory === undefined ? {} : { stateDirectory }),
       genesis,
     });
@@ -129,6 +137,15 @@ export default class Localnet extends BaseCommand<typeof Localnet, EndedLocalnet
   protected override render({ best, finalized }: EndedLocalnet): string {
     return `Stopped at block ${best}, finalised to ${finalized}.`;
   }
+}
+
+const gzipMagic = 0x1f;
+
+/** As clients save it: the bytes, or 0x-hex of them, either of them gzipped. */
+function decodeMetadata(file: Buffer): Uint8Array {
+  const plain = file[0] === gzipMagic ? gunzipSync(file, { maxOutputLength: largestMetadata }) : file;
+  const hex = /^\s*"?0x([0-9a-fA-F]+)"?\s*$/.exec(plain.subarray(0, 4).includes("0x") ? plain.toString("latin1") : "");
+  return new Uint8Array(hex === null ? plain : Buffer.from(hex[1] as string, "hex"));
 }
 
 interface SubnetFlags {

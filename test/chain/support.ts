@@ -1,10 +1,14 @@
 /** A localnet with fast blocks, clients of it, and a proxy before it that loses messages and connections on command. */
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { type Chain, type ConnectOptions, connectChain } from "../../src/chain/client.ts";
 import { type Genesis, type Localnet, type LocalnetOptions, startLocalnet } from "../../src/chain/localnet/index.ts";
 import { developmentSigner, type Signer } from "../../src/chain/signer.ts";
+
+/** A metadata that every localnet of this room's tests is to serve: set by `npm run conformance`. */
+const givenMetadata = process.env["CONNITO_TEST_METADATA"];
 
 export const netuid = 1;
 const tao = 1_000_000_000n;
@@ -50,7 +54,14 @@ export function createOpened(): {
   const closers: (() => unknown)[] = [];
   return {
     async localnet(options = {}) {
-      const net = await startLocalnet({ port: 0, blockTime: 100, finalityLag: 2, genesis: genesisOf(await people()), ...options });
+      const net = await startLocalnet({
+        port: 0,
+        blockTime: 100,
+        finalityLag: 2,
+        genesis: genesisOf(await people()),
+        ...(givenMetadata === undefined ? {} : { metadata: readFileSync(givenMetadata) }),
+        ...options,
+      });
       closers.push(() => net.stop());
       return net;
     },

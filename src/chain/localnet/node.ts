@@ -70,7 +70,7 @@ export async function startNode(options: LocalnetOptions): Promise<Localnet> {
   const { host = "127.0.0.1", blockTime, finalityLag = defaultFinalityLag, stateDirectory, genesis = {} } = options;
   const { faults = false, pruning = defaultPruning } = options;
   await cryptoWaitReady();
-  const runtime = createRuntime(blockTime);
+  const runtime = createRuntime(blockTime, options.metadata);
   const plan = createFaultPlan();
   const log = stateDirectory === undefined ? undefined : openBlockLog(stateDirectory);
   try {

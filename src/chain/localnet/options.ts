@@ -21,6 +21,8 @@ export interface LocalnetOptions {
   /** Where the blocks are kept over a restart; without it they are kept in memory only. */
   readonly stateDirectory?: string;
   readonly genesis?: Genesis;
+  /** SCALE bytes of a metadata that others made, to be served and spoken by in place of the localnet's own. */
+  readonly metadata?: Uint8Array;
   /** Finalised blocks whose state and bodies are kept; `archive` keeps all. Default 2,400, as many as eras reach back. */
   readonly pruning?: number | "archive";
   /** Serve `connito_injectFault` to whoever reaches the port. */

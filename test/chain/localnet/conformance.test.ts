@@ -9,7 +9,7 @@ import type { StorageEntryMetadataLatest } from "@polkadot/types/interfaces";
 import { u8aToHex } from "@polkadot/util";
 import { cryptoWaitReady } from "@polkadot/util-crypto";
 import fc from "fast-check";
-import type { Scale, Shape } from "../../../src/chain/localnet/metadata/scale.ts";
+import type { Hex, Scale, Shape } from "../../../src/chain/localnet/metadata/scale.ts";
 import { storageKey } from "../../../src/chain/localnet/runtime/ledger.ts";
 import { createRuntime, type Runtime } from "../../../src/chain/localnet/runtime/runtime.ts";
 import { describeType, type ReadMetadata, readMetadata, readReference, referencePath } from "./reference.ts";
@@ -93,7 +93,7 @@ describe("the localnet's metadata", () => {
     }
     await cryptoWaitReady();
     runtime = createRuntime(12_000);
-    own = readMetadata(runtime.metadata.v15);
+    own = readMetadata(runtime.metadata.encoded(15) as Hex);
     reference = readReference(referencePath);
   });
 

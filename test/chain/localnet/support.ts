@@ -71,7 +71,8 @@ export async function sharedRuntime(): Promise<NonNullable<typeof shared>> {
   await cryptoWaitReady();
   if (shared === undefined) {
     const runtime = createRuntime(1000);
-    const { registry, v15 } = runtime.metadata;
+    const { registry } = runtime.metadata;
+    const v15 = runtime.metadata.encoded(15) as Hex;
     shared = { runtime, tx: expandMetadata(registry, new Metadata(registry, v15)).tx };
   }
   return shared;

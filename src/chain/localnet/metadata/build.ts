@@ -8,6 +8,7 @@ import { u8aToHex } from "@polkadot/util";
 import { type Codec, createCodec } from "../runtime/codec.ts";
 import type { StorageItem } from "./declarations.ts";
 import { signedExtensions, uncheckedExtrinsic } from "./extensions.ts";
+import { type Indices, readIndices } from "./indices.ts";
 import { callVariants, enumShape, errorVariants, eventVariants, type PalletDefinition, type RuntimeApis } from "./pallet.ts";
 import { createPortableTypes, type PortableTypes } from "./portable.ts";
 import { type Hex, type Shape, snakeCase, tuple, type Variant } from "./scale.ts";
@@ -19,10 +20,14 @@ export interface RuntimeDescription {
 }
 
 export interface BuiltMetadata {
-  readonly v14: Hex;
-  readonly v15: Hex;
+  /** Versions that can be had. */
+  readonly versions: readonly number[];
+  encoded(version: number): Hex | undefined;
+  /** What is given to those who do not name a version. */
+  readonly legacy: Hex;
   readonly registry: TypeRegistry;
   readonly codec: Codec;
+  readonly indices: Indices;
 }
 
 /** Crates that are not named after their pallet. */
@@ -159,7 +164,7 @@ export function buildMetadata(description: RuntimeDescription): BuiltMetadata {
   const first = new TypeRegistry();
   const lookup = first.createType<PortableRegistry>("PortableRegistry", { types: types.list() });
   first.setLookup(lookup);
-  const { encode } = createCodec(first, types);
+  const { encode } = createCodec(first, (shape) => first.createLookupType(types.idOf(shape) as never));
   const pallets = description.pallets.map((pallet) => describePallet(pallet, typed, encode));
   const signed = signedExtensions.map(({ identifier, extra, additional }) => ({
     identifier,
@@ -191,15 +196,21 @@ export function buildMetadata(description: RuntimeDescription): BuiltMetadata {
   );
   let v14: Hex | undefined;
   const registry = new TypeRegistry();
-  registry.setMetadata(new Metadata(registry, v15), undefined, undefined, true);
+  const metadata = new Metadata(registry, v15);
+  registry.setMetadata(metadata, undefined, undefined, true);
+  const legacy = (): Hex => {
+    const extrinsic = { type: ids.extrinsic, version: extrinsicVersion, signedExtensions: signed };
+    v14 ??= withMagic(first.createType("MetadataAll", { V14: { lookup, pallets, extrinsic, type: ids.runtime } }));
+    return v14;
+  };
   return {
-    get v14() {
-      const extrinsic = { type: ids.extrinsic, version: extrinsicVersion, signedExtensions: signed };
-      v14 ??= withMagic(first.createType("MetadataAll", { V14: { lookup, pallets, extrinsic, type: ids.runtime } }));
-      return v14;
+    versions: [14, 15],
+    encoded: (version) => (version === 14 ? legacy() : version === 15 ? v15 : undefined),
+    get legacy() {
+      return legacy();
     },
-    v15,
     registry,
-    codec: createCodec(registry, types),
+    codec: createCodec(registry, (shape) => registry.createLookupType(types.idOf(shape) as never)),
+    indices: readIndices(metadata),
   };
 }

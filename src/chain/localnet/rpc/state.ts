@@ -119,7 +119,7 @@ export function stateMethods(chain: Localchain): Methods {
     ...storageMethods(chain),
     state_getMetadata: ([at]) => {
       blockParameter(chain, at);
-      return chain.runtime.metadata.v14;
+      return chain.runtime.metadata.legacy;
     },
     state_getRuntimeVersion: runtimeVersion,
     chain_getRuntimeVersion: runtimeVersion,

@@ -12,14 +12,15 @@ import { apiVersions, version } from "./version.ts";
 
 /** What the runtime as a whole knows, and no pallet. */
 export interface ApiHost {
+  readonly metadataVersions: () => readonly number[];
+  /** The one for who does not name a version. */
+  readonly legacyMetadata: () => Hex;
   metadata(version: number): Hex | undefined;
   /** @param extrinsic without its length prefix */
   fee(extrinsic: Hex): { readonly operational: boolean; readonly fee: bigint; readonly tip: bigint };
 }
 
 const opaqueMetadata = newtype("sp_core::OpaqueMetadata", bytes);
-
-export const metadataVersions = [14, 15] as const;
 
 const dispatchInfo = struct("pallet_transaction_payment::types::RuntimeDispatchInfo", { weight, class: dispatchClass, partialFee: u64 });
 const inclusionFee = struct("pallet_transaction_payment::types::InclusionFee", { baseFee: u64, lenFee: u64, adjustedWeightFee: u64 });
@@ -34,9 +35,9 @@ export function createRuntimeApis(host: ApiHost): RuntimeApis {
     Metadata: {
       version: apiVersions.Metadata,
       methods: {
-        metadata: method({}, opaqueMetadata, () => host.metadata(14) as Hex),
+        metadata: method({}, opaqueMetadata, () => host.legacyMetadata()),
         metadata_at_version: method({ version: u32 }, option(opaqueMetadata), (_, args) => host.metadata(args.version)),
-        metadata_versions: method({}, vec(u32), () => metadataVersions),
+        metadata_versions: method({}, vec(u32), () => host.metadataVersions()),
       },
     },
     AccountNonceApi: {

@@ -1,4 +1,4 @@
-/** Plain values to and from SCALE bytes, by polkadot.js' own codecs over the localnet's own metadata. */
+/** Plain values to and from SCALE bytes, by polkadot.js' own codecs over the metadata that the localnet serves. */
 
 import type { TypeRegistry } from "@polkadot/types";
 import {
@@ -20,7 +20,6 @@ import {
 } from "@polkadot/types";
 import type { AnyTuple, CodecClass, Codec as PolkadotCodec } from "@polkadot/types/types";
 import { hexToU8a, stringCamelCase } from "@polkadot/util";
-import type { PortableTypes } from "../metadata/portable.ts";
 import type { NestedCall, Scale, Shape } from "../metadata/scale.ts";
 
 export interface Codec {
@@ -122,14 +121,15 @@ function forPolkadot(shape: Shape, value: unknown): unknown {
   }
 }
 
-export function createCodec(registry: TypeRegistry, types: PortableTypes): Codec {
+/** @param typeOf the name of a shape's type in the registry */
+export function createCodec(registry: TypeRegistry, typeOf: (shape: Shape) => string): Codec {
   const classes = new Map<Shape, CodecClass>();
   const classOf = (shape: Shape): CodecClass => {
     const known = classes.get(shape);
     if (known !== undefined) {
       return known;
     }
-    const created = registry.createClassUnsafe(registry.createLookupType(types.idOf(shape) as never)) as CodecClass;
+    const created = registry.createClassUnsafe(typeOf(shape)) as CodecClass;
     classes.set(shape, created);
     return created;
   };

@@ -1,6 +1,7 @@
 /** The runtime as a whole: its pallets, how a call finds its pallet, how an extrinsic is judged and applied, how a block is made. */
 
 import { u8aConcat, u8aToHex } from "@polkadot/util";
+import { adoptMetadata } from "../metadata/adopt.ts";
 import { type BuiltMetadata, buildMetadata } from "../metadata/build.ts";
 import type { CallDefinition, Origin, PalletDefinition, RuntimeApis } from "../metadata/pallet.ts";
 import { bytes as bytesType, compact, type Hex, type NestedCall, u32 } from "../metadata/scale.ts";
@@ -16,7 +17,7 @@ import { onInitialize } from "./subtensor/epoch.ts";
 import { subtensor } from "./subtensor/index.ts";
 import { sudo } from "./sudo.ts";
 import { blockHashCount, incrementNonce, system, systemEvents, systemStorage, zeroHash } from "./system.ts";
-import { aura, auraStorage, timestamp, timestampSet } from "./timestamp.ts";
+import { aura, auraStorage, timestamp } from "./timestamp.ts";
 
 /** Why an extrinsic does not come into the pool or a block: the words that follow "Invalid Transaction". */
 export class InvalidTransaction extends Error {
@@ -43,7 +44,7 @@ export interface Runtime {
   readonly pallets: readonly PalletDefinition[];
   readonly apis: RuntimeApis;
   readonly blockTime: number;
-  callDefinition(call: NestedCall): { pallet: PalletDefinition; name: string; definition: CallDefinition } | undefined;
+  callDefinition(call: NestedCall): { name: string; definition: CallDefinition } | undefined;
   /** @throws InvalidTransaction, RuntimeTrap */
   validate(ledger: Ledger, extrinsic: Extrinsic): Validity;
   /** Begins a block: header facts and what pallets do first. */
@@ -59,7 +60,11 @@ function argumentsOf(definition: CallDefinition, args: readonly unknown[]): Read
   return Object.fromEntries(Object.keys(definition.fields).map((name, index) => [name, args[index]]));
 }
 
-export function createRuntime(blockTime: number): Runtime {
+/**
+ * @param given a metadata that others made, to be served and spoken by in place of the runtime's own
+ * @throws ConnitoError metadata-unsuitable
+ */
+export function createRuntime(blockTime: number, given?: Uint8Array): Runtime {
   const pallets: PalletDefinition[] = [
     system,
     timestamp(blockTime),
@@ -67,23 +72,30 @@ export function createRuntime(blockTime: number): Runtime {
     balances,
     transactionPayment,
     subtensor,
-    sudo((ledger, origin, nested) => dispatch(ledger, origin, nested)),
+    sudo(
+      (ledger, origin, nested) => dispatch(ledger, origin, nested),
+      (error) => encodeDispatchError(error, indices),
+    ),
     commitments,
     adminUtils,
   ];
   const apis = createRuntimeApis({
-    metadata: (version) => (version === 14 ? metadata.v14 : version === 15 ? metadata.v15 : undefined),
+    metadataVersions: () => metadata.versions,
+    legacyMetadata: () => metadata.legacy,
+    metadata: (version) => metadata.encoded(version),
     fee: (bytes) => feeOfExtrinsic(decodeExtrinsic(registry, u8aToHex(codec.encode(bytesType, bytes)))),
   });
-  const metadata: BuiltMetadata = buildMetadata({ pallets, apis });
-  const { codec, registry } = metadata;
-  const byIndex = new Map(pallets.map((pallet) => [pallet.index, pallet]));
-
-  function callDefinition(call: NestedCall) {
-    const pallet = byIndex.get(call.pallet);
-    const found = Object.entries(pallet?.calls ?? {}).find(([, definition]) => definition.index === call.call);
-    return pallet === undefined || found === undefined ? undefined : { pallet, name: found[0], definition: found[1] };
-  }
+  const metadata: BuiltMetadata = given === undefined ? buildMetadata({ pallets, apis }) : adoptMetadata(given, { pallets, apis });
+  const { codec, indices, registry } = metadata;
+  const calls = new Map(
+    pallets.flatMap((pallet) =>
+      Object.entries(pallet.calls ?? {}).map(([name, definition]) => [
+        `${indices.pallet(pallet.name)} ${indices.call(pallet.name, name)}`,
+        { name, definition },
+      ]),
+    ),
+  );
+  const callDefinition = ({ pallet, call }: NestedCall) => calls.get(`${pallet} ${call}`);
 
   function dispatch(ledger: Ledger, origin: Origin, call: NestedCall): void {
     const found = callDefinition(call);
@@ -98,10 +110,9 @@ export function createRuntime(blockTime: number): Runtime {
       const { fieldNames, types } = definition;
       const values =
         fieldNames === undefined ? (content as unknown[]) : fieldNames.map((name) => (content as Record<string, unknown>)[name]);
-      const pallet = pallets.find(({ name }) => name === definition.pallet) as PalletDefinition;
       return u8aConcat(
         codec.encode(phaseType, phase),
-        new Uint8Array([pallet.index, definition.index]),
+        new Uint8Array([indices.pallet(definition.pallet), indices.event(definition.pallet, definition.name)]),
         ...types.map((type, field) => codec.encode(type, values[field])),
         new Uint8Array([0]),
       );
@@ -179,7 +190,10 @@ export function createRuntime(blockTime: number): Runtime {
       return [
         encodeUnsigned(
           registry,
-          u8aConcat(new Uint8Array([timestampSet.pallet, timestampSet.call]), registry.createType("Compact<u64>", now).toU8a()),
+          u8aConcat(
+            new Uint8Array([indices.pallet("Timestamp"), indices.call("Timestamp", "set")]),
+            registry.createType("Compact<u64>", now).toU8a(),
+          ),
         ),
       ];
     },
@@ -215,7 +229,7 @@ export function createRuntime(blockTime: number): Runtime {
       if (failure === undefined) {
         ledger.deposit(systemEvents.ExtrinsicSuccess, { dispatchInfo });
       } else {
-        ledger.deposit(systemEvents.ExtrinsicFailed, { dispatchError: encodeDispatchError(failure), dispatchInfo });
+        ledger.deposit(systemEvents.ExtrinsicFailed, { dispatchError: encodeDispatchError(failure, indices), dispatchInfo });
       }
     },
 

@@ -3,10 +3,9 @@
 import { errors, event, events, optionalSingle, storage } from "../metadata/declarations.ts";
 import type { Origin } from "../metadata/pallet.ts";
 import { call, type PalletDefinition } from "../metadata/pallet.ts";
-import { type NestedCall, option, result, runtimeCall, unit } from "../metadata/scale.ts";
+import { type NestedCall, option, result, runtimeCall, type Tagged, unit } from "../metadata/scale.ts";
 import { accountId, dispatchError, multiAddress, weight } from "../metadata/types.ts";
 import { lookup } from "./balances.ts";
-import { encodeDispatchError } from "./dispatch-error.ts";
 import { DispatchError, ensure, type Ledger } from "./ledger.ts";
 import { ensureSigned } from "./system.ts";
 
@@ -23,8 +22,14 @@ function ensureSudo(ledger: Ledger, origin: Origin): void {
   ensure(ensureSigned(origin) === ledger.get(sudoStorage.Key), sudoErrors.RequireSudo);
 }
 
-/** @param dispatch runs a call of any pallet, itself included */
-export function sudo(dispatch: (ledger: Ledger, origin: Origin, nested: NestedCall) => void): PalletDefinition {
+/**
+ * @param dispatch runs a call of any pallet, itself included
+ * @param encodeError gives a refused call as events carry it
+ */
+export function sudo(
+  dispatch: (ledger: Ledger, origin: Origin, nested: NestedCall) => void,
+  encodeError: (error: DispatchError) => Tagged,
+): PalletDefinition {
   const asRoot = (ledger: Ledger, origin: Origin, nested: NestedCall): void => {
     ensureSudo(ledger, origin);
     try {
@@ -34,7 +39,7 @@ export function sudo(dispatch: (ledger: Ledger, origin: Origin, nested: NestedCa
       if (!(error instanceof DispatchError)) {
         throw error;
       }
-      ledger.deposit(sudoEvents.Sudid, { sudoResult: { type: "Err", value: encodeDispatchError(error) } });
+      ledger.deposit(sudoEvents.Sudid, { sudoResult: { type: "Err", value: encodeError(error) } });
     }
   };
   return {

@@ -7,15 +7,12 @@ import { DispatchError } from "./ledger.ts";
 
 export const timestampStorage = storage("Timestamp", { Now: single(u64, 0n), DidUpdate: single(bool, false) });
 
-/** Pallet and call index of Timestamp.set, with which every block begins. */
-export const timestampSet = { pallet: 2, call: 0 } as const;
-
 export const timestamp = (blockTime: number): PalletDefinition => ({
   name: "Timestamp",
-  index: timestampSet.pallet,
+  index: 2,
   storage: timestampStorage,
   calls: {
-    set: call(timestampSet.call, { now: compact(u64) }, (ledger, origin, { now }) => {
+    set: call(0, { now: compact(u64) }, (ledger, origin, { now }) => {
       if (origin.kind !== "none") {
         throw new DispatchError({ type: "BadOrigin" });
       }
