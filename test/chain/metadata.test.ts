@@ -52,7 +52,7 @@ describe("chain/metadata", () => {
       assert.equal(await chain.subnetOwnerHotkey(netuid, changed.hash), who.owner.address);
       assert.equal(await chain.balance(who.stranger.address, changed.hash), 5_000_000_000n);
 
-      const weighed = await chain.setWeights(who.validator, netuid, [{ uid: 1, weight: 65_535 }], 0);
+      const weighed = await chain.setWeights(who.validator, netuid, [{ uid: 1, weight: 65_535 }], 0n);
       assert.deepEqual((await chain.weights(netuid, weighed.hash)).get(0), [{ uid: 1, weight: 65_535 }]);
       const again = chain.send({
         what: "the registration",
