@@ -84,9 +84,10 @@ export function placeOfSequence(data: TokenData, index: number): { readonly shar
 export function decodeTokens(dtype: TokenType, bytes: Uint8Array): Int32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const width = tokenWidths[dtype];
-  return Int32Array.from({ length: bytes.length / width }, (_, index) =>
-    width === 2 ? view.getUint16(2 * index, true) : view.getUint32(4 * index, true),
-  );
+  const tokens = new Int32Array(bytes.length / width);
+  for (let index = 0; index < tokens.length; index++)
+    tokens[index] = width === 2 ? view.getUint16(2 * index, true) : view.getUint32(4 * index, true);
+  return tokens;
 }
 
 /** Throws `token-data-mismatch` where the data were not made for this model or with this length. */

