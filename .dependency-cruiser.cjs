@@ -4,7 +4,7 @@
  */
 
 const room = (...names) => `^src/(${names.join("|")})/`;
-const adapters = ["model", "data", "chain", "exchange", "workspace", "ui"];
+const adapters = ["model", "data", "chain", "exchange", "external", "workspace", "ui"];
 
 /** The files beside the rooms: errors for all, the disk and threads for all but the rules. */
 const shared = (name) => (name === "protocol" ? ["errors[.]ts"] : ["errors[.]ts", "files[.]ts", "threads[.]ts"]);
@@ -93,7 +93,7 @@ module.exports = {
     oneDoor("@huggingface/[^/]+|hyparquet|hyparquet-compressors", "^src/data/"),
     oneDoor("inquirer", "^src/cli/prompts[.]ts$"),
     oneDoor("ora|asciichart", "^src/ui/"),
-    oneDoor("execa", "^src/demo/"),
+    oneDoor("execa", "^src/(demo|external)/"),
   ],
   options: {
     doNotFollow: { path: "node_modules" },

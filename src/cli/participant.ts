@@ -6,7 +6,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { Flags } from "@oclif/core";
+import { Args, Flags } from "@oclif/core";
 import { connectChain } from "../chain/client.ts";
 import { resolveNetwork } from "../chain/networks.ts";
 import { openHotkey } from "../chain/wallet.ts";
@@ -53,6 +53,29 @@ export const participantFlags = {
     max: 1024,
   }),
 };
+
+/** Which program trains: flag and arguments of the commands that do. */
+export const trainerFlags = {
+  backend: Flags.option({ options: ["engine", "command"] as const })({
+    summary: "Who trains: the built-in engine, or the program after `--`, which docs/external-trainers.md describes.",
+    default: "engine",
+    env: "CONNITO_BACKEND",
+  }),
+};
+export const trainerArgs = {
+  program: Args.string({ description: "With --backend command, after `--`: the program that trains, and its arguments.", multiple: true }),
+};
+
+/** The program that trains; undefined for the engine. @throws usage */
+export function trainerOf(backend: "engine" | "command", program: readonly string[] | undefined): { trainer?: readonly string[] } {
+  const given = program ?? [];
+  if ((backend === "command") === given.length > 0) return backend === "command" ? { trainer: given } : {};
+  throw new ConnitoError(backend === "command" ? "Which program trains?" : `Nothing is to run ${given[0]}: the engine trains.`, {
+    code: "usage",
+    exit: "usage",
+    hint: "Give `--backend command -- PROGRAM ARGUMENTS`.",
+  });
+}
 
 /** Flags of the steps that belong to a cycle. */
 export const cycleFlags = {

@@ -1,7 +1,7 @@
 import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
-import { cycleFlags, openCycle, participantFlags } from "../cli/participant.ts";
+import { cycleFlags, openCycle, participantFlags, trainerArgs, trainerFlags, trainerOf } from "../cli/participant.ts";
 import { type TrainResult, train } from "../steps/train/train.ts";
 import { formatBytes, formatNats, shortHash } from "../ui/format.ts";
 
@@ -12,11 +12,14 @@ export default class Train extends BaseCommand<typeof Train, TrainResult> {
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1 --wait",
     "<%= config.bin %> <%= command.id %> --netuid 1 --max-steps 50 --progress json",
+    "<%= config.bin %> <%= command.id %> --netuid 1 --wait --backend command -- torchrun --nproc-per-node 8 trainers/torch/train.py",
   ];
   static override readonly progressElsewhere = "json";
+  static override readonly args = trainerArgs;
   static override readonly flags = {
     ...participantFlags,
     ...cycleFlags,
+    ...trainerFlags,
     "max-steps": Flags.integer({ helpValue: "NUMBER", summary: "Stop after so many steps, even if the window is longer.", min: 1 }),
   };
 
@@ -37,9 +40,11 @@ export default class Train extends BaseCommand<typeof Train, TrainResult> {
   }
 
   protected async perform(invocation: Invocation<typeof Train>): Promise<TrainResult> {
+    const { flags, args } = invocation;
+    const trainer = trainerOf(flags.backend, args.program);
     const { context, membership, input } = await openCycle(invocation);
-    const maximumSteps = invocation.flags["max-steps"];
-    return train(context, membership, { ...input, ...(maximumSteps === undefined ? {} : { maximumSteps }) });
+    const maximumSteps = flags["max-steps"];
+    return train({ ...context, ...trainer }, membership, { ...input, ...(maximumSteps === undefined ? {} : { maximumSteps }) });
   }
 
   protected render({ cycle, group, steps, loss, root, bytes, alreadyDone }: TrainResult): string {

@@ -73,6 +73,8 @@ export interface Trainer {
   restore(state: TrainerState): Promise<void>;
   /** Copies of the trained tensors as they are now. */
   weights(): Promise<Map<string, Float32Array>>;
+  /** Lets `change` rewrite the trained tensors in place, between steps. */
+  edit(change: (name: string, weights: Float32Array) => void): Promise<void>;
   /** Releases everything, after the calls that are under way. */
   dispose(): void;
 }
@@ -176,6 +178,10 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     step: (...parameters) => whenOpen(() => step(...parameters)),
     state: () => whenOpen(async () => ({ step: steps, tensors: copies(state) })),
     weights: () => whenOpen(async () => copies(trained.tensors)),
+    edit: (change) =>
+      whenOpen(async () => {
+        for (const [name, value] of Object.entries(trained.tensors)) change(name, value.float32());
+      }),
     restore: (saved) =>
       whenOpen(async () => {
         checkState(saved, state);

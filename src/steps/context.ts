@@ -23,6 +23,8 @@ export interface Context {
   readonly peers: readonly string[];
   /** Threads of the compute engine. */
   readonly threads: number;
+  /** A program that trains in the engine's place, with its arguments. */
+  readonly trainer?: readonly string[];
   readonly progress: Progress;
   /** Aborted when the process is asked to stop. */
   readonly signal: AbortSignal;

@@ -50,6 +50,8 @@ export async function provideShards(
 }
 
 export interface TaskSequences extends SequenceReader {
+  /** Where a shard lies, fetched and checked. */
+  locate(shard: number): Promise<{ readonly file: string; readonly offset: number }>;
   /** Begins to fetch a shard that will be wanted; a failure shows when it is. */
   expect(shard: number): void;
 }
@@ -64,17 +66,19 @@ export async function openTaskData(
   checkTokenData(data, { tokenizer, sequenceLength: membership.task.data.sequenceLength }, what);
   const { objects } = context.workspace;
   const verified = new Set<number>();
-  const reader = openSequences(data, async (shard) => {
+  const locate = async (shard: number) => {
     const { hash: name } = data.shards[shard] as TokenData["shards"][number];
     await provideShard(context, membership, data, shard, `shard ${shard} of ${what}`);
     // Fetched bytes were checked, but perhaps long ago: a disk that changed them must not teach the model. What is bad is dropped, and comes anew next time.
     if (!verified.has(shard)) for await (const _ of objects.stream(name)) context.signal.throwIfAborted();
     verified.add(shard);
     return (await objects.locate(name)) as { file: string; offset: number };
-  });
+  };
+  const reader = openSequences(data, locate);
   const expected = new Set<number>();
   return {
     ...reader,
+    locate,
     expect(shard) {
       if (expected.has(shard)) return;
       expected.add(shard);

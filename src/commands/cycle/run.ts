@@ -2,7 +2,7 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { lockHotkey } from "../../cli/hotkey-lock.ts";
-import { openParticipant, participantFlags } from "../../cli/participant.ts";
+import { openParticipant, participantFlags, trainerArgs, trainerFlags, trainerOf } from "../../cli/participant.ts";
 import { preparations, type Role, roleNames, roles } from "../../cycle/roles.ts";
 import { type RunResult, runCycles, type StepEvent } from "../../cycle/runner.ts";
 import { defaultListen, servePublication } from "../../cycle/serve.ts";
@@ -24,8 +24,10 @@ export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResul
     "<%= config.bin %> <%= command.id %> --role owner --netuid 1 --cycles 3 --json",
   ];
   static override readonly progressElsewhere = "json";
+  static override readonly args = trainerArgs;
   static override readonly flags = {
     ...participantFlags,
+    ...trainerFlags,
     role: Flags.option({ options: roleNames })({ summary: "Which role's steps to do.", required: true }),
     cycles: Flags.integer({ helpValue: "NUMBER", summary: "End after so many cycles; by default it runs until it is stopped.", min: 1 }),
     listen: Flags.string({ helpValue: "HOST:PORT", summary: "Where to serve; by default the port of --publish." }),
@@ -43,8 +45,9 @@ export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResul
   }
 
   protected async perform(invocation: Invocation<typeof CycleRun>): Promise<CycleRunResult> {
-    const { flags, progress, onFinish, signal } = invocation;
-    const context = await openParticipant(invocation);
+    const { flags, args, progress, onFinish, signal } = invocation;
+    const trainer = trainerOf(flags.backend, args.program);
+    const context = { ...(await openParticipant(invocation)), ...trainer };
     const lock = await lockHotkey(context.signer.address, context.chain);
     onFinish(() => lock.release());
     const membership = await retry(() => joinTask(context), {

@@ -8,6 +8,7 @@ import { selectExperts } from "../distribute/select-experts.ts";
 import { resolveSlice, type Slice, slice } from "../distribute/slice.ts";
 import type { Membership } from "../membership.ts";
 import { sliceWeights } from "../model-weights.ts";
+import { openTaskData, type TaskSequences } from "../task-data.ts";
 
 export interface GroupExperts {
   readonly group: number;
@@ -30,4 +31,23 @@ export async function openGroupExperts(context: Context, membership: Membership,
     selected: piecesOf(resolved.manifest, "expert", selection),
     weights: await sliceWeights(context, resolved),
   };
+}
+
+/** The training data of each of the task's domains, in its order. */
+export async function openTrainingData(
+  context: Context,
+  membership: Membership,
+  { slice: { manifest } }: GroupExperts,
+): Promise<TaskSequences[]> {
+  const domains: TaskSequences[] = [];
+  for (const { name, train: hash } of membership.task.data.domains) {
+    domains.push(await openTaskData(context, membership, { hash, tokenizer: manifest.tokenizer, what: `the training data of ${name}` }));
+  }
+  return domains;
+}
+
+/** What a tensor became, minus what it was. */
+export function difference(trained: Float32Array | undefined, base: Float32Array | undefined): Float32Array {
+  if (trained === undefined || base === undefined) throw new Error("a trainable tensor has no weights");
+  return trained.map((value, index) => value - (base[index] as number));
 }

@@ -13,11 +13,12 @@ import type { Task } from "../../protocol/task.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
-import { openTaskData, type TaskSequences } from "../task-data.ts";
+import type { TaskSequences } from "../task-data.ts";
 import { assertNotMissed, awaitOpening, sendingWindow } from "../windows.ts";
-import { type GroupExperts, openGroupExperts } from "./group-experts.ts";
+import { difference, type GroupExperts, openGroupExperts, openTrainingData } from "./group-experts.ts";
 import { type StoredSubmission, submissionOf } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
+import { trainByCommand } from "./train-by-command.ts";
 import { openTrainingState, type TrainingState } from "./training-state.ts";
 
 export interface TrainInput {
@@ -54,6 +55,7 @@ export async function train(context: Context, membership: Membership, input: Tra
   if (input.wait) assertNotMissed(await clock.now(), opening);
   else await awaitOpening(clock, opening, waiting);
   const view = await viewCycle(context, membership, input.cycle);
+  if (context.trainer !== undefined) return trainByCommand(context, membership, view, { ...input, command: context.trainer, opening });
   const run = await openRun(context, membership, view);
   const { trainer, experts } = run;
   try {
@@ -147,11 +149,7 @@ interface Run {
 async function openRun(context: Context, membership: Membership, view: CycleView): Promise<Run> {
   const { task, taskHash } = membership;
   const experts = await openGroupExperts(context, membership, view);
-  const { tokenizer } = experts.slice.manifest;
-  const domains: TaskSequences[] = [];
-  for (const { name, train: hash } of task.data.domains) {
-    domains.push(await openTaskData(context, membership, { hash, tokenizer, what: `the training data of ${name}` }));
-  }
+  const domains = await openTrainingData(context, membership, experts);
   // Each miner walks through the data in its own order: what it is worth is decided by Proof-of-Loss, not by this.
   const walk = createWalk(
     domains.map(({ data }) => data),
@@ -187,9 +185,4 @@ async function nextBatch({ walk, domains }: Run, step: number, { batchSequences,
     batches.push(batch);
   }
   return batches;
-}
-
-function difference(trained: Float32Array | undefined, base: Float32Array | undefined): Float32Array {
-  if (trained === undefined || base === undefined) throw new Error("a trainable tensor has no weights");
-  return trained.map((value, index) => value - (base[index] as number));
 }

@@ -1,0 +1,108 @@
+/**
+ * Holds the reference trainer (trainers/torch/train.py) against the built-in engine: the same small checkpoint, the same batch in every step, the
+ * loss of every step side by side. Usage: node --import tsx scripts/compare-trainer.ts PYTHON [PROCESSES], with an interpreter
+ * that has torch, transformers, safetensors and numpy. Exits with 1 when the losses differ by more than 1e-4.
+ */
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openTrainer } from "../src/engine/trainer.ts";
+import type { TrainingJob } from "../src/external/job.ts";
+import { familyNamed, listWeights } from "../src/model/families/index.ts";
+import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
+import { initializeCheckpoint } from "../src/model/initialize.ts";
+import { readPieceFrom } from "../src/model/pieces.ts";
+import { loadWeights } from "../src/model/weights.ts";
+import { readResult } from "../src/steps/train/external-training.ts";
+
+const [python = "python3", processes = "1"] = process.argv.slice(2);
+const [sequenceLength, batchSequences, steps] = [32, 4, 12];
+const inner = {
+  learningRate: 3e-3,
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  weightDecay: 0.01,
+  clipNorm: 1,
+  batchSequences,
+  accumulation: 1,
+};
+
+const directory = await mkdtemp(join(tmpdir(), "connito-compare-"));
+const at = (name: string) => join(directory, name);
+const config = familyNamed("qwen3_moe").newConfig?.({
+  ...{ vocabularySize: 257, layers: 2, hiddenSize: 64, intermediateSize: 32, experts: 8, expertsPerToken: 2, heads: 2, keyValueHeads: 1 },
+  normalizeTopK: true,
+}) as Record<string, unknown>;
+const checkpoint = await initializeCheckpoint({ directory, config, seed: "compare" });
+const { architecture } = checkpoint;
+const { manifest, locations } = await indexCheckpoint(checkpoint, {});
+const weights = await loadWeights({ pieces: manifest.pieces, readPiece: readPieceFrom((hash) => locations.get(hash)), architecture });
+const trainable = listWeights(architecture).filter(({ expert }) => expert !== undefined && expert % 2 === 1);
+const text = (await readFile(new URL("../docs/protocol.md", import.meta.url))).subarray(0, batchSequences * (sequenceLength + 1));
+const batch = Array.from({ length: batchSequences }, (_, row) =>
+  Int32Array.from(text.subarray(row * (sequenceLength + 1), (row + 1) * (sequenceLength + 1))),
+);
+
+const shard = Buffer.from(Uint16Array.from(text).buffer);
+await writeFile(at("shard"), shard);
+await mkdir(at("checkpoint"));
+const job: TrainingJob = {
+  format: "connito/training-job/1",
+  ...{ task: "a".repeat(64), cycle: 0, group: 0, base: "b".repeat(64), seed: 1, sequenceLength, maximumSteps: steps, graceSeconds: 60 },
+  model: { config: at("config.json"), tokenizer: at("tokenizer.json"), weights: at("model.safetensors") },
+  trainable: trainable.map(({ name, shape }) => ({ name, shape: [...shape] })),
+  data: [
+    {
+      domain: "d",
+      file: at("shard"),
+      offset: 0,
+      dtype: "u16",
+      sequences: batchSequences,
+      sha256: createHash("sha256").update(shard).digest("hex"),
+    },
+  ],
+  hyperparameters: inner,
+  deadline: new Date().toISOString(),
+  checkpoint: at("checkpoint"),
+  output: at("result.safetensors"),
+};
+await writeFile(at("job.json"), JSON.stringify(job));
+const launch = processes === "1" ? [] : ["-m", "torch.distributed.run", "--nproc-per-node", processes];
+const environment = { ...process.env, CONNITO_TRAINER_DEVICE: "cpu", OMP_NUM_THREADS: "1" };
+const { stdout, stderr, status } = spawnSync(python, [...launch, "trainers/torch/train.py", at("job.json")], {
+  encoding: "utf8",
+  env: environment,
+});
+if (status !== 0) throw new Error(`the trainer ended with ${status}:\n${stderr}`);
+const theirs = stdout.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line).loss as number] : []));
+
+const trainer = await openTrainer({
+  architecture,
+  weights,
+  trainable: trainable.map(({ name }) => name),
+  optimizer: inner,
+  sequenceLength,
+  batchSequences,
+  threads: 1,
+});
+let worst = 0;
+for (let step = 0; step < steps; step++) {
+  const { loss } = await trainer.step([batch]);
+  worst = Math.max(worst, Math.abs(loss - (theirs[step] as number)));
+  console.log(`step ${step + 1}: engine ${loss.toFixed(6)}, torch ${theirs[step]?.toFixed(6)}`);
+}
+const own = await trainer.weights();
+trainer.dispose();
+const result = await readResult(job);
+let apart = 0;
+for (const [name, values] of own) {
+  const other = result.get(name) as Float32Array;
+  for (let index = 0; index < values.length; index++)
+    apart = Math.max(apart, Math.abs((values[index] as number) - (other[index] as number)));
+}
+console.log(`losses differ by at most ${worst.toExponential(2)}, trained weights by ${apart.toExponential(2)}`);
+await rm(directory, { recursive: true });
+process.exitCode = worst < 1e-4 ? 0 : 1;

@@ -1,0 +1,69 @@
+/**
+ * The contract with a program that trains in the engine's place (docs/external-trainers.md): the job that it is given as a file, and
+ * the lines that it may say. Everything it says is a claim of a stranger; nothing but its result file counts, and that is checked.
+ */
+import * as v from "valibot";
+
+const hash = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+export const trainingJobSchema = v.strictObject({
+  format: v.literal("connito/training-job/1"),
+  task: v.pipe(hash, v.description("Hash of the task.")),
+  cycle: count,
+  group: count,
+  base: v.pipe(hash, v.description("Root of the version that is trained. The result's metadata repeats it.")),
+  model: v.pipe(
+    v.strictObject({ config: v.string(), tokenizer: v.string(), weights: v.string() }),
+    v.description(
+      "Files of a Hugging Face checkpoint, weights as fp32 safetensors: the slice, with stand-ins in the place of other groups' experts.",
+    ),
+  ),
+  trainable: v.pipe(
+    v.array(v.strictObject({ name: v.string(), shape: v.array(count) })),
+    v.description("The tensors to train; all others are frozen."),
+  ),
+  data: v.pipe(
+    v.array(
+      v.strictObject({
+        domain: v.string(),
+        file: v.string(),
+        offset: count,
+        dtype: v.picklist(["u16", "u32"]),
+        sequences: count,
+        sha256: hash,
+      }),
+    ),
+    v.description(
+      "Shards: from the offset on, little-endian tokens, row after row of sequenceLength + 1. Domains weigh the same, whatever their sizes.",
+    ),
+  ),
+  sequenceLength: count,
+  seed: v.pipe(count, v.description("For the order of the data, from 0 to 2^32 - 1.")),
+  hyperparameters: v.pipe(v.record(v.string(), v.union([v.string(), v.number()])), v.description("The task's `inner` section.")),
+  maximumSteps: v.optional(count),
+  deadline: v.pipe(v.string(), v.description("When SIGTERM is to be expected, RFC 3339; an estimate.")),
+  graceSeconds: v.pipe(v.number(), v.description("How long after SIGTERM the result may still be written.")),
+  checkpoint: v.pipe(v.string(), v.description("A directory that outlives the program, for its own checkpoints.")),
+  output: v.pipe(v.string(), v.description("Where the result is to appear, whole: a safetensors file of changed tensors.")),
+});
+
+export type TrainingJob = v.InferOutput<typeof trainingJobSchema>;
+
+const lineSchema = v.union([
+  v.object({ event: v.literal("step"), step: count, loss: v.nullable(v.number()), tokens: count }),
+  v.object({ event: v.literal("heartbeat") }),
+  v.object({ event: v.literal("note"), text: v.pipe(v.string(), v.maxLength(500)) }),
+]);
+
+export type TrainerLine = v.InferOutput<typeof lineSchema>;
+
+/** What a line says; undefined where it is none of the contract's, which is no fault: programs print all kinds of things. */
+export function parseLine(text: string): TrainerLine | undefined {
+  try {
+    const parsed = v.safeParse(lineSchema, JSON.parse(text));
+    return parsed.success ? parsed.output : undefined;
+  } catch {
+    return undefined;
+  }
+}
