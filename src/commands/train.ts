@@ -2,15 +2,20 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { cycleFlags, openCycle, participantFlags, trainerArgs, trainerFlags, trainerOf } from "../cli/participant.ts";
+import { ConnitoError } from "../errors.ts";
+import { findLossCurve, type LossCurve } from "../steps/train/loss-curve.ts";
 import { type TrainResult, train } from "../steps/train/train.ts";
 import { formatBytes, formatNats, shortHash } from "../ui/format.ts";
+import { plot } from "../ui/plot.ts";
+import { openWorkspace } from "../workspace/workspace.ts";
 
-export default class Train extends BaseCommand<typeof Train, TrainResult> {
+export default class Train extends BaseCommand<typeof Train, TrainResult | LossCurve> {
   static override readonly summary = "Train the selected experts of this hotkey's slice until the train window ends.";
   static override readonly description =
     "Leaves a submission in the state directory for `commit`. Interrupted or killed, it goes on from its last checkpoint when it is run again in the same window.";
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1 --wait",
+    "<%= config.bin %> <%= command.id %> --plot",
     "<%= config.bin %> <%= command.id %> --netuid 1 --max-steps 50 --progress json",
     "<%= config.bin %> <%= command.id %> --netuid 1 --wait --backend command -- torchrun --nproc-per-node 8 trainers/torch/train.py",
   ];
@@ -20,11 +25,15 @@ export default class Train extends BaseCommand<typeof Train, TrainResult> {
     ...participantFlags,
     ...cycleFlags,
     ...trainerFlags,
+    plot: Flags.boolean({
+      summary: "Only draw the loss curve of --cycle, or of the newest one trained here; also beside a run that is under way.",
+    }),
     "max-steps": Flags.integer({ helpValue: "NUMBER", summary: "Stop after so many steps, even if the window is longer.", min: 1 }),
   };
 
   static override resultSchema() {
-    return v.object({
+    const curve = v.strictObject({ cycle: v.number(), losses: v.array(v.number()) });
+    const trained = v.object({
       cycle: v.number(),
       group: v.number(),
       root: v.string(),
@@ -37,18 +46,49 @@ export default class Train extends BaseCommand<typeof Train, TrainResult> {
       trainingSeconds: v.number(),
       windowSeconds: v.number(),
     });
+    return v.union([trained, curve]);
   }
 
-  protected async perform(invocation: Invocation<typeof Train>): Promise<TrainResult> {
+  protected async perform(invocation: Invocation<typeof Train>): Promise<TrainResult | LossCurve> {
     const { flags, args } = invocation;
+    if (flags.plot) return lossCurve(flags["state-dir"], flags.cycle);
     const trainer = trainerOf(flags.backend, args.program);
     const { context, membership, input } = await openCycle(invocation);
     const maximumSteps = flags["max-steps"];
     return train({ ...context, ...trainer }, membership, { ...input, ...(maximumSteps === undefined ? {} : { maximumSteps }) });
   }
 
-  protected render({ cycle, group, steps, loss, root, bytes, alreadyDone }: TrainResult): string {
+  protected render(result: TrainResult | LossCurve): string {
+    if ("losses" in result) return plot([{ name: `Cycle ${result.cycle}, ${result.losses.length} steps`, values: thinned(result.losses) }]);
+    const { cycle, group, steps, loss, root, bytes, alreadyDone } = result;
     const trained = `${steps} steps on group ${group}${loss === undefined ? "" : `, loss ${formatNats(loss)}`}`;
     return `Cycle ${cycle}: ${trained}. Submission ${shortHash(root)}, ${formatBytes(bytes)}${alreadyDone ? " (made before)" : ""}.`;
   }
+}
+
+/** @throws nothing-trained */
+async function lossCurve(directory: string, cycle: number | undefined): Promise<LossCurve> {
+  const workspace = await openWorkspace(directory, { lock: false });
+  try {
+    const curve = await findLossCurve(workspace, cycle);
+    if (curve !== undefined && curve.losses.length > 0) return curve;
+  } finally {
+    await workspace.close();
+  }
+  throw new ConnitoError(`${directory} has no loss curve${cycle === undefined ? "" : ` of cycle ${cycle}`}.`, {
+    code: "nothing-trained",
+    exit: "notInitialised",
+    hint: "Run `connito train` first; a curve begins with the first checkpoint, some seconds into the run.",
+  });
+}
+
+const plotColumns = 72;
+
+/** As many means of neighbouring steps as the plot has columns. */
+function thinned(losses: readonly number[]): number[] {
+  if (losses.length <= plotColumns) return [...losses];
+  return Array.from({ length: plotColumns }, (_, column) => {
+    const part = losses.slice(Math.floor((column * losses.length) / plotColumns), Math.floor(((column + 1) * losses.length) / plotColumns));
+    return part.reduce((sum, loss) => sum + loss, 0) / part.length;
+  });
 }

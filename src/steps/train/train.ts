@@ -10,12 +10,14 @@ import { type Window, windowOf } from "../../protocol/clock.ts";
 import { hashFields, hashToBytes, u32 } from "../../protocol/hash.ts";
 import { publicKeyOf } from "../../protocol/hotkey.ts";
 import type { Task } from "../../protocol/task.ts";
+import { formatCount, formatDuration } from "../../ui/format.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import type { TaskSequences } from "../task-data.ts";
 import { assertNotMissed, awaitOpening, sendingWindow } from "../windows.ts";
 import { difference, type GroupExperts, openGroupExperts, openTrainingData } from "./group-experts.ts";
+import { type LossRecorder, recordLosses } from "./loss-curve.ts";
 import { type StoredSubmission, submissionOf } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
 import { trainByCommand } from "./train-by-command.ts";
@@ -60,9 +62,10 @@ export async function train(context: Context, membership: Membership, input: Tra
   const { trainer, experts } = run;
   try {
     const state = await openTrainingState(workspace, input.cycle, view.base, trainer);
+    const curve = await recordLosses(workspace, input.cycle, state.steps);
     await awaitOpening(clock, opening, waiting);
     const opened = performance.now();
-    const { loss, trainingSeconds } = await trainUntil(context, run, state, task.inner, {
+    const { loss, trainingSeconds } = await trainUntil(context, run, { state, curve }, task.inner, {
       window: windowOf(task, input.cycle, "train"),
       maximumSteps: input.maximumSteps,
     });
@@ -92,18 +95,29 @@ export async function train(context: Context, membership: Membership, input: Tra
 async function trainUntil(
   context: Context,
   run: Run,
-  state: TrainingState,
+  { state, curve }: { readonly state: TrainingState; readonly curve: LossRecorder },
   inner: Task["inner"],
   { window, maximumSteps }: { window: Window; maximumSteps: number | undefined },
 ): Promise<{ loss?: number; trainingSeconds: number }> {
   let { best } = await context.clock.now();
+  const first = { block: best, at: performance.now() };
   const stopWatching = context.clock.watch((heads) => {
     best = heads.best;
   });
+  const save = async () => {
+    await state.save();
+    await curve.save();
+  };
+  /** How long the window will be open, by the blocks seen so far; unknown before the first. */
+  const timeLeft = () => {
+    const milliseconds = ((performance.now() - first.at) / (best - first.block)) * Math.max(0, window.last - best);
+    return Number.isFinite(milliseconds) ? `, ${formatDuration(milliseconds)} left` : "";
+  };
   /** How much of the run is over, 0 to 1: of the steps that were asked for, or of the window's blocks. */
   const progress = () =>
     Math.max(0, (best - window.first + 1) / (window.last - window.first + 1), state.steps / (maximumSteps ?? Number.POSITIVE_INFINITY));
-  context.progress.start(`Training group ${run.experts.group}`, maximumSteps);
+  // With a number of steps the bar counts them; without one it is the share of the window that is over, in percent.
+  context.progress.start(`Training group ${run.experts.group}`, maximumSteps ?? 100);
   const losses: number[] = [];
   let trainingSeconds = 0;
   let trainedTokens = 0;
@@ -119,21 +133,26 @@ async function trainUntil(
       trainedTokens += tokens;
       state.advance(tokens);
       losses.push(loss);
+      curve.add(loss);
       if (losses.length > reportedSteps) losses.shift();
-      context.progress.update(state.steps, `loss ${loss.toFixed(4)}, ${Math.round(trainedTokens / trainingSeconds)} tokens/s`);
+      const speed = `${formatCount(Math.round(trainedTokens / trainingSeconds))} tokens/s`;
+      if (maximumSteps === undefined)
+        context.progress.update(Math.floor(100 * done), `step ${state.steps}, loss ${loss.toFixed(4)}, ${speed}${timeLeft()}`);
+      else context.progress.update(state.steps, `loss ${loss.toFixed(4)}, ${speed}${timeLeft()}`);
       if (performance.now() - lastCheckpoint > checkpointSeconds * 1000) {
-        await state.save();
+        await save();
         lastCheckpoint = performance.now();
       }
     }
   } catch (error) {
     context.progress.fail();
     // A stop that was asked for keeps the work; a failed step's weights are not to be trusted.
-    if (context.signal.aborted) await state.save();
+    if (context.signal.aborted) await save();
     throw error;
   } finally {
     stopWatching();
   }
+  await curve.save();
   const loss = losses.length > 0 ? losses.reduce((sum, value) => sum + value, 0) / losses.length : undefined;
   context.progress.succeed(`Trained ${state.steps} steps${loss === undefined ? "" : `, loss ${loss.toFixed(4)}`}`);
   return { trainingSeconds, ...(loss === undefined ? {} : { loss }) };

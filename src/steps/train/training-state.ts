@@ -16,7 +16,7 @@ export interface TrainingState {
   readonly tokens: number;
   /** Notes a finished step. */
   advance(tokens: number): void;
-  /** Writes the checkpoint and the loss curve; both survive a power cut once this returns. */
+  /** Writes the checkpoint; it survives a power cut once this returns. */
   save(): Promise<void>;
   /** Removes the checkpoint once the submission is safe. */
   remove(): Promise<void>;

@@ -1,0 +1,49 @@
+/** The training loss of each step of a cycle, kept in the workspace so that anybody can look at a run, under way or over. */
+import { readdir } from "node:fs/promises";
+import { isMissing } from "../../files.ts";
+import { readJson, writeJson } from "../../workspace/files.ts";
+import type { Workspace } from "../../workspace/workspace.ts";
+
+export interface LossCurve {
+  readonly cycle: number;
+  /** One value a step, nats per token. */
+  readonly losses: readonly number[];
+}
+
+export interface LossRecorder {
+  add(loss: number): void;
+  save(): Promise<void>;
+}
+
+const fileName = "losses.json";
+
+/** Goes on after the first `steps` of what is kept: a run that was killed does the steps after its checkpoint again. */
+export async function recordLosses(workspace: Workspace, cycle: number, steps: number): Promise<LossRecorder> {
+  const file = workspace.layout.cycle(cycle, fileName);
+  const losses = ((await readJson<number[]>(file)) ?? []).slice(0, steps);
+  return {
+    add: (loss) => void losses.push(loss),
+    save: () => writeJson(file, losses),
+  };
+}
+
+/** The curve of a cycle, or of the newest that has one; undefined where there is none. */
+export async function findLossCurve(workspace: Workspace, cycle?: number): Promise<LossCurve | undefined> {
+  for (const candidate of cycle === undefined ? await trainedCycles(workspace) : [cycle]) {
+    const losses = await readJson<number[]>(workspace.layout.cycle(candidate, fileName));
+    if (losses !== undefined) return { cycle: candidate, losses };
+  }
+  return undefined;
+}
+
+/** Cycles with a directory, the newest first. */
+async function trainedCycles({ layout }: Workspace): Promise<number[]> {
+  const names = await readdir(layout.cycles).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  return names
+    .map(Number)
+    .filter(Number.isSafeInteger)
+    .sort((a, b) => b - a);
+}
