@@ -16,6 +16,7 @@ import { type ManagedProcess, type ProcessEvent, type ProcessOptions, runCommand
 import { collectReport, type DemoReport } from "./report.ts";
 import {
   blockMilliseconds,
+  defaultFamily,
   groups,
   leadBlocks,
   modelFlags,
@@ -31,6 +32,8 @@ import { writeTexts } from "./texts.ts";
 
 export interface DemoInput {
   readonly cycles: number;
+  /** Of the base model; `defaultFamily` when absent. */
+  readonly family?: string;
   /** Where everything is kept; a temporary directory, removed at the end, when absent. */
   readonly directory?: string;
   /** Seconds of pre-training of the base. */
@@ -99,7 +102,7 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
   subnetReady.catch(() => undefined);
 
   const seconds = input.pretrainSeconds ?? pretrainSeconds;
-  await command("model-init", ["model", "init", base, ...modelFlags]);
+  await command("model-init", ["model", "init", base, ...modelFlags(input.family ?? defaultFamily)]);
   progress.start(`Pre-training the base for ${seconds} s`, 100);
   const pretrained = await command(
     "model-pretrain",

@@ -33,19 +33,13 @@ export const participants: readonly Participant[] = [
   { name: "noise", role: "miner", attack: "noise" },
 ];
 
+export const defaultFamily = "qwen3_moe";
+
 /** Flags of `model init`: 4 layers of 8 experts, 2 of them for each token. */
-export const modelFlags = [
-  "--family",
-  "qwen3_moe",
-  "--hidden-size",
-  "128",
-  "--layers",
-  "4",
-  "--experts",
-  "8",
-  "--intermediate-size",
-  "128",
-];
+export function modelFlags(family: string): string[] {
+  const sizes = { "hidden-size": 128, layers: 4, experts: 8, "intermediate-size": 128 };
+  return ["--family", family, ...Object.entries(sizes).flatMap(([name, size]) => [`--${name}`, String(size)])];
+}
 export const groups = 2;
 export const sequenceLength = 128;
 

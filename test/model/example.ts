@@ -10,7 +10,7 @@ import type { Manifest } from "../../src/model/manifest.ts";
 import { type ReadPiece, readPieceFrom } from "../../src/model/pieces.ts";
 import { expertLayout } from "../../src/model/slice.ts";
 import { createExpertManager, type ExpertManager } from "../../src/protocol/experts/expert-manager.ts";
-import { locateIn, tiny, tinyConfig } from "./support.ts";
+import { locateIn, tinyConfig } from "./support.ts";
 
 export interface Example {
   readonly checkpoint: Checkpoint;
@@ -23,8 +23,8 @@ export interface Example {
   readonly objects: Map<string, Uint8Array>;
 }
 
-export async function makeExample(directory: string): Promise<Example> {
-  const checkpoint = await initializeCheckpoint({ directory: join(directory, "base"), config: tinyConfig, seed: "example" });
+export async function makeExample(directory: string, config: Record<string, unknown> = tinyConfig): Promise<Example> {
+  const checkpoint = await initializeCheckpoint({ directory: join(directory, "base"), config, seed: "example" });
   const { manifest, locations } = await indexCheckpoint(checkpoint);
   const fromBase = readPieceFrom((hash) => locations.get(hash));
   const objects = new Map<string, Uint8Array>();
@@ -35,5 +35,13 @@ export async function makeExample(directory: string): Promise<Example> {
     const bytes = objects.get(piece.hash);
     return bytes === undefined ? fromBase(piece) : Promise.resolve(bytes);
   };
-  return { checkpoint, manifest, standIns, manager: createExpertManager(expertLayout(tiny), 2), readPiece, locate, objects };
+  return {
+    checkpoint,
+    manifest,
+    standIns,
+    manager: createExpertManager(expertLayout(checkpoint.architecture), 2),
+    readPiece,
+    locate,
+    objects,
+  };
 }

@@ -4,7 +4,8 @@ import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { runDemo } from "../../demo/demo.ts";
 import { drawReport } from "../../demo/draw.ts";
 import type { DemoReport } from "../../demo/report.ts";
-import { defaultCycles, pretrainSeconds } from "../../demo/settings.ts";
+import { defaultCycles, defaultFamily, pretrainSeconds } from "../../demo/settings.ts";
+import { creatableFamilies } from "../../model/families/index.ts";
 
 export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
   static override readonly summary = "Run the whole system on this machine, offline, and watch a model get better.";
@@ -13,9 +14,11 @@ export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %>",
     "<%= config.bin %> <%= command.id %> --cycles 6 --directory ./demo --json",
+    "<%= config.bin %> <%= command.id %> --family deepseek_v2",
   ];
   static override readonly flags = {
     cycles: Flags.integer({ helpValue: "NUMBER", summary: "Cycles of 45 blocks.", default: defaultCycles, min: 1 }),
+    family: Flags.string({ summary: "Whose names and rules the model has.", options: [...creatableFamilies], default: defaultFamily }),
     directory: Flags.string({
       helpValue: "DIRECTORY",
       summary: "Keep states, logs and the model here; by default they are removed at the end.",
@@ -49,6 +52,7 @@ export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
   protected async perform({ flags, progress, signal }: Invocation<typeof Demo>): Promise<DemoReport> {
     return runDemo({
       cycles: flags.cycles,
+      family: flags.family,
       ...(flags.directory === undefined ? {} : { directory: flags.directory }),
       pretrainSeconds: flags["pretrain-seconds"],
       ...(flags.chaos === undefined ? {} : { chaosSeed: flags.chaos }),

@@ -5,7 +5,7 @@ import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { readInput } from "../../cli/input.ts";
 import { ConnitoError } from "../../errors.ts";
-import { families, familyNamed } from "../../model/families/index.ts";
+import { creatableFamilies, familyNamed } from "../../model/families/index.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { initializeCheckpoint } from "../../model/initialize.ts";
 import { manifestRoot, totalBytes } from "../../model/manifest.ts";
@@ -22,9 +22,6 @@ interface InitializedModel {
 
 const maximumTokenizerBytes = 128 * 2 ** 20;
 
-/** The families of which a model can be made from sizes alone: those that the engine computes. */
-const creatable = families.filter(({ newConfig }) => newConfig !== undefined).map(({ modelType }) => modelType);
-
 const size = (summary: string, initial: number) => Flags.integer({ helpValue: "N", summary, default: initial, min: 1, max: 2 ** 24 });
 
 export default class ModelInit extends BaseCommand<typeof ModelInit, InitializedModel> {
@@ -38,7 +35,7 @@ export default class ModelInit extends BaseCommand<typeof ModelInit, Initialized
 
   static override readonly args = { directory: Args.directory({ required: true, description: "Where to write it." }) };
   static override readonly flags = {
-    family: Flags.string({ summary: "Whose names and rules.", options: creatable, default: "qwen3_moe" }),
+    family: Flags.string({ summary: "Whose names and rules.", options: [...creatableFamilies], default: "qwen3_moe" }),
     layers: size("Decoder layers.", 4),
     "hidden-size": size("Width of the residual stream.", 128),
     heads: size("Attention heads; hidden size divided by them is a head's width.", 4),

@@ -48,6 +48,11 @@ export const families: readonly Family[] = [
   dbrx,
 ];
 
+/** The families of which a model can be made from sizes alone: those that the engine computes. */
+export const creatableFamilies: readonly string[] = families
+  .filter(({ newConfig }) => newConfig !== undefined)
+  .map(({ modelType }) => modelType);
+
 /**
  * The family that a parsed config.json belongs to.
  * Throws `config-invalid` without a `model_type`, `unknown-family` for one that is not in the list.
