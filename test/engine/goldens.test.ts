@@ -16,8 +16,8 @@ import { openSession } from "../../src/engine/runtime/session.ts";
 import { float32Value, int64Value, type Value } from "../../src/engine/runtime/value.ts";
 import {
   type Architecture,
+  creatableFamilies,
   cutTensor,
-  families,
   isTrainable,
   listTensors,
   listWeights,
