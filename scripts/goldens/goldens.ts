@@ -1,5 +1,6 @@
 /**
- * Makes the golden files of test/engine/goldens again, or with `--check` makes them elsewhere and compares: numbers may differ as far as two builds of PyTorch
+ * Makes again what transformers says of small models: the golden files of test/engine/goldens (generate.py: what it computes) and those of
+ * test/model/families/structure (structure.py: what it saves). With `--check` they are compared instead: numbers may differ as far as two builds of PyTorch
  * round differently, all else must be equal. PyTorch and transformers are installed from PyPI, in the versions of requirements.txt, into a virtual environment
  * under the system's temporary directory; `--python FILE`, or CONNITO_GOLDENS_PYTHON, names an interpreter that has them already.
  *
@@ -51,9 +52,11 @@ function differences(path: string, a: unknown, b: unknown): string[] {
   return [...new Set([...Object.keys(left), ...Object.keys(right)])].flatMap((key) => differences(`${path}.${key}`, left[key], right[key]));
 }
 
+const python = interpreter();
 const target = values.check ? mkdtempSync(join(tmpdir(), "connito-goldens-")) : committed;
 try {
-  run(interpreter(), [join(here, "generate.py"), join(here, "cases.json"), target, ...families]);
+  run(python, [join(here, "structure.py"), ...(values.check ? ["--check"] : []), ...families]);
+  run(python, [join(here, "generate.py"), join(here, "cases.json"), target, ...families]);
   if (values.check) {
     const read = (directory: string, file: string) => JSON.parse(readFileSync(join(directory, file), "utf8"));
     const made = readdirSync(target).sort();

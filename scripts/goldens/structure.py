@@ -1,7 +1,8 @@
 """Makes test/model/families/structure: the tensors that transformers itself writes for a small model of each family.
 
-    python3 -m venv /tmp/goldens && /tmp/goldens/bin/pip install torch transformers==5.23.0
-    /tmp/goldens/bin/python scripts/goldens/structure.py [--check] [MODEL ...]
+Run through `npm run goldens`:
+
+    python structure.py [--check] [MODEL ...]
 
 A model of each family is made with random weights and odd sizes, saved as save_pretrained saves it by default (the layout of the hub's
 checkpoints) and in the layout that transformers has in memory (save_original_format=False), and the names and shapes of both are
