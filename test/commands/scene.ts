@@ -21,6 +21,8 @@ export interface SceneOptions {
   readonly blockTime?: number;
   /** Blocks before cycle 0. */
   readonly lead?: number;
+  /** Of the base model; that of `model init` by default. */
+  readonly family?: string;
 }
 
 export interface Scene {
@@ -62,7 +64,7 @@ export const smallModel = ["--layers", "2", "--hidden-size", "32", "--intermedia
 /** What makes a task small: in the document, since flags say only what owners choose often. */
 const smallTask = { data: { sequenceLength: 32 }, evaluation: { sequencesPerDomain: 4 }, experts: { selection: { threshold: 0.9 } } };
 
-export async function openScene({ phases, blockTime = 100, lead = 1 }: SceneOptions): Promise<Scene> {
+export async function openScene({ phases, blockTime = 100, lead = 1, family }: SceneOptions): Promise<Scene> {
   const directory = await mkdtemp(join(tmpdir(), "connito-scene-"));
   const at = (...names: string[]) => join(directory, ...names);
   const [exchange, heldOut, model] = [at("exchange"), at("held-out"), at("base")];
@@ -122,7 +124,7 @@ export async function openScene({ phases, blockTime = 100, lead = 1 }: SceneOpti
     },
   };
   try {
-    result(await connito(["model", "init", model, ...smallModel, "--json"]));
+    result(await connito(["model", "init", model, ...smallModel, ...(family === undefined ? [] : ["--family", family]), "--json"]));
     const flags = ["--name", "scene", "--model", model, "--groups", "2", "--domain", `novel=${texts.train},${texts.heldOut}`];
     const args = ["task", "create", ...flags, "--sample-tokens", "1024", "--lead", String(lead), "--publish-held-out", heldOut];
     const document = JSON.stringify({ ...smallTask, cycle: { phases } });
