@@ -5,13 +5,14 @@
  */
 import assert from "node:assert/strict";
 import { createStreamEvaluator } from "../../src/engine/layers/stream-evaluator.ts";
-import { expertScores } from "../../src/engine/router-statistics.ts";
+import { routerStatistics } from "../../src/engine/router-statistics.ts";
 import { openTrainer } from "../../src/engine/trainer.ts";
 import { creatableFamilies } from "../../src/model/families/index.ts";
 import { pieceName } from "../../src/model/pieces.ts";
 import { planSlice } from "../../src/model/slice.ts";
 import { loadWeights, newVersion, piecesOf } from "../../src/model/weights.ts";
 import { minimumScoreTokens, selectForGroup } from "../../src/protocol/experts/esft.ts";
+import { scoresOf } from "../../src/protocol/experts/router-statistics.ts";
 import { makeExample } from "../model/example.ts";
 import { inDirectory, newConfig } from "../model/support.ts";
 import { smallSequences } from "./small-models.ts";
@@ -33,7 +34,8 @@ describe("a cycle's work on every family", () => {
         const { architecture } = checkpoint;
         const sequences = smallSequences(architecture, Math.ceil(minimumScoreTokens / sequenceLength), sequenceLength);
         const whole = await loadWeights({ pieces: manifest.pieces, readPiece, architecture });
-        const scores = await expertScores({ architecture, weights: whole, sequences, sequenceLength, threads: 1 });
+        const domains = [{ name: "text", sequences }];
+        const scores = scoresOf(await routerStatistics({ architecture, weights: whole, domains, sequenceLength, threads: 1 }));
         const selection = selectForGroup(scores, manager, 1, { score: "token", threshold: 0.9 });
         const selected = piecesOf(manifest, "expert", selection);
         assert.ok(selected.length > 0 && selected.length < manifest.pieces.length);
