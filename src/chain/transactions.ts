@@ -62,6 +62,8 @@ export interface Sender {
 const usualLifetime = 48;
 /** Times that a transaction is signed before giving up. */
 const attempts = 8;
+/** Blocks after which a pool that should hold a transaction is given it once more: some lose one without a word. */
+const reminder = 4;
 /** Milliseconds without a new block after which a pending transaction is no longer waited for. */
 const stallLimit = 300_000;
 
@@ -197,6 +199,7 @@ export function createSender(
     const { what, until, signal } = transaction;
     let submission = first;
     let next = from;
+    let heard = 0;
     try {
       for (let heads = await tracker.now(signal); ; heads = await nextHeads(heads, transaction)) {
         try {
@@ -207,7 +210,9 @@ export function createSender(
           }
           if (until !== undefined && heads.finalized >= until) throw deadlineMissed(what, until, "no block up to it included it");
           if (heads.finalized >= signed.lastBlock) return { kind: "gone", reason: "its era ended before a block included it" };
-          if (submission?.held() === true) continue;
+          if (heard === 0) heard = heads.best;
+          if (submission?.held() === true && heads.best < heard + reminder) continue;
+          heard = heads.best;
           const result = await submit(link, signed.hex);
           if (result.kind === "sent") {
             submission?.stop();

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { WebSocket, WebSocketServer } from "ws";
 import { type Chain, type ConnectOptions, connectChain } from "../../src/chain/client.ts";
 import { type Genesis, type Localnet, type LocalnetOptions, startLocalnet } from "../../src/chain/localnet/index.ts";
@@ -166,4 +167,26 @@ export async function finalizedWhere(chain: Chain, condition: (number: number) =
     if (condition(head.number)) return head;
   }
   throw new Error("the chain did not get there in time");
+}
+
+/** Does something while no block is made, until it is done or its transaction waits in the pool: no window passes meanwhile, however busy the machine is. */
+export async function inStillness<T>(net: Localnet, act: () => Promise<T>): Promise<T> {
+  const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "author_pendingExtrinsics", params: [] });
+  const asked = { method: "POST", headers: { "content-type": "application/json" }, body };
+  net.inject({ kind: "stall-blocks", seconds: 60 });
+  try {
+    let over = false;
+    const acting = act().finally(() => {
+      over = true;
+    });
+    acting.catch(() => {});
+    for (let waiting = 0; !over && waiting === 0; await pause(10)) {
+      const answer = (await (await fetch(`http://127.0.0.1:${net.port}`, asked)).json()) as { result: unknown[] };
+      waiting = answer.result.length;
+    }
+    net.inject({ kind: "heal" });
+    return await acting;
+  } finally {
+    net.inject({ kind: "heal" });
+  }
 }
