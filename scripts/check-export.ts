@@ -2,7 +2,7 @@
  * Shows that transformers loads what `model export` writes and computes with it what the engine computes: for each family that
  * `model init` can make, a small model is changed in a few experts as a merge would, kept as a version in a state directory, exported by
  * the command in several files, and both sides give the loss of every next token after some texts. Needs Python with torch and
- * transformers: npx tsx scripts/check-export.ts --python /tmp/goldens/bin/python
+ * transformers: npx tsx scripts/check-export.ts --python /tmp/goldens/bin/python [FAMILY ...]
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ import { loadWeights, newVersion, piecesOf, readValues } from "../src/model/weig
 import { storeManifest } from "../src/steps/manifests.ts";
 import { openWorkspace } from "../src/workspace/workspace.ts";
 
-const { values } = parseArgs({ options: { python: { type: "string", default: "python3" } } });
+const { values, positionals } = parseArgs({ options: { python: { type: "string", default: "python3" } }, allowPositionals: true });
 const connito = join(import.meta.dirname, "..", "bin", "run.js");
 const vocabulary = 257;
 const positions = 8;
@@ -71,7 +71,7 @@ async function check(family: string, directory: string): Promise<string> {
 }
 
 for (const { modelType, newConfig } of families) {
-  if (newConfig === undefined) continue;
+  if (newConfig === undefined || (positionals.length > 0 && !positionals.includes(modelType))) continue;
   const directory = await mkdtemp(join(tmpdir(), "connito-export-"));
   try {
     process.stdout.write(`${modelType}: ${await check(modelType, directory)}\n`);

@@ -142,7 +142,6 @@ export const deepseekV2 = defineFamily({
     topk_method: "greedy",
     scoring_func: "softmax",
     norm_topk_prob: false,
-    routed_scaling_factor: 1,
   }),
 });
 
@@ -173,7 +172,6 @@ export function newLatentConfig(sizes: NewModel): Record<string, unknown> {
     tie_word_embeddings: false,
     attention_bias: false,
     hidden_act: "silu",
-    attention_dropout: 0,
     max_position_embeddings: 4096,
     use_cache: true,
   };

@@ -168,7 +168,6 @@ export const llama4 = defineFamily({
     tie_word_embeddings: false,
     attention_bias: false,
     hidden_act: "silu",
-    attention_dropout: 0,
     max_position_embeddings: 131_072,
     router_aux_loss_coef: 0.001,
     use_cache: true,

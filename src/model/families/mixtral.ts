@@ -87,7 +87,6 @@ export const mixtral = defineFamily({
     tie_word_embeddings: false,
     hidden_act: "silu",
     sliding_window: null,
-    attention_dropout: 0,
     max_position_embeddings: 4096,
     router_aux_loss_coef: 0.02,
     use_cache: true,

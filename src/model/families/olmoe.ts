@@ -95,7 +95,6 @@ export const olmoe = defineFamily({
     tie_word_embeddings: false,
     hidden_act: "silu",
     attention_bias: false,
-    attention_dropout: 0,
     clip_qkv: null,
     max_position_embeddings: 4096,
     router_aux_loss_coef: 0.01,

@@ -138,7 +138,6 @@ export const qwen2Moe = defineFamily({
     tie_word_embeddings: false,
     hidden_act: "silu",
     use_sliding_window: false,
-    attention_dropout: 0,
     max_position_embeddings: 4096,
     router_aux_loss_coef: 0.001,
     use_cache: true,

@@ -121,7 +121,6 @@ export const qwen3Moe = defineFamily({
     tie_word_embeddings: false,
     hidden_act: "silu",
     attention_bias: false,
-    attention_dropout: 0,
     max_position_embeddings: 4096,
     router_aux_loss_coef: 0.001,
     use_cache: true,
