@@ -74,7 +74,7 @@ export async function runCycles(
 
 /** The heads, however long the chain is away. */
 function headsOf({ clock, signal }: Context): Promise<Heads> {
-  return retry(() => clock.now(), { signal });
+  return retry(() => clock.now(), { signal, pause: clock.pause });
 }
 
 /** Preparation is a favour to the first cycle: what of it fails now, the steps do when they need it. */
@@ -115,6 +115,7 @@ async function runStep(context: Context, membership: Membership, step: CycleStep
   try {
     const result = await retry(() => step.run(context, membership, { cycle, wait: true }), {
       signal: context.signal,
+      pause: context.clock.pause,
       goOn: async (error) => !skippingCodes.has(error.code) && !fatalCodes.has(error.code) && (await headOrNothing(context)) <= patience,
     });
     return { event: "step", cycle, step: step.name, outcome: "done", result };

@@ -18,6 +18,8 @@ export interface ChainClock {
   until(condition: (heads: Heads) => boolean, signal?: AbortSignal): Promise<Heads>;
   /** Calls back on every change of the heads; returns the function that ends it. */
   watch(listener: (heads: Heads) => void): () => void;
+  /** Waits before something is tried again: so many milliseconds, or for the next block where time is counted in blocks alone. */
+  pause(milliseconds: number, signal: AbortSignal): Promise<void>;
 }
 
 /**
@@ -92,5 +94,7 @@ export function createChainClock(chain: Pick<Chain, "bestHead" | "finalizedHead"
     },
 
     watch,
+
+    pause: (milliseconds, signal) => sleep(milliseconds, undefined, { signal }),
   };
 }

@@ -8,13 +8,17 @@ export interface RetryOptions {
   /** Asked after each failure that waiting may mend; false gives up and the failure is thrown. */
   readonly goOn?: (error: ConnitoError) => boolean | Promise<boolean>;
   readonly onRetry?: (error: ConnitoError) => void;
+  /** How to wait; by the wall clock where left out. */
+  readonly pause?: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
+
+const byWallClock = (milliseconds: number, signal: AbortSignal): Promise<void> => sleep(milliseconds, undefined, { signal });
 
 /** Milliseconds: doubled each time up to the largest, and multiplied by 0.5 to 1.5, so that many do not come back at once. */
 const delays = { first: 250, largest: 8_000 };
 
 /** @throws whatever is not a retryable ConnitoError, the last failure when `goOn` says so, the signal's reason when it aborts. */
-export async function retry<T>(work: () => Promise<T>, { signal, goOn, onRetry }: RetryOptions): Promise<T> {
+export async function retry<T>(work: () => Promise<T>, { signal, goOn, onRetry, pause = byWallClock }: RetryOptions): Promise<T> {
   for (let attempt = 0; ; attempt++) {
     try {
       return await work();
@@ -24,7 +28,7 @@ export async function retry<T>(work: () => Promise<T>, { signal, goOn, onRetry }
       if (goOn !== undefined && !(await goOn(error))) throw error;
       onRetry?.(error);
       const delay = Math.min(delays.largest, delays.first * 2 ** Math.min(attempt, 10));
-      await sleep(delay * (0.5 + Math.random()), undefined, { signal });
+      await pause(delay * (0.5 + Math.random()), signal);
     }
   }
 }

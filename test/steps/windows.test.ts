@@ -17,6 +17,7 @@ function clockOf(...bests: number[]): ChainClock {
       throw new Error("never");
     },
     watch: () => () => {},
+    pause: async () => {},
   };
 }
 

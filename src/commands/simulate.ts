@@ -1,0 +1,98 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Flags } from "@oclif/core";
+import * as v from "valibot";
+import { BaseCommand, type Invocation } from "../cli/base-command.ts";
+import { castOf, minerStrategies, validatorStrategies } from "../simulate/cast.ts";
+import type { SimulationOutcome } from "../simulate/outcome.ts";
+import { simulate } from "../simulate/simulate.ts";
+import { plot } from "../ui/plot.ts";
+import { table } from "../ui/table.ts";
+
+export default class Simulate extends BaseCommand<typeof Simulate, SimulationOutcome> {
+  static override readonly summary = "Run a whole subnet in this process, honest and otherwise, and see who earns what.";
+  static override readonly description = [
+    "Owner, validators and miners play on the steps and rules that are shipped, with a small model and a chain that takes no time. The same cast and seed give the same run.",
+    "A participant is STRATEGY[:COUNT][@NUMBER][/FIRST[-LAST]]: the number is training steps a cycle for miners and TAO for validators, FIRST and LAST the cycles that it takes part in.",
+    `Miners: ${minerStrategies.map(({ name, summary }) => `${name} (${summary})`).join("; ")}.`,
+    `Validators: ${validatorStrategies.map(({ name, summary }) => `${name} (${summary})`).join("; ")}.`,
+  ].join("\n\n");
+  static override readonly examples = [
+    "<%= config.bin %> <%= command.id %>",
+    "<%= config.bin %> <%= command.id %> --miner honest:3 --miner noisy-copy --validator honest:2 --validator lazy@400 --cycles 4",
+    "<%= config.bin %> <%= command.id %> --miner honest:4 --miner honest/2-3 --late 0.2 --seed rainy --json",
+  ];
+  static override readonly flags = {
+    miner: Flags.string({
+      helpValue: "PARTICIPANT",
+      summary: "Miners; may be given several times.",
+      multiple: true,
+      default: ["honest:4"],
+    }),
+    validator: Flags.string({
+      helpValue: "PARTICIPANT",
+      summary: "Validators; may be given several times.",
+      multiple: true,
+      default: ["honest:3"],
+    }),
+    cycles: Flags.integer({ helpValue: "NUMBER", summary: "Cycles to play.", default: 3, min: 1, max: 1000 }),
+    seed: Flags.string({ helpValue: "TEXT", summary: "Decides every draw.", default: "1" }),
+    late: Flags.string({ helpValue: "SHARE", summary: "Share of transactions that wait one to three blocks longer.", default: "0" }),
+    threads: Flags.integer({ helpValue: "NUMBER", summary: "Threads of the compute engine.", default: 1, min: 1, max: 1024 }),
+    directory: Flags.string({
+      helpValue: "DIRECTORY",
+      summary: "Keep every participant's state here; by default it is removed at the end.",
+    }),
+  };
+
+  static override resultSchema() {
+    return v.object({
+      players: v.array(
+        v.object({
+          name: v.string(),
+          strategy: v.string(),
+          role: v.picklist(["miner", "validator"]),
+          honest: v.boolean(),
+          share: v.number(),
+          statuses: v.array(v.optional(v.string())),
+          scores: v.array(v.number()),
+        }),
+      ),
+      losses: v.array(v.number()),
+      agreed: v.array(v.boolean()),
+      moved: v.array(v.boolean()),
+    });
+  }
+
+  protected async perform({ flags, progress, signal }: Invocation<typeof Simulate>): Promise<SimulationOutcome> {
+    const cast = castOf(flags.miner, flags.validator);
+    const directory = flags.directory ?? (await mkdtemp(join(tmpdir(), "connito-simulation-")));
+    try {
+      const { cycles, seed, threads } = flags;
+      return await simulate({ cast, cycles, seed, threads, late: Number(flags.late), directory, progress, signal });
+    } finally {
+      if (flags.directory === undefined) await rm(directory, { recursive: true, force: true });
+    }
+  }
+
+  protected render({ players, losses, agreed, moved }: SimulationOutcome): string {
+    const miners = players.filter(({ role }) => role === "miner");
+    const cycles = agreed.map(
+      (same, cycle) => `cycle ${cycle}: ${same ? "one root" : "ROOTS DIFFER"}, ${moved[cycle] ? "merged" : "nothing merged"}`,
+    );
+    return [
+      table(
+        ["miner", "strategy", { heading: "share", align: "right" }, "verdicts, cycle by cycle"],
+        miners.map(({ name, strategy, share, statuses }) => [
+          name,
+          strategy,
+          `${(100 * share).toFixed(1)}%`,
+          statuses.map((status) => status ?? "-").join(", "),
+        ]),
+      ),
+      plot([{ name: "mean held-out loss of the canonical model, nats per token", values: losses }]),
+      cycles.join("\n"),
+    ].join("\n\n");
+  }
+}

@@ -1,0 +1,79 @@
+/** The small trained model and the texts that a simulation starts from, made once for a seed. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { splitText } from "../data/split.ts";
+import { fileExists } from "../files.ts";
+import { type Checkpoint, openCheckpoint } from "../model/checkpoint.ts";
+import { familyNamed } from "../model/families/index.ts";
+import { initializeCheckpoint } from "../model/initialize.ts";
+import type { DomainFiles } from "../steps/distribute/create-task.ts";
+import { pretrain } from "../steps/train/pretrain.ts";
+import type { Progress } from "../ui/progress.ts";
+import { inventText } from "./language.ts";
+
+/** Tokens that are predicted in a sequence. */
+export const sequenceLength = 32;
+const characters = 150_000;
+const heldOutShare = 0.4;
+const pretrainSteps = 120;
+
+export interface SimulatedBase {
+  readonly checkpoint: Checkpoint;
+  readonly domains: readonly DomainFiles[];
+}
+
+export async function makeBase(
+  directory: string,
+  { threads, progress, signal }: { threads: number; progress: Progress; signal: AbortSignal },
+): Promise<SimulatedBase> {
+  await mkdir(directory, { recursive: true });
+  const domains: DomainFiles[] = [];
+  for (const name of ["hill", "harbour"]) {
+    const whole = join(directory, `${name}.txt`);
+    const domain = { name, train: join(directory, `${name}-train.txt`), heldOut: join(directory, `${name}-held-out.txt`) };
+    await writeFile(whole, inventText(name, characters));
+    await splitText({ files: [whole], heldOutShare, train: domain.train, heldOut: domain.heldOut });
+    domains.push(domain);
+  }
+  const trained = join(directory, "base");
+  if (!(await fileExists(join(trained, "model.safetensors")))) {
+    const architecture = {
+      family: "qwen3_moe",
+      vocabularySize: 257,
+      hiddenSize: 32,
+      layers: 2,
+      heads: 2,
+      keyValueHeads: 1,
+      headDimension: 16,
+      intermediateSize: 32,
+      denseIntermediateSize: 0,
+      expertLayers: [0, 1],
+      experts: 4,
+      expertsPerToken: 2,
+      normalizeTopK: true,
+      queryKeyNorm: "head" as const,
+      ropeTheta: 10_000,
+      rmsNormEpsilon: 1e-6,
+      tieEmbeddings: false,
+      notComputed: [],
+    };
+    const start = await initializeCheckpoint({
+      directory: join(directory, "start"),
+      family: familyNamed("qwen3_moe"),
+      architecture,
+      seed: "simulation",
+    });
+    const input = {
+      checkpoint: start,
+      files: domains.map(({ train }) => train),
+      directory: trained,
+      steps: pretrainSteps,
+      sequenceLength,
+      batchSequences: 16,
+      learningRate: 5e-3,
+      seed: 1,
+    };
+    await pretrain({ threads, progress, signal }, input);
+  }
+  return { checkpoint: await openCheckpoint(trained), domains };
+}

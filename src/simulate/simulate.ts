@@ -1,0 +1,199 @@
+/**
+ * A whole subnet in one process, offline: an owner, validators and miners of any mix of strategies, on the steps and rules that are shipped, with a
+ * chain and a clock that take no time. The same cast and seed give the same run.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Neuron } from "../chain/client.ts";
+import { developmentSigner, type Signer } from "../chain/signer.ts";
+import { roles } from "../cycle/roles.ts";
+import { runCycles, type StepEvent } from "../cycle/runner.ts";
+import { ConnitoError } from "../errors.ts";
+import { cycleWindow } from "../protocol/clock.ts";
+import type { Stream } from "../protocol/random.ts";
+import type { TaskOverrides } from "../protocol/task.ts";
+import type { Context } from "../steps/context.ts";
+import { createTask } from "../steps/distribute/create-task.ts";
+import { joinTask, type Membership } from "../steps/membership.ts";
+import { type Progress, silentProgress } from "../ui/progress.ts";
+import { openWorkspace } from "../workspace/workspace.ts";
+import { makeBase, sequenceLength } from "./base.ts";
+import { gatherOutcome, type SimulationOutcome } from "./outcome.ts";
+import type { Strategy } from "./strategies/strategy.ts";
+import { createWorld, type World } from "./world.ts";
+
+export interface CastMember {
+  readonly name: string;
+  readonly strategy: Strategy;
+  /** TAO behind a validator. */
+  readonly stake?: number;
+  /** Optimizer steps of a miner's training in a cycle. */
+  readonly trainingSteps?: number;
+  /** The participants that its strategy looks into, by name. */
+  readonly leaks?: readonly string[];
+  /** The first and the last cycle that it takes part in. */
+  readonly from?: number;
+  readonly to?: number;
+}
+
+export interface SimulationInput {
+  readonly cast: readonly CastMember[];
+  readonly cycles: number;
+  readonly seed: string;
+  /** State, texts and the base; the base is made only where it is missing. */
+  readonly directory: string;
+  readonly overrides?: TaskOverrides;
+  /** Chance that a transaction waits one to three blocks longer. */
+  readonly late?: number;
+  readonly threads: number;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+export interface Player extends CastMember {
+  readonly context: Context;
+  readonly uid: number;
+  readonly events: StepEvent[];
+}
+
+const netuid = 1;
+const tao = 1_000_000_000;
+const leadBlocks = 4;
+
+/** Rules that suit a model of this size; what a simulation wants to look at can be changed. */
+const taskOverrides: TaskOverrides = {
+  data: { sequenceLength },
+  experts: { selection: { threshold: 0.9 } },
+  inner: { learningRate: 2e-3, batchSequences: 16 },
+  evaluation: { sequencesPerDomain: 16 },
+  merge: { scales: [1, 0.5, 0.25] },
+  validators: { scorers: 2 },
+  submission: { codec: "dense-bf16" },
+  cycle: { phases: { distribute: 4, train: 4, commit: 6, reveal: 6, score: 6, merge: 10 } },
+};
+
+/** @throws simulation-invalid for a cast that cannot play */
+export async function simulate(input: SimulationInput): Promise<SimulationOutcome> {
+  const { cast, seed, signal, progress } = input;
+  checkCast(cast);
+  const base = await makeBase(join(input.directory, "base"), input);
+  const owner = await developmentSigner("//Owner");
+  const signers = await Promise.all(cast.map(({ name }) => developmentSigner(`//Player//${name.replaceAll(/[^A-Za-z0-9]/g, "")}`)));
+  const startBlock = leadBlocks + 4;
+  const length = Object.values(taskOverrides.cycle?.phases ?? {}).reduce((sum, blocks) => sum + (blocks ?? 0), 0);
+  const joined = ({ from = 0 }: CastMember) => (from === 0 ? 0 : startBlock + from * length - 2);
+  const neurons: Neuron[] = [
+    neuron(owner, 0, 0, 0),
+    ...cast.map((member, index) => neuron(signers[index] as Signer, index + 1, joined(member), member.stake ?? 0)),
+  ];
+  const world = createWorld({ seed, netuid, ownerHotkey: owner.address, neurons, delay: delayOf(input.late ?? 0) });
+
+  const contextOf = async (name: string, signer: Signer): Promise<Context> => {
+    const directory = join(input.directory, "players", name);
+    await mkdir(join(directory, "published"), { recursive: true });
+    return {
+      workspace: await openWorkspace(join(directory, "state"), { lock: true }),
+      chain: world.chain,
+      clock: world.clock,
+      netuid,
+      signer,
+      locator: `file:${join(directory, "published")}`,
+      peers: [`file:${join(input.directory, "held-out")}`],
+      threads: input.threads,
+      progress: silentProgress,
+      signal,
+    };
+  };
+  const ownerContext = await contextOf("owner", owner);
+  const players: Player[] = [];
+  for (const [index, member] of cast.entries())
+    players.push({ ...member, uid: index + 1, events: [], context: await contextOf(member.name, signers[index] as Signer) });
+
+  try {
+    await mkdir(join(input.directory, "held-out"), { recursive: true });
+    await world.play([
+      async () => {
+        await createTask(ownerContext, {
+          name: "simulation",
+          checkpoint: base.checkpoint,
+          domains: base.domains,
+          groups: 2,
+          overrides: merged(taskOverrides, { ...input.overrides, cycle: { ...input.overrides?.cycle, startBlock } }),
+          leadBlocks,
+          heldOutDirectory: join(input.directory, "held-out"),
+        });
+      },
+    ]);
+    const membership = await joinTask(ownerContext);
+    if (world.block() >= startBlock) throw new Error("the task took too many blocks to stand on the chain");
+    progress.start("Simulating", input.cycles);
+    const actors = [
+      ...players.map((player) => () => play(world, player, players, membership, input.cycles)),
+      () =>
+        run(ownerContext, membership, roles.owner, input.cycles, ({ cycle, step }) => {
+          if (step === "measure") progress.update(cycle, "cycles");
+        }),
+    ];
+    await world.play(actors);
+    progress.succeed(`Simulated ${input.cycles} cycles in ${world.block()} blocks`);
+    return await gatherOutcome({ world, owner: ownerContext, players, cycles: input.cycles });
+  } finally {
+    for (const { context } of [...players, { context: ownerContext }]) await context.workspace.close();
+  }
+}
+
+async function play(world: World, player: Player, players: readonly Player[], membership: Membership, cycles: number): Promise<void> {
+  const { from = 0, to = cycles - 1, strategy, context } = player;
+  const leaks = (player.leaks ?? []).map((name) => (players.find((one) => one.name === name) as Player).context);
+  const steps = strategy.steps({ trainingSteps: player.trainingSteps ?? 80, leaks });
+  if (from > 0) {
+    const { first } = cycleWindow(membership.task, from);
+    await world.clock.until(({ best }) => best >= first, context.signal);
+  }
+  // Whoever plays joins by itself: the task comes from its own doors.
+  await run(context, await joinTask(context), steps, Math.min(cycles, to + 1) - from, (event) => player.events.push(event));
+}
+
+async function run(
+  context: Context,
+  membership: Membership,
+  steps: Parameters<typeof runCycles>[2]["steps"],
+  cycles: number,
+  onEvent: (event: StepEvent) => void,
+): Promise<void> {
+  if (cycles > 0) await runCycles(context, membership, { steps, cycles, onEvent });
+}
+
+function neuron(signer: Signer, uid: number, registeredAt: number, stake: number): Neuron {
+  const rao = BigInt(Math.round(stake * tao));
+  return { hotkey: signer.address, uid, stake: rao, validatorPermit: stake > 0, registeredAt };
+}
+
+function delayOf(late: number): (hotkey: string, random: Stream) => number {
+  return (_hotkey, random) => (random.uniform(1000) < late * 1000 ? 2 + random.uniform(3) : 1);
+}
+
+function merged(base: TaskOverrides, over: TaskOverrides): TaskOverrides {
+  const result: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const before = result[key];
+    const both = typeof before === "object" && typeof value === "object" && before !== null && value !== null && !Array.isArray(value);
+    result[key] = both ? merged(before as TaskOverrides, value as TaskOverrides) : value;
+  }
+  return result as TaskOverrides;
+}
+
+function checkCast(cast: readonly CastMember[]): void {
+  const names = cast.map(({ name }) => name);
+  const problem =
+    names.find((name, index) => names.indexOf(name) !== index) ??
+    cast.find(({ leaks = [] }) => leaks.some((name) => !names.includes(name)))?.name ??
+    cast.find(({ strategy, stake = 0 }) => (strategy.role === "validator") !== stake > 0)?.name;
+  const empty = !cast.some(({ strategy }) => strategy.role === "validator") || !cast.some(({ strategy }) => strategy.role === "miner");
+  if (problem === undefined && !empty) return;
+  throw new ConnitoError(empty ? "a simulation needs a validator and a miner" : `${problem} cannot play`, {
+    code: "simulation-invalid",
+    exit: "usage",
+    hint: "Names are given once, leaks name others of the cast, validators have stake and miners have none.",
+  });
+}
