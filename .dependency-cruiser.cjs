@@ -60,6 +60,13 @@ module.exports = {
       to: { path: room("demo") },
     },
     {
+      name: "simulate-is-a-user",
+      comment: "simulate/ plays every role on the steps that are shipped; only its own command may know it.",
+      severity: "error",
+      from: { path: "^src/", pathNot: room("simulate", "commands") },
+      to: { path: room("simulate") },
+    },
+    {
       name: "errors-import-nothing",
       severity: "error",
       from: { path: "^src/errors[.]ts$" },

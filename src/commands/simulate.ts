@@ -57,6 +57,7 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
           share: v.number(),
           statuses: v.array(v.optional(v.string())),
           scores: v.array(v.number()),
+          troubles: v.array(v.object({ cycle: v.number(), step: v.string(), code: v.string(), message: v.string() })),
         }),
       ),
       losses: v.array(v.number()),

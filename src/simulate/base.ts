@@ -37,32 +37,18 @@ export async function makeBase(
   }
   const trained = join(directory, "base");
   if (!(await fileExists(join(trained, "model.safetensors")))) {
-    const architecture = {
-      family: "qwen3_moe",
+    const config = familyNamed("qwen3_moe").newConfig?.({
       vocabularySize: 257,
       hiddenSize: 32,
       layers: 2,
       heads: 2,
       keyValueHeads: 1,
-      headDimension: 16,
       intermediateSize: 32,
-      denseIntermediateSize: 0,
-      expertLayers: [0, 1],
       experts: 4,
       expertsPerToken: 2,
       normalizeTopK: true,
-      queryKeyNorm: "head" as const,
-      ropeTheta: 10_000,
-      rmsNormEpsilon: 1e-6,
-      tieEmbeddings: false,
-      notComputed: [],
-    };
-    const start = await initializeCheckpoint({
-      directory: join(directory, "start"),
-      family: familyNamed("qwen3_moe"),
-      architecture,
-      seed: "simulation",
     });
+    const start = await initializeCheckpoint({ directory: join(directory, "start"), config: config ?? {}, seed: "simulation" });
     const input = {
       checkpoint: start,
       files: domains.map(({ train }) => train),

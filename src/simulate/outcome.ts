@@ -18,6 +18,8 @@ export interface PlayerOutcome {
   readonly statuses: readonly (string | undefined)[];
   /** Micro-nats per token, by cycle. */
   readonly scores: readonly number[];
+  /** The steps that it could not do, and why. */
+  readonly troubles: readonly { readonly cycle: number; readonly step: string; readonly code: string; readonly message: string }[];
 }
 
 export interface SimulationOutcome {
@@ -63,7 +65,7 @@ export async function gatherOutcome({
     verdicts.push(known[0]?.verdicts);
   }
   return {
-    players: players.map(({ name, strategy, uid, context }) => {
+    players: players.map(({ name, strategy, uid, context, events }) => {
       const own = verdicts.map((list) => list?.find(({ miner }) => miner === context.signer.address));
       return {
         name,
@@ -73,6 +75,7 @@ export async function gatherOutcome({
         share: shares.get(uid) ?? 0,
         statuses: own.map((verdict) => verdict?.status),
         scores: own.map((verdict) => verdict?.score ?? 0),
+        troubles: events.flatMap(({ cycle, step, error }) => (error ? [{ cycle, step, code: error.code, message: error.message }] : [])),
       };
     }),
     losses,

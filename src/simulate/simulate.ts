@@ -2,7 +2,8 @@
  * A whole subnet in one process, offline: an owner, validators and miners of any mix of strategies, on the steps and rules that are shipped, with a
  * chain and a clock that take no time. The same cast and seed give the same run.
  */
-import { mkdir } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Neuron } from "../chain/client.ts";
 import { developmentSigner, type Signer } from "../chain/signer.ts";
@@ -88,29 +89,32 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
   ];
   const world = createWorld({ seed, netuid, ownerHotkey: owner.address, neurons, delay: delayOf(input.late ?? 0) });
 
-  const contextOf = async (name: string, signer: Signer): Promise<Context> => {
-    const directory = join(input.directory, "players", name);
-    await mkdir(join(directory, "published"), { recursive: true });
+  // Locators go on the chain, where there is little room: what is published lies at a short path, whatever the state directories are called.
+  const published = await mkdtemp(join(tmpdir(), "connito-"));
+  const heldOut = join(published, "held-out");
+  await mkdir(heldOut);
+  const contextOf = async (name: string, uid: number, signer: Signer): Promise<Context> => {
+    const directory = join(published, String(uid));
+    await mkdir(directory);
     return {
-      workspace: await openWorkspace(join(directory, "state"), { lock: true }),
+      workspace: await openWorkspace(join(input.directory, "players", name), { lock: true }),
       chain: world.chain,
       clock: world.clock,
       netuid,
       signer,
-      locator: `file:${join(directory, "published")}`,
-      peers: [`file:${join(input.directory, "held-out")}`],
+      locator: `file:${directory}`,
+      peers: [`file:${heldOut}`],
       threads: input.threads,
       progress: silentProgress,
       signal,
     };
   };
-  const ownerContext = await contextOf("owner", owner);
+  const ownerContext = await contextOf("owner", 0, owner);
   const players: Player[] = [];
   for (const [index, member] of cast.entries())
-    players.push({ ...member, uid: index + 1, events: [], context: await contextOf(member.name, signers[index] as Signer) });
+    players.push({ ...member, uid: index + 1, events: [], context: await contextOf(member.name, index + 1, signers[index] as Signer) });
 
   try {
-    await mkdir(join(input.directory, "held-out"), { recursive: true });
     await world.play([
       async () => {
         await createTask(ownerContext, {
@@ -120,7 +124,7 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
           groups: 2,
           overrides: merged(taskOverrides, { ...input.overrides, cycle: { ...input.overrides?.cycle, startBlock } }),
           leadBlocks,
-          heldOutDirectory: join(input.directory, "held-out"),
+          heldOutDirectory: heldOut,
         });
       },
     ]);
@@ -139,6 +143,7 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
     return await gatherOutcome({ world, owner: ownerContext, players, cycles: input.cycles });
   } finally {
     for (const { context } of [...players, { context: ownerContext }]) await context.workspace.close();
+    await rm(published, { recursive: true, force: true });
   }
 }
 
@@ -166,7 +171,7 @@ async function run(
 
 function neuron(signer: Signer, uid: number, registeredAt: number, stake: number): Neuron {
   const rao = BigInt(Math.round(stake * tao));
-  return { hotkey: signer.address, uid, stake: rao, validatorPermit: stake > 0, registeredAt };
+  return { hotkey: signer.address, coldkey: signer.address, lastUpdate: 0, uid, stake: rao, validatorPermit: stake > 0, registeredAt };
 }
 
 function delayOf(late: number): (hotkey: string, random: Stream) => number {

@@ -156,6 +156,7 @@ export function createWorld(options: WorldOptions): World {
       if (number < 0 || number > best()) throw unknown(String(number));
       return hashOf(number);
     },
+    subnet: async (_netuid, hash) => ({ ownerHotkey: options.ownerHotkey, hyperparameters, neurons: visible(at(hash).block) }),
     neurons: async (_netuid, hash) => visible(at(hash).block),
     subnetOwnerHotkey: async () => options.ownerHotkey,
     commitments: async (_netuid, hash) =>

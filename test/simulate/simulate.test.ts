@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { castOf } from "../../src/simulate/cast.ts";
+import type { SimulationOutcome } from "../../src/simulate/outcome.ts";
+import { simulate } from "../../src/simulate/simulate.ts";
+import { silentProgress } from "../../src/ui/progress.ts";
+
+describe("simulate/simulate", function () {
+  this.timeout(240_000);
+  let directory: string;
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), "connito-test-"));
+  });
+  after(() => rm(directory, { recursive: true, force: true }));
+
+  async function play(miners: string[], validators: string[], seed: string): Promise<SimulationOutcome> {
+    await rm(join(directory, "players"), { recursive: true, force: true });
+    const signal = new AbortController().signal;
+    return simulate({ cast: castOf(miners, validators), cycles: 1, seed, directory, threads: 1, progress: silentProgress, signal });
+  }
+
+  it("pays honest work and nothing else, and the same run comes again from the same seed", async () => {
+    const cast = [
+      ["honest:2@60", "byte-copy", "not-a-number"],
+      ["honest:2", "wrong-root@300"],
+    ] as const;
+    const first = await play([...cast[0]], [...cast[1]], "1");
+    assert.deepEqual(await play([...cast[0]], [...cast[1]], "1"), first);
+    const honest = first.players.filter((player) => player.role === "miner" && player.honest);
+    assert.ok(Math.abs(honest.reduce((sum, { share }) => sum + share, 0) - 1) < 1e-9, JSON.stringify(first.players));
+    const status = (name: string) => first.players.find((player) => player.name === name)?.statuses[0];
+    assert.equal(status("not-a-number"), "non-finite", JSON.stringify(first.players));
+    assert.ok(["copy", undefined, "not-committed"].includes(status("byte-copy")), status("byte-copy"));
+    assert.deepEqual([first.agreed, first.moved], [[true], [true]]);
+    assert.ok((first.losses[1] as number) < (first.losses[0] as number));
+  });
+
+  it("refuses casts that cannot play", async () => {
+    for (const [miners, validators] of [
+      [["honest"], []],
+      [["noisy-copy"], ["honest"]],
+      [["unheard-of"], ["honest"]],
+      [["honest:"], ["honest"]],
+    ] as const) {
+      await assert.rejects(async () => play([...miners], [...validators], "1"), { exit: 2 });
+    }
+  });
+});
