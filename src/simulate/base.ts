@@ -1,12 +1,13 @@
 /** The small trained model and the texts that a simulation starts from, made once for a seed. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { parseSource } from "../data/sources/source.ts";
 import { splitText } from "../data/split.ts";
 import { fileExists } from "../files.ts";
 import { type Checkpoint, openCheckpoint } from "../model/checkpoint.ts";
 import { familyNamed } from "../model/families/index.ts";
 import { initializeCheckpoint } from "../model/initialize.ts";
-import type { DomainFiles } from "../steps/distribute/create-task.ts";
+import type { DomainSources } from "../steps/distribute/prepare-data.ts";
 import { pretrain } from "../steps/train/pretrain.ts";
 import type { Progress } from "../ui/progress.ts";
 import { inventText } from "./language.ts";
@@ -19,7 +20,7 @@ const pretrainSteps = 120;
 
 export interface SimulatedBase {
   readonly checkpoint: Checkpoint;
-  readonly domains: readonly DomainFiles[];
+  readonly domains: readonly DomainSources[];
 }
 
 export async function makeBase(
@@ -27,13 +28,13 @@ export async function makeBase(
   { threads, progress, signal }: { threads: number; progress: Progress; signal: AbortSignal },
 ): Promise<SimulatedBase> {
   await mkdir(directory, { recursive: true });
-  const domains: DomainFiles[] = [];
+  const texts: { readonly name: string; readonly train: string; readonly heldOut: string }[] = [];
   for (const name of ["hill", "harbour"]) {
     const whole = join(directory, `${name}.txt`);
     const domain = { name, train: join(directory, `${name}-train.txt`), heldOut: join(directory, `${name}-held-out.txt`) };
     await writeFile(whole, inventText(name, characters));
     await splitText({ files: [whole], heldOutShare, train: domain.train, heldOut: domain.heldOut });
-    domains.push(domain);
+    texts.push(domain);
   }
   const trained = join(directory, "base");
   if (!(await fileExists(join(trained, "model.safetensors")))) {
@@ -51,7 +52,7 @@ export async function makeBase(
     const start = await initializeCheckpoint({ directory: join(directory, "start"), config: config ?? {}, seed: "simulation" });
     const input = {
       checkpoint: start,
-      files: domains.map(({ train }) => train),
+      files: texts.map(({ train }) => train),
       directory: trained,
       steps: pretrainSteps,
       sequenceLength,
@@ -61,5 +62,11 @@ export async function makeBase(
     };
     await pretrain({ threads, progress, signal }, input);
   }
+  const domains = texts.map(({ name, train, heldOut }) => ({
+    name,
+    train: [parseSource(train)],
+    heldOut: [parseSource(heldOut)],
+    split: [],
+  }));
   return { checkpoint: await openCheckpoint(trained), domains };
 }

@@ -122,6 +122,8 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
           checkpoint: base.checkpoint,
           domains: base.domains,
           groups: 2,
+          grouping: "even",
+          heldOutShare: 0.1,
           overrides: merged(taskOverrides, { ...input.overrides, cycle: { ...input.overrides?.cycle, startBlock } }),
           leadBlocks,
           heldOutDirectory: heldOut,

@@ -67,6 +67,7 @@ const hyperparameters: Hyperparameters = {
   weightsRateLimit: 0,
   minimumAllowedWeights: 0,
   weightsVersionKey: 0n,
+  maximumWeight: 65_535,
   commitRevealEnabled: false,
   revealPeriodEpochs: 1,
 };
@@ -183,6 +184,10 @@ export function createWorld(options: WorldOptions): World {
       const uid = neurons.findIndex(({ hotkey }) => hotkey === signer.address);
       return send(signer.address, Number.POSITIVE_INFINITY, "the weights", ({ weights }) => weights.set(uid, [...row]));
     },
+    commitWeights: () => Promise.reject(new Error("a simulated chain takes plain weights")),
+    revealWeights: () => Promise.reject(new Error("a simulated chain takes plain weights")),
+    space: async () => ({ used: 0, limit: Number.MAX_SAFE_INTEGER, nextEpoch: best() + 1 }),
+    timestamp: async (hash) => 12_000 * at(hash).block,
     send: () => Promise.reject(new Error("a simulated chain takes commitments and weights only")),
     balance: async () => 0n,
     disconnect: () => undefined,
