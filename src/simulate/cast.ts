@@ -3,7 +3,7 @@
  * that joins in cycle 2 and leaves after cycle 4.
  */
 import { ConnitoError } from "../errors.ts";
-import type { CastMember } from "./simulate.ts";
+import type { CastMember } from "./player.ts";
 import { honest, minerAttacks } from "./strategies/miners.ts";
 import type { Strategy } from "./strategies/strategy.ts";
 import { honestValidator, validatorAttacks } from "./strategies/validators.ts";

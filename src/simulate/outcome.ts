@@ -4,7 +4,7 @@ import type { Context } from "../steps/context.ts";
 import type { Measurement } from "../steps/evaluate/measure.ts";
 import type { MergeResult } from "../steps/evaluate/merge.ts";
 import { readJson } from "../workspace/files.ts";
-import type { Player } from "./simulate.ts";
+import type { Player } from "./player.ts";
 import type { World } from "./world.ts";
 
 export interface PlayerOutcome {

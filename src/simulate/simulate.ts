@@ -20,22 +20,8 @@ import { type Progress, silentProgress } from "../ui/progress.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
 import { makeBase, sequenceLength } from "./base.ts";
 import { gatherOutcome, type SimulationOutcome } from "./outcome.ts";
-import type { Strategy } from "./strategies/strategy.ts";
+import type { CastMember, Player } from "./player.ts";
 import { createWorld, type World } from "./world.ts";
-
-export interface CastMember {
-  readonly name: string;
-  readonly strategy: Strategy;
-  /** TAO behind a validator. */
-  readonly stake?: number;
-  /** Optimizer steps of a miner's training in a cycle. */
-  readonly trainingSteps?: number;
-  /** The participants that its strategy looks into, by name. */
-  readonly leaks?: readonly string[];
-  /** The first and the last cycle that it takes part in. */
-  readonly from?: number;
-  readonly to?: number;
-}
 
 export interface SimulationInput {
   readonly cast: readonly CastMember[];
@@ -49,12 +35,6 @@ export interface SimulationInput {
   readonly threads: number;
   readonly progress: Progress;
   readonly signal: AbortSignal;
-}
-
-export interface Player extends CastMember {
-  readonly context: Context;
-  readonly uid: number;
-  readonly events: StepEvent[];
 }
 
 const netuid = 1;
