@@ -10,22 +10,20 @@ import { openScene, result } from "../test/commands/scene.ts";
 /** Blocks; enough of them for three processes that start at the same time. */
 const phases = { distribute: 24, train: 60, commit: 8, reveal: 8, score: 24, merge: 24 };
 
-interface Outcomes {
-  readonly outcomes: readonly { readonly step: string; readonly outcome: string; readonly result?: Readonly<Record<string, unknown>> }[];
-}
-
-/** What one cycle came to. Throws an Error where a role failed. */
+/** What one cycle came to. Throws an Error where a role failed, or came too late for a step. */
 async function cycle(family: string): Promise<string> {
   const scene = await openScene({ phases, blockTime: 250, lead: 4, family });
   try {
-    const run = (name: "miner" | "validator") => scene.begin(name, ["cycle", "run", "--role", name, "--cycles", "1", "--json"]).ended;
-    const [validator, miner] = (await Promise.all([run("validator"), run("miner")])).map((ended) => result(ended) as unknown as Outcomes);
-    const of = (outcomes: Outcomes | undefined, wanted: string) =>
-      outcomes?.outcomes.find(({ step, outcome }) => step === wanted && outcome === "done")?.result;
-    const [trained, scored, merged] = [of(miner, "train"), of(validator, "score"), of(validator, "merge")];
-    const entries = scored?.["entries"] as readonly { readonly status: string; readonly score: number }[] | undefined;
-    const measured = entries?.find(({ status }) => status === "accepted" || status === "no-gain");
-    if (trained === undefined || measured === undefined || merged === undefined) throw new Error(JSON.stringify({ miner, validator }));
+    const run = (name: "miner" | "validator", more: readonly string[] = []) =>
+      scene.begin(name, ["cycle", "run", "--role", name, "--cycles", "1", ...more, "--json"]).ended;
+    const ended = await Promise.all([run("validator", ["--peer", `file:${scene.heldOut}`]), run("miner")]);
+    for (const one of ended) result(one);
+    // A step that is done says what it did when it is asked again.
+    const again = async (name: "miner" | "validator", step: string) => result(await scene.run(name, [step, "--cycle", "0", "--json"]));
+    const [trained, scored, merged] = [await again("miner", "train"), await again("validator", "score"), await again("validator", "merge")];
+    const entries = scored["entries"] as readonly { readonly status: string; readonly score: number }[];
+    const measured = entries.find(({ status }) => status === "accepted" || status === "no-gain");
+    if (measured === undefined) throw new Error(`nothing was measured: ${JSON.stringify(entries)}`);
     const version = merged["root"] === merged["base"] ? "nothing merged" : `version ${String(merged["root"]).slice(0, 10)}`;
     return `${trained["steps"]} steps, ${measured.status} with ${measured.score} micro-nats, ${version}`;
   } finally {

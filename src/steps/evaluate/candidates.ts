@@ -4,6 +4,7 @@ import { stat } from "node:fs/promises";
 import { ConnitoError } from "../../errors.ts";
 import type { Source } from "../../exchange/exchange.ts";
 import { fetchArtifact } from "../../exchange/fetch-object.ts";
+import { pieceName } from "../../model/pieces.ts";
 import { decodeSubmission, SubmissionError } from "../../model/submission.ts";
 import { piecesOf } from "../../model/weights.ts";
 import type { RevealRecord } from "../../protocol/records.ts";
@@ -55,7 +56,7 @@ export async function openCandidate(
     }
   }
   const selected = await selectExperts(context, membership, slice.manager, reveal.group);
-  const expected = piecesOf(slice.manifest, "expert", selected);
+  const expected = piecesOf(slice.manifest, "expert", selected).map((piece) => ({ name: pieceName(piece), shape: piece.shape }));
   try {
     const deltas = await decodeSubmission(file, {
       metadata: { task: taskHash, cycle: view.cycle, group: reveal.group, base: view.base },
