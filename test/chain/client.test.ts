@@ -77,6 +77,7 @@ describe("chain/client", () => {
       tempo: 20,
       weightsRateLimit: 5,
       minimumAllowedWeights: 1,
+      maximumWeight: 65_535,
       weightsVersionKey: 0n,
       commitRevealEnabled: false,
       revealPeriodEpochs: 1,

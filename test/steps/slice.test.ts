@@ -58,7 +58,7 @@ async function withScene(work: (scene: Scene) => Promise<void>): Promise<void> {
     const model = { root: manifestRoot(manifest), standIns: manifestRoot(standIns) };
     const membership = {
       taskHash: "",
-      task: { model, experts: { groups: 2 }, validators: { minimumStake: "0" } },
+      task: { model, experts: { groups: 2, grouping: "even" }, validators: { minimumStake: "0" } },
     } as unknown as Membership;
     try {
       await work({ example, context, workspace, membership, peer, publish });
