@@ -117,7 +117,9 @@ const inUse = new Set<readonly object[]>();
 async function load(): Promise<Library> {
   const path = libraryPath();
   const { default: koffi } = await import("koffi");
-  koffi.config({ sync_stack_size: stackBytes, async_stack_size: stackBytes });
+  // Whoever loaded a library before, with these settings, has closed them to changes.
+  const { sync_stack_size: sync, async_stack_size: async } = koffi.config();
+  if (sync !== stackBytes || async !== stackBytes) koffi.config({ sync_stack_size: stackBytes, async_stack_size: stackBytes });
   try {
     handle = koffi.load(path);
   } catch (cause) {
