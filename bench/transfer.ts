@@ -1,0 +1,185 @@
+/**
+ * What a slice learns must hold in the whole: how much of a nat that a miner gains on its slice the whole model gains, for each policy of what stands in for
+ * the experts that the slice lacks, and what the policy costs in memory. On a base that is trained for thousands of steps (kept in --directory, and
+ * trained only where it is missing), two domains, two groupings, and 2, 4 and 8 groups. Options: --json, --directory PATH, --pretrain STEPS, --steps N,
+ * --groups 2,4,8, --policies TEXT (a part of the names), --domains, --groupings, --threads N.
+ */
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { readSequences } from "../src/data/text.ts";
+import { writeTexts } from "../src/demo/texts.ts";
+import { routerStatistics } from "../src/engine/router-statistics.ts";
+import { openCheckpoint } from "../src/model/checkpoint.ts";
+import { familyNamed } from "../src/model/families/index.ts";
+import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
+import { initializeCheckpoint } from "../src/model/initialize.ts";
+import { readPieceFrom } from "../src/model/pieces.ts";
+import { loadWeights } from "../src/model/weights.ts";
+import { scoresOf } from "../src/protocol/experts/router-statistics.ts";
+import { pretrain } from "../src/steps/train/pretrain.ts";
+import { createProgress, type Progress } from "../src/ui/progress.ts";
+import { table } from "../src/ui/table.ts";
+import { type Base, type Domain, type Group, measure, type Outcome, type Policy } from "./transfer/experiment.ts";
+import { policies } from "./transfer/policies.ts";
+
+const family = familyNamed("qwen3_moe");
+const config = family.newConfig?.({
+  vocabularySize: 257,
+  hiddenSize: 128,
+  layers: 4,
+  heads: 4,
+  keyValueHeads: 2,
+  intermediateSize: 128,
+  experts: 16,
+  expertsPerToken: 2,
+  normalizeTopK: true,
+}) as Record<string, unknown>;
+const architecture = family.architecture(config);
+const sequenceLength = 128;
+const heldOutSequences = 128;
+const batchSequences = 8;
+
+interface Row extends Outcome {
+  readonly policy: string;
+  readonly domain: string;
+  readonly grouping: string;
+  readonly groups: number;
+  /** Of the whole model's gain over the slice's. */
+  readonly transfer: number;
+  /** The whole model's gain over what it gains when no expert is missing, the share that a miner's work keeps. */
+  readonly kept: number;
+}
+
+async function openBase(directory: string, steps: number, threads: number, progress: Progress): Promise<Base> {
+  await mkdir(directory, { recursive: true });
+  const texts = await writeTexts(directory);
+  const place = join(directory, "base");
+  const signal = new AbortController().signal;
+  if (!existsSync(join(place, "model.safetensors"))) {
+    const start = await initializeCheckpoint({
+      directory: join(directory, "start"),
+      config,
+      seed: "transfer",
+    });
+    const input = {
+      checkpoint: start,
+      files: texts.map(({ train }) => train),
+      directory: place,
+      steps,
+      sequenceLength,
+      batchSequences,
+      learningRate: 3e-3,
+      seed: 1,
+    };
+    await pretrain({ threads, progress, signal }, input);
+  }
+  const checkpoint = await openCheckpoint(place);
+  const { manifest, locations } = await indexCheckpoint(checkpoint);
+  const weights = await loadWeights({ pieces: manifest.pieces, readPiece: readPieceFrom((hash) => locations.get(hash)), architecture });
+  const domains = await Promise.all(
+    texts.map(async ({ name, train, heldOut }): Promise<Domain> => {
+      const read = async (file: string, maximumSequences: number) =>
+        (await readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences })).sequences;
+      const sequences = await read(train, 20_000);
+      const sample = [{ name, sequences: sequences.slice(0, 128) }];
+      const scores = scoresOf(await routerStatistics({ architecture, weights, domains: sample, sequenceLength, threads }));
+      return { name, train: sequences, heldOut: await read(heldOut, heldOutSequences), scores };
+    }),
+  );
+  return { architecture, specs: checkpoint.specs, weights, domains, sequenceLength };
+}
+
+/** The even split, and for each domain the group of the experts that it wants most. */
+const groupings: Record<string, (domain: Domain, groups: number) => Group> = {
+  even: (_domain, groups) => (_layer, expert) => Math.floor((expert * groups) / architecture.experts) === 0,
+  wanted: ({ scores }, groups) => {
+    const chosen = new Set(
+      scores.layers.flatMap(({ layer, token }) =>
+        token
+          .map((share, expert) => ({ share, expert }))
+          .sort((a, b) => b.share - a.share || a.expert - b.expert)
+          .slice(0, architecture.experts / groups)
+          .map(({ expert }) => `${layer} ${expert}`),
+      ),
+    );
+    return (layer, expert) => chosen.has(`${layer} ${expert}`);
+  },
+};
+
+export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
+  const { values } = parseArgs({
+    args: [...parameters],
+    options: {
+      json: { type: "boolean", default: false },
+      directory: { type: "string", default: join(tmpdir(), "connito-transfer") },
+      pretrain: { type: "string", default: "3500" },
+      steps: { type: "string", default: "150" },
+      groups: { type: "string", default: "2,4,8" },
+      policies: { type: "string", default: "" },
+      domains: { type: "string", default: "" },
+      groupings: { type: "string", default: "" },
+      threads: { type: "string", default: "1" },
+    },
+  });
+  const threads = Number(values.threads);
+  const progress = createProgress({ kind: "plain" });
+  const base = await openBase(values.directory, Number(values.pretrain), threads, progress);
+  const chosen = policies.filter(({ name }) => values.policies.split(";").some((part) => name.includes(part)));
+  const training = { steps: Number(values.steps), learningRate: 5e-4, batchSequences, threads };
+  const rows: Row[] = [];
+  for (const domain of base.domains.filter(({ name }) => name.includes(values.domains))) {
+    for (const [grouping, choose] of Object.entries(groupings).filter(([name]) => name.includes(values.groupings))) {
+      for (const groups of values.groups.split(",").map(Number)) {
+        let best: number | undefined;
+        for (const policy of chosen as readonly Policy[]) {
+          const outcome = await measure(base, domain, choose(domain, groups), policy, training);
+          const gain = outcome.wholeBefore - outcome.wholeAfter;
+          best ??= gain;
+          const row = {
+            policy: policy.name,
+            domain: domain.name,
+            grouping,
+            groups,
+            ...outcome,
+            transfer: gain / (outcome.sliceBefore - outcome.sliceAfter),
+            kept: gain / best,
+          };
+          rows.push(row);
+          progress.note(describe(row).join("  "));
+        }
+      }
+    }
+  }
+  if (values.json) process.stdout.write(`${JSON.stringify({ benchmark: "transfer", rows }, undefined, 2)}\n`);
+  else process.stdout.write(`${table(headings, rows.map(describe))}\n`);
+}
+
+const headings = [
+  "policy",
+  "domain",
+  "grouping",
+  "groups",
+  "slice before",
+  "after",
+  "whole before",
+  "after",
+  "transfer",
+  "kept",
+  "bits a parameter",
+].map((heading, index) => ({ heading, align: index < 3 ? ("left" as const) : ("right" as const) }));
+const describe = (row: Row): string[] => [
+  row.policy,
+  row.domain,
+  row.grouping,
+  String(row.groups),
+  row.sliceBefore.toFixed(4),
+  row.sliceAfter.toFixed(4),
+  row.wholeBefore.toFixed(4),
+  row.wholeAfter.toFixed(4),
+  row.transfer.toFixed(2),
+  row.kept.toFixed(2),
+  row.bits.toFixed(2),
+];
