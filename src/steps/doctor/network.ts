@@ -75,7 +75,10 @@ export async function checkEndpoints(
 /** Nothing is decided by the wall clock, but certificates and people go by it, and a chain that stands still shows here. */
 export async function checkClock(chain: Chain, now: () => number = Date.now): Promise<Finding> {
   const best = await chain.bestHead();
-  const age = (now() - (await chain.timestamp(best.hash))) / 1000;
+  const time = await chain.timestamp(best.hash);
+  // A chain's first block has no time.
+  if (time === 0) return unknown("clock", `block ${best.number} does not say the time yet`);
+  const age = (now() - time) / 1000;
   const found = `block ${best.number} is ${Math.abs(age).toFixed(0)} s ${age < 0 ? "ahead of" : "behind"} this machine's clock`;
   if (age > noticeableAge)
     return warning(

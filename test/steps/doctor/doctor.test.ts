@@ -16,6 +16,8 @@ describe("doctor", () => {
   before(async () => {
     who = await people();
     ({ endpoint } = await opened.localnet({ genesis: genesisOf(who) }));
+    const chain = await opened.chain(endpoint);
+    for await (const { best } of chain.followHeads(new AbortController().signal)) if (best > 0) break;
   });
   after(() => opened.close());
 
