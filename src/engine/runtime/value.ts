@@ -82,7 +82,7 @@ export function pin(value: Value, library: Library): Pin {
 
 /** Takes over an `OrtValue *` that holds a tensor. Errors: engine-value for an element type that is not supported. */
 export function nativeValue(handle: bigint, library: Library): Value {
-  const tensor: NativeTensor = { handle, library, source: undefined, users: 1 };
+  const tensor: NativeTensor = { handle, runtime: library, source: undefined, users: 1 };
   try {
     const { type, shape } = describe(handle, library);
     const value = createValue(type, shape, { tensor, data: undefined, disposed: false });
@@ -97,7 +97,7 @@ export function nativeValue(handle: bigint, library: Library): Value {
 /** An `OrtValue *`, released when the last of its users (the value, runs, an array over its memory) is gone. */
 interface NativeTensor {
   readonly handle: bigint;
-  readonly library: Library;
+  readonly runtime: Library;
   /** The array of ours that it lies over: a run may outlast the value. */
   readonly source: Elements | undefined;
   users: number;
@@ -117,7 +117,7 @@ const forgotten = new FinalizationRegistry<NativeTensor>((tensor) => drop(tensor
 
 function drop(tensor: NativeTensor): void {
   tensor.users -= 1;
-  if (tensor.users === 0) tensor.library.release("value", tensor.handle);
+  if (tensor.users === 0) tensor.runtime.release("value", tensor.handle);
 }
 
 function hostValue(type: ElementType, shape: readonly number[], data: Elements): Value {
@@ -168,7 +168,7 @@ function attach(body: Body, value: Value, library: Library): NativeTensor {
     shape.length,
     elements[value.type].number,
   );
-  const tensor = { handle, library, source: data, users: 1 };
+  const tensor = { handle, runtime: library, source: data, users: 1 };
   forgotten.register(value, tensor, tensor);
   return tensor;
 }
@@ -177,7 +177,7 @@ function arrayOver(tensor: NativeTensor, type: ElementType, shape: readonly numb
   const { bytes, array } = elements[type];
   const count = elementCount(shape);
   if (count === 0) return new array(new ArrayBuffer(0), 0, 0);
-  const memory = tensor.library.view(tensor.library.produce("tensorData", tensor.handle), count * bytes);
+  const memory = tensor.runtime.view(tensor.runtime.produce("tensorData", tensor.handle), count * bytes);
   tensor.users += 1;
   // Without an unregister token: disposing of the value must not take the array's share.
   forgotten.register(memory, tensor);
