@@ -43,7 +43,7 @@ const attacks: readonly Attack[] = [
 interface Result {
   readonly attack: string;
   readonly seed: string;
-  /** Of the emission at the end: all attackers', the best paid attacker's, all honest miners' together, and the worst paid honest miner's of those that earned. */
+  /** Of the emission at the end: all attackers' and all honest miners'. */
   readonly attackerShare: number;
   readonly honestShare: number;
   /** Whether any attacker earned more than an honest miner did on average. */

@@ -20,14 +20,13 @@ export function castOf(miners: readonly string[], validators: readonly string[])
     ...validators.flatMap((text) => membersOf(text, validatorStrategies, "validator")),
     ...miners.flatMap((text) => membersOf(text, minerStrategies, "miner")),
   ];
-  const honestMiners = cast.filter(({ strategy }) => strategy.role === "miner" && strategy.honest).map(({ name }) => name);
   const numbered = cast.map((member, index) => {
     const same = cast.filter(({ name }) => name === member.name);
     return same.length === 1 ? member : { ...member, name: `${member.name}-${same.indexOf(cast[index] as CastMember) + 1}` };
   });
   const names = new Map(cast.map((member, index) => [member, numbered[index]?.name ?? member.name]));
   const leaking = cast.filter(({ strategy }) => strategy.role === "miner" && strategy.honest).map((member) => names.get(member) as string);
-  if (honestMiners.length === 0 && cast.some(({ strategy }) => strategy.leaks !== undefined))
+  if (leaking.length === 0 && cast.some(({ strategy }) => strategy.leaks !== undefined))
     throw usage("there is no honest miner to look into");
   return numbered.map((member) => {
     const { leaks } = member.strategy;

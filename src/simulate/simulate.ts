@@ -67,7 +67,7 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
     neuron(owner, 0, 0, 0),
     ...cast.map((member, index) => neuron(signers[index] as Signer, index + 1, joined(member), member.stake ?? 0)),
   ];
-  const world = createWorld({ seed, netuid, ownerHotkey: owner.address, neurons, delay: delayOf(input.late ?? 0) });
+  const world = createWorld({ seed, ownerHotkey: owner.address, neurons, delay: delayOf(input.late ?? 0) });
 
   // Locators go on the chain, where there is little room: what is published lies at a short path, whatever the state directories are called.
   const published = await mkdtemp(join(tmpdir(), "connito-"));

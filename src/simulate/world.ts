@@ -17,7 +17,6 @@ const finalityLag = 2;
 
 export interface WorldOptions {
   readonly seed: string;
-  readonly netuid: number;
   readonly ownerHotkey: string;
   /** All that ever register; one is seen from its `registeredAt` on. Uids are their places. */
   readonly neurons: readonly Neuron[];
@@ -73,7 +72,7 @@ const hyperparameters: Hyperparameters = {
 };
 
 export function createWorld(options: WorldOptions): World {
-  const { netuid, neurons, seed, delay = () => 1 } = options;
+  const { neurons, seed, delay = () => 1 } = options;
   const random = stream(hashFields("connito/simulation/1", utf8(seed)));
   const hashOf = (block: number) => `0x${hashFields("connito/simulation-block/1", utf8(seed), u32(block))}`;
   const blocks: Snapshot[] = [{ hash: hashOf(0), commitments: new Map(), weights: new Map() }];
@@ -244,8 +243,6 @@ export function createWorld(options: WorldOptions): World {
     if (failures.length > 0) throw failures[0];
   };
 
-  // The netuid is fixed for a world; a read of another subnet would be a fault of the simulator.
-  void netuid;
   return { chain, clock, block: best, play };
 }
 

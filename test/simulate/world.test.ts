@@ -12,7 +12,7 @@ function neuron(hotkey: string, uid: number, registeredAt = 0): Neuron {
 
 function worldOf(options: Partial<WorldOptions> = {}): World {
   const neurons = [neuron(alice.address, 0), neuron(bob.address, 1, 5)];
-  return createWorld({ seed: "test", netuid: 1, ownerHotkey: alice.address, neurons, ...options });
+  return createWorld({ seed: "test", ownerHotkey: alice.address, neurons, ...options });
 }
 
 const record = (text: string) => new TextEncoder().encode(text);
