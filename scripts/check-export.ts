@@ -14,7 +14,7 @@ import { openCheckpoint } from "../src/model/checkpoint.ts";
 import { families, readArchitecture } from "../src/model/families/index.ts";
 import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
 import { pieceName } from "../src/model/pieces.ts";
-import { loadWeights, newVersion, piecesOf, readValues } from "../src/model/weights.ts";
+import { loadWeights, newVersion, piecesOf, readValues, type TensorUpdate } from "../src/model/weights.ts";
 import { storeManifest } from "../src/steps/manifests.ts";
 import { openWorkspace } from "../src/workspace/workspace.ts";
 
@@ -40,7 +40,7 @@ async function check(family: string, directory: string): Promise<string> {
   await workspace.objects.addView(locations);
   const readPiece = (piece: { readonly hash: string }) => workspace.objects.stream(piece.hash);
   const { architecture } = checkpoint;
-  const updates = new Map();
+  const updates = new Map<string, TensorUpdate>();
   for (const piece of piecesOf(
     manifest,
     "expert",
@@ -49,11 +49,15 @@ async function check(family: string, directory: string): Promise<string> {
     const weights = (await readValues(piece, readPiece)).map((value, index) => 3 * value + 0.01 * Math.sin(index));
     updates.set(pieceName(piece), { weights, momentum: weights });
   }
-  const version = newVersion({ manifest, updates });
-  for (const [hash, bytes] of version.objects) await workspace.objects.put(bytes, hash);
-  const root = await storeManifest(workspace, version.manifest);
+  const version = await newVersion({
+    manifest,
+    changed: new Set(updates.keys()),
+    update: async (name) => updates.get(name) as TensorUpdate,
+    keep: (bytes) => workspace.objects.put(bytes),
+  });
+  const root = await storeManifest(workspace, version);
   const weights = await loadWeights({
-    pieces: version.manifest.pieces,
+    pieces: version.pieces,
     readPiece,
     architecture: readArchitecture(checkpoint.config),
   });

@@ -42,6 +42,27 @@ function meanOfSlots(
   return result;
 }
 
+/** As protocol/aggregate's: the sum of the squares of `a - b`, or of `a`. */
+export function squaredDistance(a: Float32Array, b?: Float32Array): number {
+  const length = lengthOf(b === undefined ? [a] : [a, b]);
+  const [left, right] = [bytesOf(a), b === undefined ? undefined : bytesOf(b)];
+  const [first, second] = [slotBytesOf(0), slotBytesOf(1)];
+  const lanes = new Float64Array(first.buffer, slotAddress(2), 4).fill(0);
+  forRuns(length, (start, count) => {
+    const [from, to] = [4 * start, 4 * (start + count)];
+    first.set(left.subarray(from, to));
+    if (right !== undefined) second.set(right.subarray(from, to));
+    kernels().addSquares(slotAddress(0), right === undefined ? 0 : slotAddress(1), slotAddress(2), count);
+  });
+  const [l0, l1, l2, l3] = lanes as unknown as [number, number, number, number];
+  return l0 + l1 + (l2 + l3);
+}
+
+/** Each value times `factor`, which is fp32. */
+export function multiply(values: Float32Array, factor: number): Float32Array {
+  return values.map((value) => value * factor);
+}
+
 export interface OuterStep {
   /** The tensor's weights in the base version, as fp32. */
   readonly base: Float32Array;

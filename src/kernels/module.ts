@@ -19,6 +19,7 @@ export interface Kernels {
   sumOf(first: number, stride: number, arrays: number, factor: number, count: number): void;
   sortPair(low: number, high: number, count: number): void;
   outerStep(gradient: number, momentum: number, base: number, rate: number, mu: number, scale: number, count: number): void;
+  addSquares(a: number, b: number, lanes: number, count: number): void;
   encodeSparse(
     source: number,
     count: number,

@@ -11,6 +11,7 @@ import type { Hash } from "../protocol/hash.ts";
 import { type Codec, codecNamed, type StoredPart } from "./codecs/index.ts";
 import { elementsOf } from "./dtype.ts";
 import { readHeaderOf, SafetensorsError, type SafetensorsHeader, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
+import type { Tensors } from "./tensors.ts";
 
 /** What a submission is bound to; the codec stands in it too. */
 export interface SubmissionMetadata {
@@ -75,28 +76,47 @@ export interface SubmissionExpectations {
 }
 
 /**
- * The deltas of a submission by piece name. Memory is taken for the tensors that are expected, never for what the file claims.
- * Throws SubmissionError.
+ * A submission whose form is right; each tensor is decoded when it is read. Memory is taken for the tensors that are expected, never for what
+ * the file claims. Throws SubmissionError, as `read` of what it gives does for a tensor that cannot be decoded or is not finite.
  */
-export async function decodeSubmission(path: string, expected: SubmissionExpectations): Promise<Map<string, Float32Array>> {
+export async function openSubmission(path: string, expected: SubmissionExpectations): Promise<Tensors> {
   const codec = codecNamed(expected.codec);
-  const file = await openFile(path);
-  try {
+  const wanted = new Map(expected.tensors.map(({ name, shape }) => [name, codec.parts(name, shape)]));
+  const header = await withFile(path, async (file) => {
     if (file.size > expected.maximumBytes) {
       throw new SubmissionError("malformed", `oversize: ${file.size} bytes, at most ${expected.maximumBytes} are allowed`);
     }
-    const wanted = new Map(expected.tensors.map(({ name, shape }) => [name, codec.parts(name, shape)]));
-    const header = await readUntrustedHeader(file, [...wanted.values()].flat());
-    checkMetadata(header, metadataStrings(expected.metadata, codec.name));
-    checkParts(header, [...wanted.values()].flat());
-    const deltas = new Map<string, Float32Array>();
-    for (const { name, shape } of expected.tensors) {
-      const bytes = await Promise.all((wanted.get(name) as StoredPart[]).map((part) => readPart(file, header, part.name)));
-      const delta = decodePart(codec, name, bytes, elementsOf(shape) as number);
-      if (!allFinite(delta)) throw nonFinite(name);
-      deltas.set(name, delta);
-    }
-    return deltas;
+    const found = await readUntrustedHeader(file, [...wanted.values()].flat());
+    checkMetadata(found, metadataStrings(expected.metadata, codec.name));
+    checkParts(found, [...wanted.values()].flat());
+    return found;
+  });
+  const sizes = new Map(expected.tensors.map(({ name, shape }) => [name, elementsOf(shape) as number]));
+  return {
+    sizes,
+    read: (name) =>
+      withFile(path, async (file) => {
+        const bytes: Uint8Array[] = [];
+        for (const part of wanted.get(name) as StoredPart[]) bytes.push(await readPart(file, header, part.name));
+        const delta = decodePart(codec, name, bytes, sizes.get(name) as number);
+        if (!allFinite(delta)) throw nonFinite(name);
+        return delta;
+      }),
+  };
+}
+
+/** The same, decoded as a whole: for whoever has room for all of it. */
+export async function decodeSubmission(path: string, expected: SubmissionExpectations): Promise<Map<string, Float32Array>> {
+  const { sizes, read } = await openSubmission(path, expected);
+  const deltas = new Map<string, Float32Array>();
+  for (const name of sizes.keys()) deltas.set(name, await read(name));
+  return deltas;
+}
+
+async function withFile<T>(path: string, work: (file: OpenFile) => Promise<T>): Promise<T> {
+  const file = await openFile(path);
+  try {
+    return await work(file);
   } finally {
     await file.handle.close();
   }

@@ -2,7 +2,6 @@
  * From pieces to the engine's tensors and back: all of a model's weights as fp32 (stand-ins in place of missing experts), and the new
  * version that a merge makes, which shares every piece that did not change.
  */
-import { createHash } from "node:crypto";
 import { ConnitoError } from "../errors.ts";
 import { allFinite } from "../kernels/finite.ts";
 import type { LayerExperts } from "../protocol/experts/expert-manager.ts";
@@ -12,6 +11,7 @@ import { type Architecture, listWeights, requireComputable } from "./families/in
 import { createManifest, type Manifest } from "./manifest.ts";
 import { type Piece, pieceKey, pieceName, type ReadPiece, readWholePiece } from "./pieces.ts";
 import { dequantize } from "./stand-ins.ts";
+import type { Tensors } from "./tensors.ts";
 
 /** A piece's values as fp32, checked against its hash. */
 export async function readValues(piece: Piece, readPiece: ReadPiece): Promise<Float32Array> {
@@ -30,26 +30,43 @@ export interface LoadWeightsOptions {
 }
 
 /**
- * Every weight of the model by name (a fused tensor is one for each expert), in fp32. Throws `config-not-computable`, `weights-mismatch` where the pieces are not exactly the
- * model's tensors, and what reading a piece throws.
+ * Every weight of the model by name (a fused tensor is one for each expert), in fp32. Throws what `weightLoader` and what reading a piece throws.
  */
 export async function loadWeights(options: LoadWeightsOptions): Promise<Map<string, Float32Array>> {
-  const { readPiece, architecture, onProgress, signal } = options;
+  const { architecture, onProgress, signal } = options;
+  const load = weightLoader(options);
+  const weights = new Map<string, Float32Array>();
+  const specs = listWeights(architecture);
+  for (const { name } of specs) {
+    signal?.throwIfAborted();
+    weights.set(name, (await load([name])).get(name) as Float32Array);
+    onProgress?.(weights.size, specs.length);
+  }
+  return weights;
+}
+
+/** Gives weights by name, in fp32, each read from its piece when it is asked for. */
+export type LoadWeights = (names: readonly string[]) => Promise<Map<string, Float32Array>>;
+
+/** Throws `config-not-computable`, and `weights-mismatch` where the pieces are not exactly the model's tensors. */
+export function weightLoader(options: Pick<LoadWeightsOptions, "pieces" | "readPiece" | "architecture">): LoadWeights {
+  const { readPiece, architecture } = options;
   requireComputable(architecture);
   const pieces = options.pieces.filter((piece) => piece.role !== "momentum");
   const sources = new Map(pieces.map((piece) => [pieceName(piece), piece]));
-  const weights = new Map<string, Float32Array>();
-  for (const { name, shape } of listWeights(architecture)) {
-    signal?.throwIfAborted();
+  const specs = listWeights(architecture);
+  for (const { name, shape } of specs) {
     const piece = sources.get(name);
     if (piece === undefined) throw mismatch(`no piece holds ${name}`);
     if (`${piece.shape}` !== `${shape}`) throw mismatch(`${pieceKey(piece)} has shape [${piece.shape}]`);
-    weights.set(name, await readValues(piece, readPiece));
-    onProgress?.(weights.size, pieces.length);
   }
-  const unused = pieces.length - weights.size;
+  const unused = pieces.length - specs.length;
   if (unused !== 0) throw mismatch(`${unused} pieces belong to no tensor of the model, or stand there twice`);
-  return weights;
+  return async (names) => {
+    const weights = new Map<string, Float32Array>();
+    for (const name of names) weights.set(name, await readValues(sources.get(name) as Piece, readPiece));
+    return weights;
+  };
 }
 
 /** The pieces of one role of the selected experts, in canonical order. */
@@ -58,11 +75,13 @@ export function piecesOf(manifest: Manifest, role: "expert" | "momentum", select
   return manifest.pieces.filter((piece) => piece.role === role && selected.has(`${piece.layer}/${piece.expert}`));
 }
 
-/** Values of some pieces by piece name: base weights and momentum for the outer step. */
-export async function readAllValues(pieces: readonly Piece[], readPiece: ReadPiece): Promise<Map<string, Float32Array>> {
-  const values = new Map<string, Float32Array>();
-  for (const piece of pieces) values.set(pieceName(piece), await readValues(piece, readPiece));
-  return values;
+/** What some pieces hold, by piece name, each checked when it is read. */
+export function tensorsOfPieces(pieces: readonly Piece[], readPiece: ReadPiece): Tensors {
+  const byName = new Map(pieces.map((piece) => [pieceName(piece), piece]));
+  return {
+    sizes: new Map([...byName].map(([name, { shape }]) => [name, elementsOf(shape) as number])),
+    read: (name) => readValues(byName.get(name) as Piece, readPiece),
+  };
 }
 
 export interface TensorUpdate {
@@ -71,42 +90,46 @@ export interface TensorUpdate {
   readonly momentum: Float32Array;
 }
 
-export interface NewVersion {
+export interface NewVersionOptions {
   readonly manifest: Manifest;
-  /** The bytes that the previous version does not have, by hash. */
-  readonly objects: Map<Hash, Uint8Array>;
+  /** Piece names of the expert tensors that change. */
+  readonly changed: ReadonlySet<string>;
+  /** New weights and momentum of one of them; asked once each, in the order of the manifest. */
+  readonly update: (name: string, piece: Piece) => Promise<TensorUpdate>;
+  /** Keeps the bytes of a new piece, and gives their hash. */
+  readonly keep: (bytes: Uint8Array) => Promise<Hash>;
 }
 
 /**
- * The version after a merge: `updates` gives new weights and momentum by the piece name of an expert tensor; everything else is shared.
- * Objects of F32 pieces share the updates' memory: store them before changing it.
- * Throws `weights-mismatch` for a name or length that is not the version's, `weights-non-finite` for a value that would not be finite
- * in the tensor's dtype.
+ * The version after a merge: the expert tensors that changed have new pieces of weights and momentum; everything else is shared. One tensor is in
+ * memory at a time. Throws `weights-mismatch` for a name or length that is not the version's, `weights-non-finite` for a value that would not
+ * be finite in the tensor's dtype.
  */
-export function newVersion({ manifest, updates }: { manifest: Manifest; updates: ReadonlyMap<string, TensorUpdate> }): NewVersion {
-  const objects = new Map<Hash, Uint8Array>();
-  const store = (piece: Omit<Piece, "hash" | "bytes">, bytes: Uint8Array): Piece => {
-    const hash = createHash("sha256").update(bytes).digest("hex");
-    objects.set(hash, bytes);
-    return { ...piece, bytes: bytes.length, hash };
-  };
+export async function newVersion({ manifest, changed, update, keep }: NewVersionOptions): Promise<Manifest> {
+  const store = async (piece: Omit<Piece, "hash" | "bytes">, bytes: Uint8Array): Promise<Piece> => ({
+    ...piece,
+    bytes: bytes.length,
+    hash: await keep(bytes),
+  });
   const pieces: Piece[] = [];
   let used = 0;
   for (const piece of manifest.pieces) {
-    const update = piece.role === "backbone" ? undefined : updates.get(pieceName(piece));
-    if (update === undefined) pieces.push(piece);
-    if (update === undefined || piece.role !== "expert") continue;
-    const { weights, momentum } = update;
-    const elements = elementsOf(piece.shape);
-    if (weights.length !== elements || momentum.length !== elements) throw mismatch(`the update of ${pieceKey(piece)} has another length`);
-    const dtype = requireFloatDtype(piece.dtype, pieceKey(piece));
-    const encoded = fromFloat32(dtype, weights);
-    if (!allFinite(toFloat32(dtype, encoded)) || !allFinite(momentum)) throw nonFinite(piece);
-    pieces.push(store(piece, encoded), store({ ...piece, role: "momentum", dtype: "F32" }, fromFloat32("F32", momentum)));
-    used++;
+    const name = pieceName(piece);
+    if (piece.role === "backbone" || !changed.has(name)) pieces.push(piece);
+    else if (piece.role === "expert") {
+      const { weights, momentum } = await update(name, piece);
+      const elements = elementsOf(piece.shape);
+      if (weights.length !== elements || momentum.length !== elements)
+        throw mismatch(`the update of ${pieceKey(piece)} has another length`);
+      const dtype = requireFloatDtype(piece.dtype, pieceKey(piece));
+      const encoded = fromFloat32(dtype, weights);
+      if (!allFinite(toFloat32(dtype, encoded)) || !allFinite(momentum)) throw nonFinite(piece);
+      pieces.push(await store(piece, encoded), await store({ ...piece, role: "momentum", dtype: "F32" }, fromFloat32("F32", momentum)));
+      used++;
+    }
   }
-  if (used !== updates.size) throw mismatch(`${updates.size - used} updates are of no expert tensor of this version`);
-  return { manifest: createManifest(manifest.config, manifest.tokenizer, pieces), objects };
+  if (used !== changed.size) throw mismatch(`${changed.size - used} updates are of no expert tensor of this version`);
+  return createManifest(manifest.config, manifest.tokenizer, pieces);
 }
 
 function mismatch(detail: string): ConnitoError {

@@ -31,7 +31,8 @@ export function aggregateDeltas(contributors: readonly Delta[], rule: Aggregatio
     case "centred-clipping":
       return centredClipping(capped, tensorwise(coordinateMedian));
     case "krum": {
-      const chosen = krum(capped, suspects);
+      const distances = capped.map((delta) => capped.map((other) => distance(delta, other)));
+      const chosen = krumChoice(distances, suspects);
       return tensorwise((values) => averageDeltas(chosen.map((index) => values[index] as Float32Array)));
     }
   }
@@ -60,14 +61,28 @@ function median(values: readonly number[]): number {
 
 /** Who is longer than `cap` times the median norm is shortened to that. */
 function capNorms(contributors: readonly Delta[], cap: number): Delta[] {
-  const norms = contributors.map((delta) => Math.sqrt(distance(delta)));
-  const limit = cap * median(norms);
+  const factors = normFactors(
+    contributors.map((delta) => Math.sqrt(distance(delta))),
+    cap,
+  );
   return contributors.map((delta, index) => {
-    const norm = norms[index] as number;
-    if (!(norm > limit)) return delta;
-    const factor = fround(limit / norm);
-    return delta.map((tensor) => tensor.map((value) => value * factor));
+    const factor = factors[index] as number;
+    return factor === 1 ? delta : delta.map((tensor) => tensor.map((value) => value * factor));
   });
+}
+
+/** What each contributor's values are multiplied by, given their norms: fp32, 1 where the norm is within `cap` times the median. */
+export function normFactors(norms: readonly number[], cap: number): number[] {
+  return shortened(norms, cap * median(norms));
+}
+
+/** What each contributor's pull is multiplied by, given the distances to the centre. */
+export function clippingFactors(distances: readonly number[]): number[] {
+  return shortened(distances, median(distances));
+}
+
+function shortened(lengths: readonly number[], limit: number): number[] {
+  return lengths.map((length) => (length > limit ? fround(limit / length) : 1));
 }
 
 /** Coordinate by coordinate, the mean of what is left when the `trim` lowest and highest values are dropped: added rising. */
@@ -96,9 +111,7 @@ function coordinateMedian(values: readonly Float32Array[]): Float32Array {
  * towards itself, nobody further than the median distance.
  */
 function centredClipping(contributors: readonly Delta[], centre: readonly Float32Array[]): Float32Array[] {
-  const distances = contributors.map((delta) => Math.sqrt(distance(delta, centre)));
-  const radius = median(distances);
-  const factors = distances.map((reach) => (reach > radius ? fround(radius / reach) : 1));
+  const factors = clippingFactors(contributors.map((delta) => Math.sqrt(distance(delta, centre))));
   return centre.map((middle, tensor) => {
     const pulls = contributors.map((delta, index) => {
       const factor = factors[index] as number;
@@ -112,15 +125,14 @@ function centredClipping(contributors: readonly Delta[], centre: readonly Float3
  * Multi-Krum (Blanchard et al., NeurIPS 2017): the `n - suspects` contributors whose squared distances to their `n - suspects - 2` nearest
  * peers (at least one) sum to the least, in merge order. Ties: the earlier in merge order. Of two or fewer all are taken.
  */
-function krum(contributors: readonly Delta[], suspects: number): number[] {
-  const indices = contributors.map((_, index) => index);
-  if (contributors.length <= 2) return indices;
-  const nearest = Math.max(1, contributors.length - suspects - 2);
-  const scores = contributors.map((delta, index) => {
-    const others = contributors.filter((_, other) => other !== index).map((other) => distance(delta, other));
-    others.sort((a, b) => a - b);
+export function krumChoice(squaredDistances: readonly (readonly number[])[], suspects: number): number[] {
+  const indices = squaredDistances.map((_, index) => index);
+  if (indices.length <= 2) return indices;
+  const nearest = Math.max(1, indices.length - suspects - 2);
+  const scores = squaredDistances.map((row, index) => {
+    const others = row.filter((_, other) => other !== index).sort((a, b) => a - b);
     return others.slice(0, nearest).reduce((sum, value) => sum + value, 0);
   });
   const best = [...indices].sort((a, b) => (scores[a] as number) - (scores[b] as number) || a - b);
-  return best.slice(0, contributors.length - suspects).sort((a, b) => a - b);
+  return best.slice(0, indices.length - suspects).sort((a, b) => a - b);
 }

@@ -44,26 +44,36 @@ export function chooseScale(base: DomainLosses, candidates: readonly DomainLosse
   return best;
 }
 
-export interface GateOutcome<Contributor> {
-  /** Who is merged, in merge order; empty when nothing improves. */
+/** Losses of the base and of candidates, measured on the same sequences. */
+export interface Measured {
+  readonly base: DomainLosses;
+  readonly candidates: readonly DomainLosses[];
+}
+
+/** The contributors of one group that are tried together, in merge order. */
+export interface Tried<Contributor> {
+  readonly group: number;
   readonly contributors: readonly Contributor[];
-  /** The losses with them, or the base's. */
-  readonly losses: DomainLosses;
 }
 
 /**
- * The fall-back within one group: tries the step of all contributors, then without the last, and so on to none. `losses` evaluates the
- * group's step at the smallest of `merge.scales` for the contributors it is given.
+ * The fall-back within each group by itself: the step of all contributors is tried, then without the last, and so on to none. Gives who is left
+ * of each group. `losses` measures the steps, at the smallest of `merge.scales`, of the groups that are open still; it is asked once a round.
  */
-export async function gateGroup<Contributor>(
-  base: DomainLosses,
-  contributors: readonly Contributor[],
-  losses: (contributors: readonly Contributor[]) => Promise<DomainLosses>,
-): Promise<GateOutcome<Contributor>> {
-  for (let kept = contributors.length; kept > 0; kept--) {
-    const tried = contributors.slice(0, kept);
-    const result = await losses(tried);
-    if (improves(base, result)) return { contributors: tried, losses: result };
+export async function gateGroups<Contributor>(
+  groups: readonly (readonly Contributor[])[],
+  losses: (tried: readonly Tried<Contributor>[]) => Promise<Measured>,
+): Promise<(readonly Contributor[])[]> {
+  let open: Tried<Contributor>[] = groups.map((contributors, group) => ({ group, contributors }));
+  const passed = groups.map((): readonly Contributor[] => []);
+  for (;;) {
+    open = open.filter(({ contributors }) => contributors.length > 0);
+    if (open.length === 0) return passed;
+    const { base, candidates } = await losses(open);
+    for (const [place, { group, contributors }] of open.entries())
+      if (improves(base, candidates[place] as DomainLosses)) passed[group] = contributors;
+    open = open
+      .filter(({ group }) => passed[group]?.length === 0)
+      .map(({ group, contributors }) => ({ group, contributors: contributors.slice(0, -1) }));
   }
-  return { contributors: [], losses: base };
 }

@@ -10,11 +10,11 @@ import { openTrainer } from "../../src/engine/trainer.ts";
 import { creatableFamilies } from "../../src/model/families/index.ts";
 import { pieceName } from "../../src/model/pieces.ts";
 import { planSlice } from "../../src/model/slice.ts";
-import { loadWeights, newVersion, piecesOf } from "../../src/model/weights.ts";
+import { loadWeights, piecesOf } from "../../src/model/weights.ts";
 import { minimumScoreTokens, selectForGroup } from "../../src/protocol/experts/esft.ts";
 import { scoresOf } from "../../src/protocol/experts/router-statistics.ts";
 import { makeExample } from "../model/example.ts";
-import { inDirectory, newConfig } from "../model/support.ts";
+import { inDirectory, newConfig, versionWith } from "../model/support.ts";
 import { smallSequences } from "./small-models.ts";
 
 const sequenceLength = 16;
@@ -52,7 +52,7 @@ describe("a cycle's work on every family", () => {
         const updates = new Map(
           [...trained].map(([name, values]) => [name, { weights: values, momentum: new Float32Array(values.length) }]),
         );
-        const version = newVersion({ manifest, updates });
+        const version = await versionWith(manifest, updates);
         const changed = version.manifest.pieces.filter((piece) => version.objects.has(piece.hash) && piece.role === "expert");
         assert.deepEqual(changed.map(pieceName).sort(), trainable.toSorted());
 

@@ -5,9 +5,8 @@ import { openCheckpoint } from "../../src/model/checkpoint.ts";
 import { exportVersion, planExport } from "../../src/model/export.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { createManifest, manifestRoot } from "../../src/model/manifest.ts";
-import { newVersion } from "../../src/model/weights.ts";
 import { type Example, makeExample } from "./example.ts";
-import { failure, inDirectory, independentRead, pieceNamed, someFloats, tiny } from "./support.ts";
+import { failure, inDirectory, independentRead, pieceNamed, someFloats, tiny, versionWith } from "./support.ts";
 
 const withExample = (use: (example: Example, directory: string) => Promise<void>) => () =>
   inDirectory(async (directory) => use(await makeExample(directory), directory));
@@ -22,7 +21,7 @@ describe("export", () => {
     "writes a later version's weights, without momentum, in one file or in several with an index",
     withExample(async ({ manifest, objects, locate }, directory) => {
       const weights = someFloats(5, 120);
-      const next = newVersion({ manifest, updates: new Map([[expert, { weights, momentum: weights }]]) });
+      const next = await versionWith(manifest, new Map([[expert, { weights, momentum: weights }]]));
       for (const [hash, bytes] of next.objects) objects.set(hash, bytes);
       const options = { manifest: next.manifest, architecture: tiny, ...documents(directory), locate };
       for (const [name, maximumShardBytes] of [

@@ -12,10 +12,10 @@ import { pieceName, type ReadPiece, readPieceFrom } from "../../src/model/pieces
 import { expertLayout, planSlice, writeSliceFile } from "../../src/model/slice.ts";
 import { dequantize, quantize } from "../../src/model/stand-ins.ts";
 import { decodeSubmission, encodeSubmission } from "../../src/model/submission.ts";
-import { loadWeights, newVersion, piecesOf } from "../../src/model/weights.ts";
+import { loadWeights, piecesOf } from "../../src/model/weights.ts";
 import { jsonFile, writeCheckpoint } from "../../src/model/write-checkpoint.ts";
 import { createExpertManager } from "../../src/protocol/experts/expert-manager.ts";
-import { inDirectory, locateIn, newConfig, someFloats } from "./support.ts";
+import { inDirectory, locateIn, newConfig, someFloats, versionWith } from "./support.ts";
 
 const separate = familyNamed("qwen3_moe");
 const experts = 12;
@@ -102,7 +102,7 @@ describe("fused layout", () => {
       );
 
       const updates = new Map([...decoded].map(([name, delta]) => [name, { weights: delta, momentum: delta }]));
-      const next = newVersion({ manifest, updates });
+      const next = await versionWith(manifest, updates);
       for (const [hash, bytes] of next.objects) objects.set(hash, bytes);
       const merged = await loadWeights({ pieces: next.manifest.pieces, readPiece, architecture });
       const changed = [...merged].filter(([name, after]) => decoded.has(name) && isDeepStrictEqual(after, decoded.get(name)));

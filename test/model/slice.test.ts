@@ -6,17 +6,16 @@ import { describeSlice, sizeCheckpoint } from "../../src/model/describe.ts";
 import { createManifest, diffManifests, manifestRoot, totalBytes } from "../../src/model/manifest.ts";
 import { type Piece, pieceKey, pieceName, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";
 import { locateSlice, planSlice, type SlicePlan, writeSliceFile } from "../../src/model/slice.ts";
-import { newVersion } from "../../src/model/weights.ts";
 import { type Example, makeExample } from "./example.ts";
-import { failure, inDirectory, independentRead, someFloats, writeFile } from "./support.ts";
+import { failure, inDirectory, independentRead, someFloats, versionWith, writeFile } from "./support.ts";
 
 const withExample = (use: (example: Example, directory: string) => Promise<void>) => () =>
   inDirectory(async (directory) => use(await makeExample(directory), directory));
 
 /** The version after one expert tensor of group 1 changed. */
-function nextVersion({ manifest, objects }: Example) {
+async function nextVersion({ manifest, objects }: Example) {
   const name = "model.layers.1.mlp.experts.3.up_proj.weight";
-  const next = newVersion({ manifest, updates: new Map([[name, { weights: someFloats(1, 120), momentum: someFloats(2, 120) }]]) });
+  const next = await versionWith(manifest, new Map([[name, { weights: someFloats(1, 120), momentum: someFloats(2, 120) }]]));
   for (const [hash, bytes] of next.objects) objects.set(hash, bytes);
   return next.manifest;
 }
@@ -57,7 +56,7 @@ describe("slice", () => {
       const { manifest, standIns, manager } = example;
       const before = planSlice({ manifest, manager, group: "whole" });
       assert.deepEqual(before.pieces, manifest.pieces);
-      const next = nextVersion(example);
+      const next = await nextVersion(example);
       const after = planSlice({ manifest: next, manager, group: "whole" });
       assert.equal(after.bytes.momentum, 480);
       assert.equal(after.bytes.standIns, 0);
@@ -69,7 +68,7 @@ describe("slice", () => {
     "of the next version costs a miner only what changed in its group",
     withExample(async (example) => {
       const { manifest, standIns, manager } = example;
-      const next = nextVersion(example);
+      const next = await nextVersion(example);
       const missing = [0, 1].map((group) => {
         const had = new Set(planSlice({ manifest, standIns, manager, group }).pieces.map((piece) => piece.hash));
         return totalBytes(planSlice({ manifest: next, standIns, manager, group }).pieces.filter((piece) => !had.has(piece.hash)));
@@ -83,7 +82,7 @@ describe("slice", () => {
     "as a file is read by others, piece by piece the same bytes",
     withExample(async (example, directory) => {
       const { standIns, manager, readPiece, locate } = example;
-      const manifest = nextVersion(example);
+      const manifest = await nextVersion(example);
       for (const group of [0, 1, "whole"] as const) {
         const plan = planSlice({ manifest, standIns, manager, group });
         const path = join(directory, `${group}.safetensors`);

@@ -7,6 +7,8 @@ import type { Location } from "../../src/files.ts";
 import { familyNamed, type NewModel, readArchitecture } from "../../src/model/families/index.ts";
 import type { Manifest } from "../../src/model/manifest.ts";
 import { missingPiece, type Piece, type ReadPiece } from "../../src/model/pieces.ts";
+import { newVersion, type TensorUpdate } from "../../src/model/weights.ts";
+import { sha256, toHex } from "../../src/protocol/hash.ts";
 
 export const fixtures = join(import.meta.dirname, "fixtures");
 
@@ -139,4 +141,26 @@ export function pieceNamed(manifest: Manifest, role: Piece["role"], name: string
   const piece = manifest.pieces.find((one) => one.role === role && one.name === name);
   if (piece === undefined) throw new Error(`no ${role} ${name}`);
   return piece;
+}
+
+export interface MadeVersion {
+  readonly manifest: Manifest;
+  /** The bytes that the version before does not have, by hash. */
+  readonly objects: Map<string, Uint8Array>;
+}
+
+/** The version after these updates, by piece name, and its new objects. */
+export async function versionWith(manifest: Manifest, updates: ReadonlyMap<string, TensorUpdate>): Promise<MadeVersion> {
+  const objects = new Map<string, Uint8Array>();
+  const made = await newVersion({
+    manifest,
+    changed: new Set(updates.keys()),
+    update: async (name) => updates.get(name) as TensorUpdate,
+    keep: async (bytes) => {
+      const hash = toHex(sha256(bytes));
+      objects.set(hash, bytes);
+      return hash;
+    },
+  });
+  return { manifest: made, objects };
 }

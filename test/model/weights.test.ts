@@ -6,10 +6,10 @@ import { type Piece, pieceKey, pieceName } from "../../src/model/pieces.ts";
 import { streamTensor } from "../../src/model/safetensors.ts";
 import { planSlice } from "../../src/model/slice.ts";
 import { dequantize, quantize } from "../../src/model/stand-ins.ts";
-import { loadWeights, newVersion, piecesOf, readAllValues } from "../../src/model/weights.ts";
+import { loadWeights, piecesOf, type TensorUpdate, tensorsOfPieces } from "../../src/model/weights.ts";
 import { sha256, toHex } from "../../src/protocol/hash.ts";
 import { type Example, makeExample } from "./example.ts";
-import { failure, inDirectory, pieceNamed, readFrom, someFloats, tiny, tinyConfig } from "./support.ts";
+import { failure, inDirectory, pieceNamed, readFrom, someFloats, tiny, tinyConfig, versionWith } from "./support.ts";
 
 let shared: Example;
 
@@ -68,10 +68,7 @@ describe("weights", () => {
   it(
     "pass over momentum, and refuse pieces that are not exactly the model",
     withExample(async ({ manifest, readPiece }) => {
-      const updated = newVersion({
-        manifest,
-        updates: new Map([[up, { weights: someFloats(1, elements), momentum: someFloats(2, elements) }]]),
-      });
+      const updated = await versionWith(manifest, new Map([[up, { weights: someFloats(1, elements), momentum: someFloats(2, elements) }]]));
       const read = (piece: Piece) => {
         const bytes = updated.objects.get(piece.hash);
         return bytes === undefined ? readPiece(piece) : Promise.resolve(bytes);
@@ -105,9 +102,10 @@ describe("weights", () => {
       ]);
       assert.deepEqual([...new Set(pieces.map((piece) => `${piece.layer}/${piece.expert}`))], ["0/2", "1/0", "1/3"]);
       assert.equal(pieces.length, 9);
-      const values = await readAllValues(pieces, readPiece);
-      assert.deepEqual([...values.keys()], pieces.map(pieceName));
-      assert.equal(values.get(up)?.length, elements);
+      const { sizes, read } = tensorsOfPieces(pieces, readPiece);
+      assert.deepEqual([...sizes.keys()], pieces.map(pieceName));
+      assert.equal((await read(up)).length, elements);
+      assert.equal(sizes.get(up), elements);
       assert.deepEqual(piecesOf(manifest, "momentum", [{ layer: 1, experts: [3] }]), []);
     }),
   );
@@ -130,9 +128,9 @@ describe("new version", () => {
   const update = (weights = someFloats(7, elements), momentum = someFloats(8, elements)) => new Map([[up, { weights, momentum }]]);
 
   for (const dtype of ["F32", "BF16", "F16"] as const) {
-    it(`stores ${dtype} weights and fp32 momentum, and shares everything else`, () => {
+    it(`stores ${dtype} weights and fp32 momentum, and shares everything else`, async () => {
       const manifest = base(dtype);
-      const next = newVersion({ manifest, updates: update() });
+      const next = await versionWith(manifest, update());
       const changed = next.manifest.pieces.filter((piece) => !manifest.pieces.some((old) => old === piece));
       assert.deepEqual(changed.map(pieceKey), [`expert:${up}`, `momentum:${up}`]);
       assert.equal(next.manifest.pieces.length, manifest.pieces.length + 1);
@@ -148,44 +146,40 @@ describe("new version", () => {
     });
   }
 
-  it("replaces momentum that is there, and keeps what is not merged", () => {
-    const first = newVersion({ manifest: base("F32"), updates: update() }).manifest;
-    const second = newVersion({ manifest: first, updates: update(someFloats(9, elements), someFloats(10, elements)) }).manifest;
+  it("replaces momentum that is there, and keeps what is not merged", async () => {
+    const { manifest: first } = await versionWith(base("F32"), update());
+    const { manifest: second } = await versionWith(first, update(someFloats(9, elements), someFloats(10, elements)));
     assert.equal(second.pieces.length, first.pieces.length);
     assert.notEqual(pieceNamed(second, "momentum", up).hash, pieceNamed(first, "momentum", up).hash);
     const other = "model.layers.0.mlp.experts.0.gate_proj.weight";
-    const third = newVersion({
-      manifest: second,
-      updates: new Map([[other, { weights: someFloats(1, elements), momentum: someFloats(1, elements) }]]),
-    });
+    const third = await versionWith(second, new Map([[other, { weights: someFloats(1, elements), momentum: someFloats(1, elements) }]]));
     assert.deepEqual(pieceNamed(third.manifest, "momentum", up), pieceNamed(second, "momentum", up));
     assert.equal(third.manifest.pieces.length, second.pieces.length + 1);
-    assert.deepEqual(newVersion({ manifest: second, updates: new Map() }), { manifest: second, objects: new Map() });
+    assert.deepEqual(await versionWith(second, new Map()), { manifest: second, objects: new Map() });
   });
 
-  it("is the same for the same updates in any order", () => {
+  it("is the same for the same updates in any order", async () => {
     const names = [up, "model.layers.0.mlp.experts.0.gate_proj.weight"];
     const updates = names.map(
       (name, index) => [name, { weights: someFloats(index, elements), momentum: someFloats(index + 5, elements) }] as const,
     );
-    const roots = [updates, updates.toReversed()].map((list) =>
-      manifestRoot(newVersion({ manifest: base("BF16"), updates: new Map(list) }).manifest),
-    );
+    const made = await Promise.all([updates, updates.toReversed()].map((list) => versionWith(base("BF16"), new Map(list))));
+    const roots = made.map(({ manifest }) => manifestRoot(manifest));
     assert.equal(roots[0], roots[1]);
   });
 
-  it("refuses updates of what is not there, of another length, or not finite in the tensor's dtype", () => {
-    const make = (dtype: "F32" | "BF16" | "F16", updates: Parameters<typeof newVersion>[0]["updates"]) => () =>
-      newVersion({ manifest: base(dtype), updates });
+  it("refuses updates of what is not there, of another length, or not finite in the tensor's dtype", async () => {
+    const refuses = (dtype: "F32" | "BF16" | "F16", updates: ReadonlyMap<string, TensorUpdate>, code: string) =>
+      assert.rejects(versionWith(base(dtype), updates), failure(code));
     const one = { weights: someFloats(7, elements), momentum: someFloats(8, elements) };
-    assert.throws(make("F32", new Map([["model.norm.weight", one]])), failure("weights-mismatch"));
-    assert.throws(make("F32", new Map([["none", one]])), failure("weights-mismatch"));
-    assert.throws(make("F32", update(new Float32Array(119))), failure("weights-mismatch"));
-    assert.throws(make("F32", update(undefined, new Float32Array(121))), failure("weights-mismatch"));
-    assert.throws(make("F32", update(new Float32Array(elements).fill(Number.NaN))), failure("weights-non-finite"));
-    assert.throws(make("F32", update(undefined, new Float32Array(elements).fill(Number.POSITIVE_INFINITY))), failure("weights-non-finite"));
+    await refuses("F32", new Map([["model.norm.weight", one]]), "weights-mismatch");
+    await refuses("F32", new Map([["none", one]]), "weights-mismatch");
+    await refuses("F32", update(new Float32Array(119)), "weights-mismatch");
+    await refuses("F32", update(undefined, new Float32Array(121)), "weights-mismatch");
+    await refuses("F32", update(new Float32Array(elements).fill(Number.NaN)), "weights-non-finite");
+    await refuses("F32", update(undefined, new Float32Array(elements).fill(Number.POSITIVE_INFINITY)), "weights-non-finite");
     const large = new Float32Array(elements).fill(70_000);
-    assert.throws(make("F16", update(large)), failure("weights-non-finite"));
-    make("BF16", update(large))();
+    await refuses("F16", update(large), "weights-non-finite");
+    await versionWith(base("BF16"), update(large));
   });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { chooseScale, domainLosses, gateGroup, improves } from "../../src/protocol/gate.ts";
+import { chooseScale, domainLosses, gateGroups, improves } from "../../src/protocol/gate.ts";
 
 const losses = fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 3, maxLength: 3 });
 
@@ -64,25 +64,26 @@ describe("gate", () => {
     );
   });
 
-  it("drops the last contributor until the group improves", async () => {
-    const tried: string[] = [];
-    const outcome = await gateGroup([10, 10], ["a", "b", "c", "d"], async (contributors) => {
-      tried.push(contributors.join(""));
-      return contributors.length === 2 ? [9, 10] : [8, 11];
+  it("drops each group's last contributor until it improves, all open groups in one round", async () => {
+    const rounds: string[][] = [];
+    const passed = await gateGroups([["a", "b", "c", "d"], ["e"], [], ["f", "g"]], async (tried) => {
+      rounds.push(tried.map(({ group, contributors }) => `${group}${contributors.join("")}`));
+      const good = (count: number) => (count === 2 ? [9, 10] : [8, 11]);
+      return { base: [10, 10], candidates: tried.map(({ contributors }) => good(contributors.length)) };
     });
-    assert.deepEqual(tried, ["abcd", "abc", "ab"]);
-    assert.deepEqual(outcome, { contributors: ["a", "b"], losses: [9, 10] });
+    assert.deepEqual(rounds, [["0abcd", "1e", "3fg"], ["0abc"], ["0ab"]]);
+    assert.deepEqual(passed, [["a", "b"], [], [], ["f", "g"]]);
   });
 
-  it("ends with none, and evaluates nothing for none", async () => {
+  it("ends with none, and measures nothing for none", async () => {
     let calls = 0;
-    const worse = async () => {
+    const worse = async (tried: readonly unknown[]) => {
       calls += 1;
-      return [11];
+      return { base: [10], candidates: tried.map(() => [11]) };
     };
-    assert.deepEqual(await gateGroup([10], ["a", "b"], worse), { contributors: [], losses: [10] });
+    assert.deepEqual(await gateGroups([["a", "b"]], worse), [[]]);
     assert.equal(calls, 2);
-    assert.deepEqual(await gateGroup([10], [], worse), { contributors: [], losses: [10] });
+    assert.deepEqual(await gateGroups([[], []], worse), [[], []]);
     assert.equal(calls, 2);
   });
 

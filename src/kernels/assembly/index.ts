@@ -8,5 +8,5 @@
 export { bfloat16FromFloat32, float32FromBfloat16 } from "./bfloat16";
 export { dequantizeBlock, quantizeBlock } from "./block-int8";
 export { allFinite } from "./finite";
-export { outerStep, sortPair, sumOf } from "./merge";
+export { addSquares, outerStep, sortPair, sumOf } from "./merge";
 export { decodeSparse, encodeSparse } from "./sparse";

@@ -72,3 +72,34 @@ export function outerStep(gradient: usize, momentum: usize, base: usize, rate: f
     store<f32>(base + at, load<f32>(base + at) + scale * step);
   }
 }
+
+/**
+ * Adds the squares of `a - b` (of `a`, where `b` is 0) of `count` values to four fp64 sums at `lanes`, by place modulo 4. Each difference, product and
+ * sum is one fp64 operation.
+ */
+export function addSquares(a: usize, b: usize, lanes: usize, count: i32): void {
+  let low = v128.load(lanes);
+  let high = v128.load(lanes, 16);
+  const vectors = count & ~3;
+  for (let index = 0; index < vectors; index += 4) {
+    const at = (<usize>index) << 2;
+    const values = v128.load(a + at);
+    let first = f64x2.promote_low_f32x4(values);
+    let second = f64x2.promote_low_f32x4(v128.shuffle<u64>(values, values, 1, 0));
+    if (b !== 0) {
+      const others = v128.load(b + at);
+      first = f64x2.sub(first, f64x2.promote_low_f32x4(others));
+      second = f64x2.sub(second, f64x2.promote_low_f32x4(v128.shuffle<u64>(others, others, 1, 0)));
+    }
+    low = f64x2.add(low, f64x2.mul(first, first));
+    high = f64x2.add(high, f64x2.mul(second, second));
+  }
+  v128.store(lanes, low);
+  v128.store(lanes, high, 16);
+  for (let index = vectors; index < count; index++) {
+    const at = (<usize>index) << 2;
+    const difference = <f64>load<f32>(a + at) - (b !== 0 ? <f64>load<f32>(b + at) : 0);
+    const lane = lanes + ((<usize>(index & 3)) << 3);
+    store<f64>(lane, load<f64>(lane) + difference * difference);
+  }
+}

@@ -5,7 +5,8 @@ import { ConnitoError } from "../../errors.ts";
 import type { Source } from "../../exchange/exchange.ts";
 import { fetchArtifact } from "../../exchange/fetch-object.ts";
 import { pieceName } from "../../model/pieces.ts";
-import { decodeSubmission, SubmissionError } from "../../model/submission.ts";
+import { openSubmission, SubmissionError } from "../../model/submission.ts";
+import { keptIn, type Room, type Tensors } from "../../model/tensors.ts";
 import { piecesOf } from "../../model/weights.ts";
 import type { RevealRecord } from "../../protocol/records.ts";
 import type { Status } from "../../protocol/verdict.ts";
@@ -18,16 +19,21 @@ import { sourceAt } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { noteSubmission, submissionPath } from "../train/submissions.ts";
 
-export type Deltas = Map<string, Float32Array>;
+/** What became of a submission: its deltas by tensor name, all of which can be decoded, or the status that refuses it. */
+export type Candidate = { readonly deltas: Tensors } | { readonly status: Status; readonly reason: string };
 
-/** What became of a submission: its decoded deltas by tensor name, or the status that refuses it. */
-export type Candidate = { readonly deltas: Deltas } | { readonly status: Status; readonly reason: string };
+/** Bytes of decoded submissions that stay in memory, so that each is decoded once; what is beyond is decoded each time it is needed. */
+const decodedMemory = 512 * 2 ** 20;
+
+export function roomForDecoded(): Room {
+  return { bytes: decodedMemory };
+}
 
 /** Fetches (unless it is here; `otherSources` are asked after the miner) and decodes one revealed submission. Never throws for what the miner did, only for this machine's own trouble. */
 export async function openCandidate(
   context: Context,
   membership: Membership,
-  { slice, view }: { slice: Slice; view: CycleView },
+  { slice, view, room }: { slice: Slice; view: CycleView; room: Room },
   hotkey: string,
   reveal: RevealRecord,
   otherSources: readonly Source[] = [],
@@ -58,12 +64,14 @@ export async function openCandidate(
   const selected = await selectExperts(context, membership, slice.manager, reveal.group);
   const expected = piecesOf(slice.manifest, "expert", selected).map((piece) => ({ name: pieceName(piece), shape: piece.shape }));
   try {
-    const deltas = await decodeSubmission(file, {
+    const submission = await openSubmission(file, {
       metadata: { task: taskHash, cycle: view.cycle, group: reveal.group, base: view.base },
       codec: task.submission.codec,
       tensors: expected,
       maximumBytes: task.submission.maximumBytes,
     });
+    const deltas = keptIn(room, submission);
+    for (const name of deltas.sizes.keys()) await deltas.read(name);
     return { deltas };
   } catch (error) {
     if (error instanceof SubmissionError) return { status: error.status, reason: error.message };

@@ -5,6 +5,7 @@
  */
 
 import { ConnitoError } from "../../errors.ts";
+import type { Tensors } from "../../model/tensors.ts";
 import { type AgreedScore, agreedScores } from "../../protocol/agreement.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import type { Judgement } from "../../protocol/evaluation.ts";
@@ -16,10 +17,9 @@ import { type CycleView, viewCycle } from "../cycle-view.ts";
 import { peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
-import { openCandidate } from "./candidates.ts";
+import { openCandidate, roomForDecoded } from "./candidates.ts";
 import { judgeAgain, type Likeness, maximumEvidenceBytes, parseEvidence, type ScoreEvidence } from "./evidence.ts";
-import { type OpenModel, openWholeModel } from "./held-out.ts";
-import { lossesOfDeltas } from "./losses.ts";
+import { type OpenModel, openWholeModel } from "./losses.ts";
 import { collectReports, committedReports, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
@@ -89,7 +89,7 @@ export async function explainScore(context: Context, membership: Membership, inp
         continue;
       }
       const evidence = await fetchEvidence(context, membership, signed);
-      rows.push({ validator, stake, report: "counted", ...(await explainReport(context, membership, entry, evidence, measured)) });
+      rows.push({ validator, stake, report: "counted", ...(await explainReport(membership, entry, evidence, measured)) });
     }
     const status = agreed?.status ?? "unscored";
     return {
@@ -112,7 +112,7 @@ export async function explainScore(context: Context, membership: Membership, inp
 
 interface Measurement {
   readonly opened: OpenModel;
-  readonly deltas: Map<string, Float32Array>;
+  readonly deltas: Tensors;
   sequences: number;
 }
 
@@ -126,7 +126,8 @@ async function openMeasurement(
   if (!wanted || verdict.status !== "to-fetch") return undefined;
   const opened = await openWholeModel(context, membership, view.base);
   const sources = await peerSources(context, membership.task);
-  const candidate = await openCandidate(context, membership, { slice: opened.slice, view }, verdict.miner, verdict.reveal.record, sources);
+  const place = { slice: opened.slice, view, room: roomForDecoded() };
+  const candidate = await openCandidate(context, membership, place, verdict.miner, verdict.reveal.record, sources);
   if ("deltas" in candidate) return { opened, deltas: candidate.deltas, sequences: 0 };
   opened.close();
   context.progress.note(`The submission cannot be measured here: ${candidate.reason}`, { status: candidate.status });
@@ -146,7 +147,6 @@ async function fetchEvidence(context: Context, membership: Membership, { report 
 }
 
 async function explainReport(
-  context: Context,
   { task }: Membership,
   entry: ReportEntry,
   evidence: ScoreEvidence | undefined,
@@ -161,7 +161,7 @@ async function explainReport(
   const facts = { ...said, ...(computedAgain && { computedAgain }), ...(own.likeness && { likeness: own.likeness }), consistent };
   if (measured === undefined || own.openLosses.length === 0) return facts;
   const sequences = evidence.open.map(({ domain, index, tokens }) => ({ domain, index, tokens: Int32Array.from(tokens) }));
-  const [losses] = await lossesOfDeltas(measured.opened, [measured.deltas], sequences, context.signal);
+  const [losses] = (await measured.opened.losses(sequences, [measured.deltas])).candidates;
   measured.sequences = sequences.length;
   const differences = [...(losses ?? [])].map((loss, index) => Math.abs(loss - (own.openLosses[index] as number)));
   return { ...facts, largestDifference: Math.max(0, ...differences) };

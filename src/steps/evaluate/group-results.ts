@@ -3,11 +3,15 @@
  * take the one that more than half of the group's scoring stake stands behind.
  */
 
+import { createHash } from "node:crypto";
+import { dirname } from "node:path";
 import { verifySignature } from "../../chain/signer.ts";
 import { ConnitoError } from "../../errors.ts";
 import { collectBytes } from "../../exchange/exchange.ts";
-import type { Piece } from "../../model/pieces.ts";
-import { pieceName } from "../../model/pieces.ts";
+import { makeDirectory, openFile, readInto, replaceFile, writeAll } from "../../files.ts";
+import { allFinite } from "../../kernels/finite.ts";
+import { fromFloat32, toFloat32 } from "../../model/dtype.ts";
+import type { Tensors } from "../../model/tensors.ts";
 import {
   type GroupOutcome,
   type GroupResult,
@@ -36,14 +40,14 @@ function exchangePath(cycle: number, group: number, validator: string): string {
   return `/groups/${cycle}/${group}/${validator}.json`;
 }
 
-/** Signs, keeps and shows what this validator made of a group. `tensors` are the group's trained tensors in canonical order. */
+/** Signs, keeps and shows what this validator made of a group. Gives what it says, and the gradient as it is now kept. */
 export async function publishGroupResult(
   context: Context,
   { taskHash: task }: Membership,
   view: CycleView,
   { group, contributors, gradient }: GroupGradient,
-): Promise<GroupOutcome> {
-  const hash = contributors.length === 0 ? null : await context.workspace.objects.put(encodeGradient([...gradient.values()]));
+): Promise<{ readonly outcome: GroupOutcome; readonly kept: GroupGradient }> {
+  const hash = contributors.length === 0 ? null : await keepGradient(context, view, group, gradient);
   const { address: validator } = context.signer;
   const outcome = { contributors, gradient: hash };
   const result: GroupResult = { format: "connito/group-result/1", task, cycle: view.cycle, base: view.base, group, validator, ...outcome };
@@ -52,7 +56,8 @@ export async function publishGroupResult(
   await writeJson(file, signed);
   if (hash !== null) await publishObjects(context, [hash]);
   await publishFile(context, exchangePath(view.cycle, group, validator), file);
-  return outcome;
+  const kept = hash === null ? gradient : await storedGradient(context, hash, gradient.sizes);
+  return { outcome, kept: { group, contributors, gradient: kept } };
 }
 
 /** What the scorers of a group say of it, as far as they can be asked now; each kept here, with its signature checked. */
@@ -87,40 +92,60 @@ export async function collectGroupResults(
   return results.filter((result) => result !== undefined);
 }
 
-/** A gradient that scorers agreed on, fetched under its hash. `pieces` are the group's trained tensors in canonical order. */
+/** A gradient that scorers agreed on, fetched under its hash. `sizes` are those of the group's trained tensors, in canonical order. @throws group-result-invalid; what fetching throws */
 export async function fetchGradient(
   context: Context,
   { task }: Membership,
   hash: Hash,
-  pieces: readonly Piece[],
-): Promise<Map<string, Float32Array>> {
-  const lengths = pieces.map(({ shape }) => shape.reduce((product, length) => product * length, 1));
-  const bytes = 4 * lengths.reduce((sum, length) => sum + length, 0);
+  sizes: ReadonlyMap<string, number>,
+): Promise<Tensors> {
+  const bytes = 4 * [...sizes.values()].reduce((sum, length) => sum + length, 0);
   await provideObject(context, await peerSources(context, task), { hash, bytes, what: "a group's gradient" });
-  const content = await context.workspace.objects.read(hash);
-  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-  let at = 0;
-  return new Map(
-    pieces.map((piece, index) => {
-      const values = new Float32Array(lengths[index] as number);
-      for (let i = 0; i < values.length; i++, at += 4) values[i] = view.getFloat32(at, true);
-      if (!values.every(Number.isFinite)) throw notFinite(hash);
-      return [pieceName(piece), values];
-    }),
-  );
+  const gradient = await storedGradient(context, hash, sizes);
+  for (const name of sizes.keys()) if (!allFinite(await gradient.read(name))) throw notFinite(hash);
+  return gradient;
 }
 
-function encodeGradient(tensors: readonly Float32Array[]): Uint8Array {
-  const bytes = new Uint8Array(4 * tensors.reduce((sum, { length }) => sum + length, 0));
-  const view = new DataView(bytes.buffer);
-  let at = 0;
-  for (const tensor of tensors) {
-    for (const value of tensor) {
-      view.setFloat32(at, value, true);
-      at += 4;
-    }
+/** Tensors laid end to end in one object, fp32 little-endian. */
+async function storedGradient({ workspace }: Context, hash: Hash, sizes: ReadonlyMap<string, number>): Promise<Tensors> {
+  const place = await workspace.objects.locate(hash);
+  if (place === undefined) throw new Error(`the gradient ${hash} was kept and is not here`);
+  const offsets = new Map<string, number>();
+  let end = place.offset;
+  for (const [name, length] of sizes) {
+    offsets.set(name, end);
+    end += 4 * length;
   }
-  return bytes;
+  return {
+    sizes,
+    read: async (name) => {
+      const bytes = new Uint8Array(4 * (sizes.get(name) ?? 0));
+      const file = await openFile(place.file);
+      try {
+        await readInto(file, offsets.get(name) as number, bytes);
+      } finally {
+        await file.handle.close();
+      }
+      return toFloat32("F32", bytes);
+    },
+  };
+}
+
+/** Writes a gradient, a tensor at a time, and keeps it as an object. */
+async function keepGradient({ workspace }: Context, { cycle }: CycleView, group: number, gradient: Tensors): Promise<Hash> {
+  const file = workspace.layout.cycle(cycle, `gradient-${group}.f32`);
+  await makeDirectory(dirname(file));
+  const hasher = createHash("sha256");
+  await replaceFile(file, async (handle) => {
+    for (const name of gradient.sizes.keys()) {
+      const bytes = fromFloat32("F32", await gradient.read(name));
+      hasher.update(bytes);
+      await writeAll(handle, bytes);
+    }
+  });
+  const hash = hasher.digest("hex");
+  await workspace.objects.adopt(file, hash, { verified: true });
+  return hash;
 }
 
 function notFinite(hash: Hash): ConnitoError {

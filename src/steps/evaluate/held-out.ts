@@ -1,18 +1,13 @@
-/** The held-out sequences of a task, and the evaluator that measures a model on some of them. */
+/** The held-out sequences of a task, and which of them a cycle is judged by. */
 
-import { type Evaluator, openEvaluator } from "../../engine/evaluator.ts";
 import { ConnitoError } from "../../errors.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import { type DrawnSequence, drawOpenSequences, drawSequences } from "../../protocol/held-out.ts";
 import { seed } from "../../protocol/random.ts";
 import type { Context } from "../context.ts";
-import { slice as bringSlice, resolveSlice, type Slice } from "../distribute/slice.ts";
+import type { Slice } from "../distribute/slice.ts";
 import type { Membership } from "../membership.ts";
-import { sliceWeights } from "../model-weights.ts";
 import { openTaskData, provideShards, type TaskSequences } from "../task-data.ts";
-
-/** Sequences evaluated in one pass. Part of the protocol's numerics: the batch shape moves the last bits of a loss. */
-const evaluationBatch = 8;
 
 /** A sequence drawn for evaluation, with its place in the task's domains. */
 export interface HeldOutSequence extends DrawnSequence {
@@ -99,27 +94,4 @@ export async function cycleSequences(
   const all = await read([...stages.flat(), ...gate, ...open]);
   const take = (count: number) => all.splice(0, count);
   return { stages: stages.map((stage) => take(stage.length)), gate: take(gate.length), open: take(open.length), seed: draw.seed };
-}
-
-/** The whole model at one version, ready to be measured. Call `close` when done. */
-export interface OpenModel {
-  readonly slice: Slice;
-  readonly weights: ReadonlyMap<string, Float32Array>;
-  readonly evaluator: Evaluator;
-  close(): void;
-}
-
-/** Fetches what is missing of the version, and opens an evaluator on it. */
-export async function openWholeModel(context: Context, membership: Membership, root: string): Promise<OpenModel> {
-  await bringSlice(context, membership, { root, group: "whole" });
-  const resolved = await resolveSlice(context, membership, { root, group: "whole" });
-  const weights = await sliceWeights(context, resolved);
-  const evaluator = await openEvaluator({
-    architecture: resolved.architecture,
-    weights,
-    sequenceLength: membership.task.data.sequenceLength,
-    batchSequences: evaluationBatch,
-    threads: context.threads,
-  });
-  return { slice: resolved, weights, evaluator, close: () => evaluator.dispose() };
 }

@@ -1,87 +1,81 @@
-/** Losses on held-out sequences: of the base, measured once a cycle and kept, and of models that differ from it in some tensors. */
+/**
+ * The one question that scoring, the gate and the owner's watch ask: what are the losses of a version, and of models that differ from it in some
+ * tensors, on these sequences? Answered in one pass over the version's pieces, a layer at a time, for all of them together.
+ */
 
-import { readJson, writeJson } from "../../workspace/files.ts";
+import { createStreamEvaluator, type StreamCandidate } from "../../engine/layers/stream-evaluator.ts";
+import { type Architecture, listWeights } from "../../model/families/index.ts";
+import type { Tensors } from "../../model/tensors.ts";
 import type { Context } from "../context.ts";
-import type { CycleView } from "../cycle-view.ts";
-import type { HeldOutSequence, OpenModel } from "./held-out.ts";
+import { slice as bringSlice, resolveSlice, type Slice } from "../distribute/slice.ts";
+import type { Membership } from "../membership.ts";
+import { sliceLoader } from "../model-weights.ts";
+import type { HeldOutSequence } from "./held-out.ts";
 
-/** Tensors that take the place of the base's, by name. */
-export type Tensors = ReadonlyMap<string, Float32Array>;
-
-export interface BaseLosses {
-  /** The base's losses on these sequences, nats per token; measured where they are not known yet. */
-  on(sequences: readonly HeldOutSequence[]): Promise<Float64Array>;
+/** Mean loss of each sequence, nats per token; not finite where the weights make it so. */
+export interface Losses {
+  readonly base: Float64Array;
+  readonly candidates: readonly Float64Array[];
 }
 
-interface StoredLosses {
-  readonly base: string;
-  /** Rows of domain, index and loss. */
-  readonly losses: readonly (readonly [number, number, number])[];
+/** Losses of the base, and of the base plus each candidate's deltas. A candidate's losses do not depend on what is measured beside it. */
+export type MeasureLosses = (sequences: readonly HeldOutSequence[], candidates?: readonly Tensors[]) => Promise<Losses>;
+
+/** A version of the whole model on this machine, ready to be measured. Call `close` when done. */
+export interface OpenModel {
+  readonly slice: Slice;
+  readonly losses: MeasureLosses;
+  close(): void;
 }
 
-/** What is known of the base's losses in this cycle: `score` and `merge` judge by the same numbers. */
-export async function openBaseLosses(context: Context, view: CycleView, opened: OpenModel): Promise<BaseLosses> {
-  const file = context.workspace.layout.cycle(view.cycle, "base-losses.json");
-  const stored = await readJson<StoredLosses>(file);
-  const key = (domain: number, index: number) => `${domain}/${index}`;
-  const known = new Map(
-    stored?.base === view.base ? stored.losses.map(([domain, index, loss]) => [key(domain, index), { domain, index, loss }]) : [],
-  );
+/** Sequences in a batch. Part of the protocol's numerics: the batch's shape moves the last bits of a loss. */
+const evaluationBatch = 8;
+/** Bytes of activations that stay in memory; more go to a file in the state directory. */
+const activationMemory = 512 * 2 ** 20;
+
+/** Fetches what is missing of the version, and opens it. Its weights stay on the disk until they are needed. */
+export async function openWholeModel(context: Context, membership: Membership, root: string): Promise<OpenModel> {
+  await bringSlice(context, membership, { root, group: "whole" });
+  const slice = await resolveSlice(context, membership, { root, group: "whole" });
+  const evaluator = createStreamEvaluator({
+    architecture: slice.architecture,
+    sequenceLength: membership.task.data.sequenceLength,
+    batchSequences: evaluationBatch,
+    threads: context.threads,
+    load: sliceLoader(context, slice),
+    scratch: { directory: context.workspace.directory, memoryBytes: activationMemory },
+  });
   return {
-    async on(sequences) {
-      const missing = sequences.filter(({ domain, index }) => !known.has(key(domain, index)));
-      if (missing.length > 0) {
-        const losses = await opened.evaluator.losses(
-          missing.map(({ tokens }) => tokens),
-          undefined,
-          context.signal,
-        );
-        for (const [place, { domain, index }] of missing.entries())
-          known.set(key(domain, index), { domain, index, loss: losses[place] as number });
-        const rows = [...known.values()].map(({ domain, index, loss }) => [domain, index, loss] as const);
-        await writeJson(file, { base: view.base, losses: rows } satisfies StoredLosses);
-      }
-      return Float64Array.from(sequences, ({ domain, index }) => known.get(key(domain, index))?.loss as number);
+    slice,
+    losses: (sequences, candidates = []) =>
+      evaluator.losses(
+        sequences.map(({ tokens }) => tokens),
+        candidates.map((deltas) => candidateOf(slice.architecture, deltas)),
+        { signal: context.signal },
+      ),
+    close: () => evaluator.dispose(),
+  };
+}
+
+function candidateOf(architecture: Architecture, deltas: Tensors): StreamCandidate {
+  const names = new Map<number, string[]>();
+  for (const { name, layer } of listWeights(architecture)) {
+    if (layer === undefined || !deltas.sizes.has(name)) continue;
+    names.set(layer, [...(names.get(layer) ?? []), name]);
+  }
+  return {
+    layers: [...names.keys()].sort((a, b) => a - b),
+    tensors: async (layer, base) => {
+      const changed = new Map<string, Float32Array>();
+      for (const name of names.get(layer) ?? []) changed.set(name, sum(base.get(name) as Float32Array, await deltas.read(name)));
+      return changed;
     },
   };
 }
 
-/** Losses of the model with these tensors in place of the base's; the evaluator holds the base again when this returns. */
-export async function lossesWith(
-  { evaluator, weights: base }: OpenModel,
-  weights: Tensors,
-  sequences: readonly HeldOutSequence[],
-  signal: AbortSignal,
-): Promise<Float64Array> {
-  evaluator.replace(weights);
-  try {
-    return await evaluator.losses(
-      sequences.map((sequence) => sequence.tokens),
-      undefined,
-      signal,
-    );
-  } finally {
-    evaluator.replace(new Map([...weights.keys()].map((name) => [name, base.get(name) as Float32Array])));
-  }
-}
-
-/** The same for several candidates, each given by its deltas to the base. One after another; in the order given. */
-export async function lossesOfDeltas(
-  opened: OpenModel,
-  candidates: readonly Tensors[],
-  sequences: readonly HeldOutSequence[],
-  signal: AbortSignal,
-): Promise<Float64Array[]> {
-  const results: Float64Array[] = [];
-  for (const deltas of candidates) results.push(await lossesWith(opened, addDeltas(opened.weights, deltas), sequences, signal));
-  return results;
-}
-
-function addDeltas(base: Tensors, deltas: Tensors): Map<string, Float32Array> {
-  return new Map(
-    [...deltas].map(([name, delta]) => {
-      const weights = base.get(name) as Float32Array;
-      return [name, delta.map((value, index) => value + (weights[index] as number))];
-    }),
-  );
+/** One rounding to fp32 a value. */
+function sum(base: Float32Array, delta: Float32Array): Float32Array {
+  const result = new Float32Array(base.length);
+  for (let i = 0; i < result.length; i++) result[i] = (base[i] as number) + (delta[i] as number);
+  return result;
 }

@@ -8,7 +8,8 @@ import type { Context } from "../context.ts";
 import { viewBlock, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
-import { openWholeModel, provideHeldOut } from "./held-out.ts";
+import { provideHeldOut } from "./held-out.ts";
+import { openWholeModel } from "./losses.ts";
 
 export interface Measurement {
   /** The cycle that trains this version. */
@@ -49,12 +50,7 @@ export async function measure(context: Context, membership: Membership, input: {
           .map((index) => ({ domain, index })),
       ),
     );
-    const losses = await opened.evaluator.losses(
-      sequences.map((sequence) => sequence.tokens),
-      undefined,
-      context.signal,
-    );
-    const means = domainLosses(losses, sequences, available.length);
+    const means = domainLosses((await opened.losses(sequences)).base, sequences, available.length);
     const loss = Object.fromEntries(membership.task.data.domains.map(({ name }, domain) => [name, (means[domain] ?? Number.NaN) / 1e6]));
     if (!Object.values(loss).every(Number.isFinite)) {
       throw new ConnitoError(`Version ${view.base} has no finite loss on every domain: ${JSON.stringify(loss)}.`, {

@@ -1,97 +1,118 @@
 /**
  * The search of docs/protocol.md section 9: per group the longest list of contributors that passes the gate, then one scale for
- * all groups together. Deterministic given the losses; the arithmetic and the decisions are the protocol's.
+ * all groups together. Deterministic given the losses; the decisions are the protocol's, and no more than a few tensors are in memory.
  */
 
-import { aggregateDeltas } from "../../protocol/aggregate.ts";
-import { chooseScale, type DomainLosses, gateGroup } from "../../protocol/gate.ts";
-import { outerStep } from "../../protocol/outer-step.ts";
+import { outerStep } from "../../kernels/merge.ts";
+import type { Tensors } from "../../model/tensors.ts";
+import { chooseScale, type DomainLosses, gateGroups, type Measured } from "../../protocol/gate.ts";
 import type { Task } from "../../protocol/task.ts";
-import type { Deltas } from "./candidates.ts";
-import type { Tensors } from "./losses.ts";
+import { aggregate } from "./aggregate.ts";
 
 export interface Contribution {
   readonly miner: string;
-  readonly deltas: Deltas;
+  readonly deltas: Tensors;
 }
 
-/** What a group brings to the merge: who passed the gate, and the gradient that they add up to, by tensor name. */
+/** What a group brings to the merge: who passed the gate, and the gradient that they add up to. */
 export interface GroupGradient {
   readonly group: number;
   readonly contributors: readonly string[];
   readonly gradient: Tensors;
 }
 
-/** New fp32 weights and momentum of each changed tensor, by name. */
-export type Updates = Map<string, { readonly weights: Float32Array; readonly momentum: Float32Array }>;
-
 export interface MergeOutcome {
   readonly merged: readonly { readonly group: number; readonly contributors: readonly string[] }[];
   /** The chosen step scale; 0 when nothing was merged. */
   readonly scale: number;
-  readonly updates: Updates;
+  /** Of all that is merged; undefined when nothing is. */
+  readonly gradient?: Tensors;
+  readonly before: DomainLosses;
   readonly after: DomainLosses;
 }
 
 export interface MergeSearch {
   readonly task: Task;
-  readonly base: Tensors;
+  /** As far as the version has any. */
   readonly momentum: Tensors;
-  /** Losses of the base. */
-  readonly before: DomainLosses;
-  /** Losses of the base with these tensors replaced. */
-  readonly measure: (weights: Tensors) => Promise<DomainLosses>;
+  /** Losses of the base, and of the base plus each of these deltas. */
+  readonly measure: (candidates: readonly Tensors[]) => Promise<Measured>;
 }
 
-/** One group's contributors, in merge order, through the gate at the smallest scale. All its miners train the same experts. */
-export async function gateContributions(search: MergeSearch, group: number, ranked: readonly Contribution[]): Promise<GroupGradient> {
-  const { task, before, measure } = search;
+export const nothing: Tensors = { sizes: new Map(), read: () => Promise.reject(new Error("there are no tensors")) };
+
+/**
+ * The contributors of some groups, each in merge order, through the gate at the smallest scale: one pass a round for all groups. All miners of a
+ * group train the same experts.
+ */
+export async function gateContributions(
+  search: MergeSearch,
+  groups: readonly { readonly group: number; readonly ranked: readonly Contribution[] }[],
+): Promise<GroupGradient[]> {
+  const { task, measure } = search;
   const smallest = Math.min(...task.merge.scales);
-  let gradient: Tensors = new Map();
-  const { contributors } = await gateGroup(before, ranked, (tried) => {
-    gradient = gradientOf(task, tried);
-    return measure(weightsOf(step(search, gradient, smallest)));
+  const gradients = groups.map(() => nothing);
+  const passed = await gateGroups(
+    groups.map(({ ranked }) => ranked),
+    async (tried) => {
+      for (const { group, contributors } of tried) {
+        const deltas = contributors.map((contribution) => contribution.deltas);
+        gradients[group] = await aggregate(deltas, task.merge);
+      }
+      return measure(tried.map(({ group }) => move(search, gradients[group] as Tensors, smallest)));
+    },
+  );
+  return groups.map(({ group }, index) => {
+    const contributors = (passed[index] ?? []).map(({ miner }) => miner);
+    return { group, contributors, gradient: contributors.length === 0 ? nothing : (gradients[index] as Tensors) };
   });
-  if (contributors.length === 0) return { group, contributors: [], gradient: new Map() };
-  return { group, contributors: contributors.map(({ miner }) => miner), gradient };
 }
 
-/** Finds and computes what is merged; `updates` is empty when nothing passes. */
+/** Finds what is merged, and at which scale. */
 export async function mergeGroups(search: MergeSearch, groups: readonly GroupGradient[]): Promise<MergeOutcome> {
-  const { task, before, measure } = search;
+  const { task, measure } = search;
   const passed = groups.filter(({ contributors }) => contributors.length > 0);
-  const stepAll = (scale: number): Updates => new Map(passed.flatMap(({ gradient }) => [...step(search, gradient, scale)]));
-
-  const losses: DomainLosses[] = [];
-  if (passed.length > 0) for (const scale of task.merge.scales) losses.push(await measure(weightsOf(stepAll(scale))));
-  const chosen = chooseScale(before, losses);
-  if (chosen === undefined) return { merged: [], scale: 0, updates: new Map(), after: before };
-  const scale = task.merge.scales[chosen] as number;
+  const gradient = joined(passed.map((one) => one.gradient));
+  const { base: before, candidates } = await measure(
+    passed.length === 0 ? [] : task.merge.scales.map((scale) => move(search, gradient, scale)),
+  );
+  const chosen = chooseScale(before, candidates);
+  if (chosen === undefined) return { merged: [], scale: 0, before, after: before };
   return {
     merged: passed.map(({ group, contributors }) => ({ group, contributors })),
-    scale,
-    updates: stepAll(scale),
-    after: losses[chosen] as DomainLosses,
+    scale: task.merge.scales[chosen] as number,
+    gradient,
+    before,
+    after: candidates[chosen] as DomainLosses,
   };
 }
 
-function gradientOf(task: Task, contributors: readonly Contribution[]): Tensors {
-  const names = [...(contributors[0]?.deltas.keys() ?? [])];
-  const deltas = contributors.map(({ deltas: own }) => names.map((name) => own.get(name) as Float32Array));
-  const tensors = aggregateDeltas(deltas, task.merge);
-  return new Map(names.map((name, index) => [name, tensors[index] as Float32Array]));
-}
-
-function step({ task, base, momentum }: MergeSearch, gradient: Tensors, scale: number): Updates {
+/** New fp32 weights and momentum of one tensor. */
+export async function step(
+  { task, momentum }: Pick<MergeSearch, "task" | "momentum">,
+  gradient: Tensors,
+  scale: number,
+  name: string,
+  base: Float32Array,
+): Promise<{ weights: Float32Array; momentum: Float32Array }> {
   const { learningRate, momentum: mu } = task.outer;
-  return new Map(
-    [...gradient].map(([name, values]) => [
-      name,
-      outerStep({ base: base.get(name) as Float32Array, gradient: values, momentum: momentum.get(name), learningRate, mu, scale }),
-    ]),
-  );
+  const before = momentum.sizes.has(name) ? await momentum.read(name) : undefined;
+  return outerStep({ base, gradient: await gradient.read(name), momentum: before, learningRate, mu, scale });
 }
 
-function weightsOf(updates: Updates): Tensors {
-  return new Map([...updates].map(([name, { weights }]) => [name, weights]));
+/** How far the step moves the weights: `scale * step`, which added to them gives the step's bits. */
+function move(search: MergeSearch, gradient: Tensors, scale: number): Tensors {
+  return {
+    sizes: gradient.sizes,
+    // -0 is what can be added to any value, zeros of both signs among them, and leaves it as it is.
+    read: async (name) => (await step(search, gradient, scale, name, new Float32Array(gradient.sizes.get(name) ?? 0).fill(-0))).weights,
+  };
+}
+
+function joined(parts: readonly Tensors[]): Tensors {
+  const holder = new Map(parts.flatMap((part) => [...part.sizes.keys()].map((name) => [name, part] as const)));
+  return {
+    sizes: new Map(parts.flatMap(({ sizes }) => [...sizes])),
+    read: (name) => (holder.get(name) as Tensors).read(name),
+  };
 }

@@ -4,7 +4,8 @@
  * ballot that shows nothing, then open.
  */
 
-import { newVersion } from "../../model/weights.ts";
+import type { Tensors } from "../../model/tensors.ts";
+import { newVersion, readValues } from "../../model/weights.ts";
 import { type AgreedScore, agreedScores } from "../../protocol/agreement.ts";
 import { votingWindows, windowOf } from "../../protocol/clock.ts";
 import { ballotHash } from "../../protocol/commitment.ts";
@@ -16,6 +17,7 @@ import type { Validator } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
 import { sendVersion } from "../distribute/announce.ts";
+import type { Slice } from "../distribute/slice.ts";
 import { storeManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
 import { sliceMomentum } from "../model-weights.ts";
@@ -23,9 +25,9 @@ import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { sendRecord } from "../send-record.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { groupGradients } from "./contributions.ts";
-import { cycleSequences, type OpenModel, openWholeModel } from "./held-out.ts";
-import { lossesWith, openBaseLosses, type Tensors } from "./losses.ts";
-import { mergeGroups } from "./merge-groups.ts";
+import { cycleSequences } from "./held-out.ts";
+import { openWholeModel } from "./losses.ts";
+import { type MergeSearch, mergeGroups, step } from "./merge-groups.ts";
 import { collectReports, committedReports, showReport, weigh } from "./reports.ts";
 import { requireValidator, scorersOf } from "./validators.ts";
 
@@ -94,26 +96,41 @@ async function compute(context: Context, membership: Membership, input: { cycle:
   const opened = await openWholeModel(context, membership, view.base);
   try {
     const { gate } = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
-    const domains = task.data.domains.length;
-    const before = domainLosses(await (await openBaseLosses(context, view, opened)).on(gate), gate, domains);
-    const measure = async (weights: Tensors) => domainLosses(await lossesWith(opened, weights, gate, context.signal), gate, domains);
-    const search = { task, base: opened.weights, momentum: await sliceMomentum(context, opened.slice), before, measure };
+    const inDomains = (losses: Float64Array) => domainLosses(losses, gate, task.data.domains.length);
+    const measure = async (candidates: readonly Tensors[]) => {
+      const losses = await opened.losses(gate, candidates);
+      return { base: inDomains(losses.base), candidates: losses.candidates.map(inDomains) };
+    };
+    const search = { task, momentum: sliceMomentum(context, opened.slice), measure };
     const gradients = await groupGradients(context, membership, { view, scorers, verdicts, slice: opened.slice, search });
-    const { merged, scale, after, updates } = await mergeGroups(search, gradients);
-    const result = { ...facts, merged, scale, evaluationLoss: { before, after } };
-    return { ...result, root: updates.size === 0 ? view.base : await keepVersion(context, opened, updates) };
+    const { merged, scale, before, after, gradient } = await mergeGroups(search, gradients);
+    const root = gradient === undefined ? view.base : await keepVersion(context, opened.slice, search, gradient, scale);
+    return { ...facts, merged, scale, evaluationLoss: { before, after }, root };
   } finally {
     opened.close();
   }
 }
 
-/** Keeps the new version's pieces and manifest, and returns its root. */
-async function keepVersion(context: Context, { slice }: OpenModel, updates: Parameters<typeof newVersion>[0]["updates"]): Promise<string> {
-  const version = newVersion({ manifest: slice.manifest, updates });
-  for (const bytes of version.objects.values()) await context.workspace.objects.put(bytes);
-  const root = await storeManifest(context.workspace, version.manifest);
-  await publishObjects(context, version.objects.keys());
-  await publishFile(context, `/manifests/${root}.json`, context.workspace.layout.manifest(root));
+/** Makes and keeps the new version's pieces and manifest, and returns its root. */
+async function keepVersion(context: Context, slice: Slice, search: MergeSearch, gradient: Tensors, scale: number): Promise<string> {
+  const { objects, layout } = context.workspace;
+  const kept = new Set<string>();
+  const manifest = await newVersion({
+    manifest: slice.manifest,
+    changed: new Set(gradient.sizes.keys()),
+    update: async (name, piece) => {
+      const base = await readValues(piece, ({ hash }) => objects.stream(hash));
+      return step(search, gradient, scale, name, base);
+    },
+    keep: async (bytes) => {
+      const hash = await objects.put(bytes);
+      kept.add(hash);
+      return hash;
+    },
+  });
+  const root = await storeManifest(context.workspace, manifest);
+  await publishObjects(context, kept);
+  await publishFile(context, `/manifests/${root}.json`, layout.manifest(root));
   return root;
 }
 

@@ -3,6 +3,7 @@
  * where those are too much alike by what the part that they do not explain gains.
  */
 
+import type { Tensors } from "../../model/tensors.ts";
 import {
   addsNothing,
   drawCoordinates,
@@ -14,32 +15,31 @@ import {
   usualLikeness,
 } from "../../protocol/copies.ts";
 import { type CommitPlace, compareCommits } from "../../protocol/verdict.ts";
-import type { Deltas } from "./candidates.ts";
 import type { Likeness } from "./evidence.ts";
-import type { Tensors } from "./losses.ts";
 
 export interface Sketched {
   readonly miner: string;
   readonly group: number;
   readonly commit: CommitPlace;
-  readonly deltas: Deltas;
+  readonly deltas: Tensors;
 }
 
 export interface Suspicion {
   readonly likeness: Likeness;
   readonly level: "clear" | "suspect" | "certain";
   /** What no earlier submission explains. */
-  rest(): Tensors;
+  readonly rest: Tensors;
 }
 
 /** What each submission has in common with the earlier ones of its group, by miner; the first of a group is not in it. */
-export function compareSubmissions(seed: string, submissions: readonly Sketched[]): Map<string, Suspicion> {
+export async function compareSubmissions(seed: string, submissions: readonly Sketched[]): Promise<Map<string, Suspicion>> {
   const result = new Map<string, Suspicion>();
   for (const group of new Set(submissions.map((submission) => submission.group))) {
     const inOrder = submissions.filter((submission) => submission.group === group).sort((a, b) => compareCommits(a.commit, b.commit));
-    const elements = [...(inOrder[0]?.deltas.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
+    const elements = [...(inOrder[0]?.deltas.sizes.values() ?? [])].reduce((sum, length) => sum + length, 0);
     const coordinates = drawCoordinates(seed, group, elements);
-    const sketches = inOrder.map(({ deltas }) => sketchOf([...deltas.values()], coordinates));
+    const sketches: Sketch[] = [];
+    for (const { deltas } of inOrder) sketches.push(await sketch(deltas, coordinates));
     for (const [place, later] of inOrder.entries()) {
       if (place > 0) result.set(later.miner, compareOne(later, inOrder.slice(0, place), sketches, place));
     }
@@ -54,26 +54,43 @@ function compareOne(later: Sketched, earlier: readonly Sketched[], sketches: rea
   return {
     likeness: { share, ...(usual !== undefined && { usual }), like: from.map(({ submission }) => submission.miner) },
     level: suspicion(share, usual),
-    rest: () =>
-      new Map(
-        [...later.deltas].map(([name, delta]) => [
-          name,
-          unexplained(
-            delta,
-            from.map(({ submission, factor }) => ({ delta: submission.deltas.get(name) as Float32Array, factor })),
-          ),
-        ]),
-      ),
+    rest: {
+      sizes: later.deltas.sizes,
+      read: async (name) => {
+        const sources: { delta: Float32Array; factor: number }[] = [];
+        for (const { submission, factor } of from) sources.push({ delta: await submission.deltas.read(name), factor });
+        return unexplained(await later.deltas.read(name), sources);
+      },
+    },
   };
 }
 
-/** The verdict on an accepted submission, and the likeness with what was measured for it. `gain` is the mean gain of some deltas. */
-export async function isNearCopy(
-  { level, likeness, rest }: Suspicion,
-  gain: (deltas?: Tensors) => Promise<number>,
-): Promise<{ readonly copy: boolean; readonly likeness: Likeness }> {
+/** A sketch of deltas that are read one tensor at a time. */
+async function sketch(deltas: Tensors, coordinates: readonly number[]): Promise<Sketch> {
+  const result = new Float64Array(coordinates.length);
+  const rising = coordinates.map((place, index) => ({ place, index })).sort((a, b) => a.place - b.place);
+  let [next, start] = [0, 0];
+  for (const [name, length] of deltas.sizes) {
+    const end = start + length;
+    const inside: typeof rising = [];
+    while (next < rising.length && (rising[next] as { place: number }).place < end) inside.push(rising[next++] as (typeof rising)[number]);
+    const values = sketchOf(
+      [await deltas.read(name)],
+      inside.map(({ place }) => place - start),
+    );
+    for (const [at, { index }] of inside.entries()) result[index] = values[at] as number;
+    start = end;
+  }
+  return result;
+}
+
+/** The verdict on an accepted submission, and the likeness with what was measured for it: the mean gains of it and, where it is suspect, of the rest. */
+export function isNearCopy(
+  { level, likeness }: Suspicion,
+  gain: number,
+  gainOfRest: number,
+): { readonly copy: boolean; readonly likeness: Likeness } {
   if (level !== "suspect") return { copy: level === "certain", likeness };
-  const gainOfRest = await gain(rest());
   const shown = Number.isFinite(gainOfRest) ? { ...likeness, gainOfRest } : likeness;
-  return { copy: addsNothing(gainOfRest, await gain(), likeness.share), likeness: shown };
+  return { copy: addsNothing(gainOfRest, gain, likeness.share), likeness: shown };
 }

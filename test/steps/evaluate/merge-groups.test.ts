@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { type Tensors, tensorsOf } from "../../../src/model/tensors.ts";
 import type { Task } from "../../../src/protocol/task.ts";
-import { type Contribution, gateContributions, mergeGroups } from "../../../src/steps/evaluate/merge-groups.ts";
+import { type Contribution, gateContributions, type MergeSearch, mergeGroups, step } from "../../../src/steps/evaluate/merge-groups.ts";
 
 const task = {
   experts: { groups: 2 },
@@ -9,40 +10,50 @@ const task = {
 } as unknown as Task;
 
 /** Two one-element tensors, one a group; the loss is the squared distance of each from its optimum, in micro-nats, over two domains. */
-const base = new Map([
-  ["a", Float32Array.of(0)],
-  ["b", Float32Array.of(0)],
-]);
 const contribution = (miner: string, name: string, delta: number): Contribution => ({
   miner,
-  deltas: new Map([[name, Float32Array.of(delta)]]),
+  deltas: tensorsOf(new Map([[name, Float32Array.of(delta)]])),
 });
 
+/** The base is 0 in both tensors. */
 function search(contributions: Contribution[][], loss: (a: number, b: number) => number[]) {
-  const measured: [number, number][] = [];
-  const measure = async (weights: ReadonlyMap<string, Float32Array>) => {
-    const point: [number, number] = [weights.get("a")?.[0] ?? 0, weights.get("b")?.[0] ?? 0];
-    measured.push(point);
-    return loss(...point);
+  const passes: [number, number][][] = [];
+  const measure = async (candidates: readonly Tensors[]) => {
+    const read = async (deltas: Tensors, name: string) => (deltas.sizes.has(name) ? ((await deltas.read(name))[0] as number) : 0);
+    const points = await Promise.all(candidates.map(async (of): Promise<[number, number]> => [await read(of, "a"), await read(of, "b")]));
+    passes.push(points);
+    return { base: loss(0, 0), candidates: points.map((point) => loss(...point)) };
   };
-  const given = { task, base, momentum: new Map(), before: loss(0, 0), measure };
+  const given: MergeSearch = { task, momentum: tensorsOf(new Map()), measure };
   const result = (async () => {
-    const groups = [];
-    for (const [group, ranked] of contributions.entries()) groups.push(await gateContributions(given, group, ranked));
-    return mergeGroups(given, groups);
+    const groups = await gateContributions(
+      given,
+      contributions.map((ranked, group) => ({ group, ranked })),
+    );
+    const outcome = await mergeGroups(given, groups);
+    const { gradient, scale } = outcome;
+    const weights = new Map<string, number | undefined>();
+    for (const name of gradient?.sizes.keys() ?? [])
+      weights.set(name, (await step(given, gradient as Tensors, scale, name, Float32Array.of(0))).weights[0]);
+    return { ...outcome, weights };
   })();
-  return { measured, result };
+  return { passes, result };
 }
 
 describe("merging groups", () => {
   it("averages a group's contributors and steps", async () => {
     const { result } = search([[contribution("x", "a", 1), contribution("y", "a", 3)], []], (a) => [100 - 10 * a, 100]);
-    const { merged, scale, updates, after } = await result;
+    const { merged, scale, weights, before, after } = await result;
     assert.deepEqual(merged, [{ group: 0, contributors: ["x", "y"] }]);
     assert.equal(scale, 1);
-    assert.deepEqual([...updates.keys()], ["a"]);
-    assert.equal(updates.get("a")?.weights[0], 2);
-    assert.deepEqual(after, [80, 100]);
+    assert.deepEqual([...weights], [["a", 2]]);
+    assert.deepEqual(
+      [before, after],
+      [
+        [100, 100],
+        [80, 100],
+      ],
+    );
   });
 
   it("drops the last contributor until the group lowers the loss", async () => {
@@ -52,17 +63,23 @@ describe("merging groups", () => {
 
   it("merges nothing that raises a domain, whatever the mean gains", async () => {
     const { result } = search([[contribution("x", "a", 1)], []], (a) => [100 - 50 * a, 100 + a]);
-    const { merged, updates, scale, after } = await result;
-    assert.deepEqual([merged, updates.size, scale, after], [[], 0, 0, [100, 100]]);
+    const { merged, gradient, scale, after } = await result;
+    assert.deepEqual([merged, gradient, scale, after], [[], undefined, 0, [100, 100]]);
   });
 
   it("takes the scale that suits both groups together", async () => {
     // Each alone is best at 1, but they solve the same residual: together at 0.5.
     const loss = (a: number, b: number) => [100 * (1 - a - b) ** 2, 100];
     const { result } = search([[contribution("x", "a", 1)], [contribution("y", "b", 1)]], loss);
-    const { scale, updates } = await result;
+    const { scale, weights } = await result;
     assert.equal(scale, 0.5);
-    assert.deepEqual([updates.get("a")?.weights[0], updates.get("b")?.weights[0]], [0.5, 0.5]);
+    assert.deepEqual(
+      [...weights],
+      [
+        ["a", 0.5],
+        ["b", 0.5],
+      ],
+    );
   });
 
   it("lets a good direction through whose full step is too long", async () => {
@@ -76,9 +93,28 @@ describe("merging groups", () => {
     assert.deepEqual((await result).merged, [{ group: 1, contributors: ["y"] }]);
   });
 
-  it("measures nothing where nobody was accepted", async () => {
-    const { measured, result } = search([[], []], () => [1, 1]);
+  it("takes one pass a round for all groups, and one for all scales", async () => {
+    const { passes, result } = search([[contribution("x", "a", 1), contribution("bad", "a", -9)], [contribution("y", "b", 1)]], (a, b) => [
+      100 - 10 * a - 10 * b,
+      100,
+    ]);
     await result;
-    assert.deepEqual(measured, []);
+    assert.deepEqual(passes, [
+      [
+        [-2, 0],
+        [0, 0.5],
+      ],
+      [[0.5, 0]],
+      [
+        [1, 1],
+        [0.5, 0.5],
+      ],
+    ]);
+  });
+
+  it("measures only the base where nobody was accepted", async () => {
+    const { passes, result } = search([[], []], () => [1, 1]);
+    const { before, after } = await result;
+    assert.deepEqual([passes, before, after], [[[]], [1, 1], [1, 1]]);
   });
 });

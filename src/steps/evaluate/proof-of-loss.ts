@@ -1,0 +1,106 @@
+/**
+ * Proof-of-Loss over the stages of a cycle: each adds sequences for whoever is not judged yet, and is one pass over the model for all of them. What
+ * the evidence needs beside (open sequences, and the part of a suspect that no earlier submission explains) goes along in the same passes.
+ */
+
+import { type Judgement, judge } from "../../protocol/evaluation.ts";
+import type { Task } from "../../protocol/task.ts";
+import type { ScoreEvidence } from "./evidence.ts";
+import type { CycleSequences } from "./held-out.ts";
+import type { MeasureLosses } from "./losses.ts";
+import { isNearCopy, type Sketched, type Suspicion } from "./near-copies.ts";
+
+/** What is decided of a submission. */
+export type Verdict = Pick<Judgement, "score"> & { readonly status: Judgement["status"] | "near-copy" };
+
+export interface ProofInput {
+  readonly task: Task;
+  readonly losses: MeasureLosses;
+  readonly sequences: CycleSequences;
+  readonly submissions: readonly Sketched[];
+  readonly suspicions: ReadonlyMap<string, Suspicion>;
+  /** Whether there is just time to report what is known: asked before each stage. */
+  readonly isLate: () => Promise<boolean>;
+  /** Told how many submissions are judged when a stage ends. */
+  readonly onJudged: (judged: number) => void;
+}
+
+export interface Proof {
+  /** By miner; without whoever was not judged in time. */
+  readonly verdicts: ReadonlyMap<string, Verdict>;
+  /** Losses of everybody whose losses are finite, and of the base on the same sequences. */
+  readonly evidence: Omit<ScoreEvidence, "format">;
+}
+
+interface Measured {
+  readonly submission: Sketched;
+  readonly suspicion: Suspicion | undefined;
+  readonly losses: number[];
+  /** Of the part that earlier submissions do not explain, on the same sequences; only where it is suspect. */
+  readonly lossesOfRest: number[];
+  openLosses: readonly number[];
+  judgement?: Judgement;
+}
+
+/** Measures stage after stage until everybody is judged. Who is not judged when time is out has no verdict: that is not the miner's doing. */
+export async function proveLosses(input: ProofInput): Promise<Proof> {
+  const { task, sequences, suspicions } = input;
+  const { stages, open } = sequences;
+  const measured = input.submissions.map((submission): Measured => {
+    return { submission, suspicion: suspicions.get(submission.miner), losses: [], lossesOfRest: [], openLosses: [] };
+  });
+  const base: number[] = [];
+  let openBase: readonly number[] = [];
+  for (const [index, stage] of stages.entries()) {
+    const undecided = measured.filter(({ judgement }) => judgement === undefined);
+    if (undecided.length === 0 || (await input.isLate())) break;
+    const suspects = undecided.filter(({ suspicion }) => suspicion?.level === "suspect");
+    const models = [
+      ...undecided.map(({ submission }) => submission.deltas),
+      ...suspects.map(({ suspicion }) => (suspicion as Suspicion).rest),
+    ];
+    const found = await input.losses(index === 0 ? [...stage, ...open] : stage, models);
+    const ofStage = (losses: Float64Array) => losses.subarray(0, stage.length);
+    base.push(...ofStage(found.base));
+    if (index === 0) openBase = [...found.base.subarray(stage.length)];
+    for (const [place, one] of undecided.entries()) {
+      const losses = found.candidates[place] as Float64Array;
+      one.losses.push(...ofStage(losses));
+      if (index === 0) one.openLosses = [...losses.subarray(stage.length)];
+      const judgement = judge({ task, baseLosses: base, candidateLosses: one.losses, stage: index + 1, stages: stages.length });
+      if (judgement !== undefined) one.judgement = judgement;
+    }
+    for (const [place, one] of suspects.entries())
+      one.lossesOfRest.push(...ofStage(found.candidates[undecided.length + place] as Float64Array));
+    input.onJudged(measured.filter(({ judgement }) => judgement !== undefined).length);
+  }
+
+  const verdicts = new Map<string, Verdict>();
+  const miners: ScoreEvidence["miners"] = [];
+  for (const one of measured) {
+    const { miner } = one.submission;
+    const { verdict, likeness } = settle(one, base);
+    if (verdict !== undefined) verdicts.set(miner, verdict);
+    if (verdict?.status === "non-finite") continue;
+    const openLosses = one.openLosses.map((loss) => (Number.isFinite(loss) ? loss : -1));
+    miners.push({ miner, losses: one.losses, openLosses, ...(likeness && { likeness: { ...likeness, like: [...likeness.like] } }) });
+  }
+  const shown = openBase.map((baseLoss, index) => {
+    const { tokens, domain, index: place } = open[index] as CycleSequences["open"][number];
+    return { domain, index: place, tokens: [...tokens], baseLoss };
+  });
+  return { verdicts, evidence: { stages: stages.map(({ length }) => length), baseLosses: base, open: shown, miners } };
+}
+
+/** Takes its pay from a near copy. */
+function settle({ judgement, suspicion, losses, lossesOfRest }: Measured, base: readonly number[]) {
+  if (suspicion === undefined) return { verdict: judgement };
+  if (judgement?.status !== "accepted") return { verdict: judgement, likeness: suspicion.likeness };
+  const { copy, likeness } = isNearCopy(suspicion, meanGain(base, losses), meanGain(base, lossesOfRest));
+  const verdict: Verdict = copy ? { status: "near-copy", score: 0 } : judgement;
+  return { verdict, likeness };
+}
+
+function meanGain(base: readonly number[], losses: readonly number[]): number {
+  return losses.reduce((sum, loss, index) => sum + ((base[index] as number) - loss), 0) / losses.length;
+}
