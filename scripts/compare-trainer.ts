@@ -65,6 +65,7 @@ const job: TrainingJob = {
     },
   ],
   hyperparameters: inner,
+  opens: new Date().toISOString(),
   deadline: new Date().toISOString(),
   checkpoint: at("checkpoint"),
   output: at("result.safetensors"),

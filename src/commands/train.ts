@@ -43,8 +43,7 @@ export default class Train extends BaseCommand<typeof Train, TrainResult | LossC
       tokens: v.number(),
       loss: v.optional(v.number()),
       alreadyDone: v.boolean(),
-      trainingSeconds: v.number(),
-      windowSeconds: v.number(),
+      timing: v.optional(v.object({ training: v.number(), window: v.number(), finishing: v.number(), submitting: v.number() })),
     });
     return v.union([trained, curve]);
   }

@@ -35,6 +35,7 @@ export function drawReport({ baseLoss, cycles, weights, participants, seconds }:
     miners.map(({ name, hotkey, uid }) => [name, ...cycles.map((cycle) => verdictOf(cycle, hotkey)), weights[uid] ?? 0]),
   );
 
+  const used = cycles.flatMap(({ training }) => training.map(({ utilisation }) => utilisation));
   // Gains, not losses: the domains lie further apart than anything that is learned in a few minutes.
   const gains = domains.map((name) => ({
     name,
@@ -54,6 +55,13 @@ export function drawReport({ baseLoss, cycles, weights, participants, seconds }:
     "",
     verdicts,
     "",
+    ...(used.length === 0
+      ? []
+      : [`Of the train windows miners spent ${percent(Math.min(...used))} to ${percent(Math.max(...used))} training.`]),
     `${seconds} s in all.`,
   ].join("\n");
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)}%`;
 }

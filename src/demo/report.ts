@@ -5,6 +5,7 @@ import { connectChain } from "../chain/client.ts";
 import { ConnitoError } from "../errors.ts";
 import type { Measurement } from "../steps/evaluate/measure.ts";
 import type { MergeResult } from "../steps/evaluate/merge.ts";
+import type { StoredSubmission } from "../steps/train/submissions.ts";
 import { readJson } from "../workspace/files.ts";
 import { layoutOf } from "../workspace/layout.ts";
 import { netuid, participants } from "./settings.ts";
@@ -26,8 +27,20 @@ export interface DemoCycle {
   /** Nats per token of that version, by domain. */
   readonly heldOutLoss: Readonly<Record<string, number>>;
   readonly verdicts: readonly DemoVerdict[];
+  /** What the miners that trained did with the train window. */
+  readonly training: readonly DemoTraining[];
   /** Hotkeys whose work is in the version. */
   readonly accepted: readonly string[];
+}
+
+export interface DemoTraining {
+  readonly miner: string;
+  readonly steps: number;
+  /** Seconds spent in training steps, of the seconds that the window was open. */
+  readonly seconds: number;
+  readonly windowSeconds: number;
+  /** Their ratio. */
+  readonly utilisation: number;
 }
 
 export interface DemoReport {
@@ -107,8 +120,27 @@ async function describeCycle(
     validatorRoots: Object.fromEntries([...results].map(([hotkey, { root }]) => [hotkey, root])),
     heldOutLoss: after.loss,
     verdicts: first.verdicts.map(({ miner, group, status, score }) => ({ miner, group, status, score })),
+    training: await trainingOf(directory, cycle, wallets),
     accepted: first.merged.flatMap(({ contributors }) => contributors),
   };
+}
+
+async function trainingOf(directory: string, cycle: number, wallets: ReportSource["wallets"]): Promise<DemoTraining[]> {
+  const list: DemoTraining[] = [];
+  for (const { name, role, attack } of participants) {
+    if (role !== "miner" || attack !== undefined) continue;
+    const made = await readJson<StoredSubmission>(stateOf(directory, name).cycle(cycle, "submission.json"));
+    if (made?.timing === undefined) continue;
+    const { training: seconds, window: windowSeconds } = made.timing;
+    list.push({
+      miner: wallets.get(name)?.address ?? name,
+      steps: made.steps,
+      seconds,
+      windowSeconds,
+      utilisation: seconds / windowSeconds,
+    });
+  }
+  return list;
 }
 
 async function measurement(directory: string, cycle: number): Promise<Measurement> {

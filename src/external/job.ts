@@ -42,6 +42,10 @@ export const trainingJobSchema = v.strictObject({
   seed: v.pipe(count, v.description("For the order of the data, from 0 to 2^32 - 1.")),
   hyperparameters: v.pipe(v.record(v.string(), v.union([v.string(), v.number()])), v.description("The task's `inner` section.")),
   maximumSteps: v.optional(count),
+  opens: v.pipe(
+    v.string(),
+    v.description("When the train window opens, RFC 3339; an estimate. The program may be started before: time to load and to compile."),
+  ),
   deadline: v.pipe(v.string(), v.description("When SIGTERM is to be expected, RFC 3339; an estimate.")),
   graceSeconds: v.pipe(v.number(), v.description("How long after SIGTERM the result may still be written.")),
   checkpoint: v.pipe(v.string(), v.description("A directory that outlives the program, for its own checkpoints.")),

@@ -150,6 +150,11 @@ describe("a chain that goes away", function () {
     const { outcomes } = result(await miner.ended) as { outcomes: { step: string; outcome: string }[] };
     assert.deepEqual([...new Set(outcomes.map(({ outcome }) => outcome))], ["done"], JSON.stringify(outcomes));
 
+    // The window ended while it trained: it stopped in time, and the chain's absence was no part of the window that it could use.
+    const made = join(scene.directory, "state", "miner", "cycles", "0", "submission.json");
+    const { timing } = JSON.parse(await readFile(made, "utf8")) as { timing: { training: number; window: number } };
+    assert.ok(timing.training > 0 && timing.training <= timing.window, JSON.stringify(timing));
+
     for (const step of ["train", "commit", "reveal"]) {
       const again = result(await scene.run("miner", [step, "--cycle", "0", "--json"]));
       assert.equal(again["alreadyDone"], true, step);

@@ -29,6 +29,13 @@ export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
 
   static override resultSchema() {
     const losses = v.record(v.string(), v.number());
+    const training = v.object({
+      miner: v.string(),
+      steps: v.number(),
+      seconds: v.number(),
+      windowSeconds: v.number(),
+      utilisation: v.number(),
+    });
     const verdict = v.object({ miner: v.string(), group: v.number(), status: v.string(), score: v.number() });
     return v.object({
       task: v.string(),
@@ -40,6 +47,7 @@ export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
           validatorRoots: v.record(v.string(), v.string()),
           heldOutLoss: losses,
           verdicts: v.array(verdict),
+          training: v.array(training),
           accepted: v.array(v.string()),
         }),
       ),

@@ -39,6 +39,8 @@ export interface ExternalTraining {
   readonly sample: readonly Int32Array[];
   readonly seed: number;
   readonly maximumSteps?: number | undefined;
+  /** When the train window opens; it may have. */
+  readonly opens: Date;
   readonly deadline: Date;
   /** Aborted when the window ends. */
   readonly finish: AbortSignal;
@@ -62,7 +64,8 @@ export interface ExternalResult {
   readonly loss: number;
 }
 
-const graceSeconds = 60;
+/** How long a program may take to finish once it is asked to. */
+export const graceSeconds = 60;
 const silenceSeconds = 300;
 /** The exit code by which a program says that trying again can help: EX_TEMPFAIL. */
 const tryAgain = 75;
@@ -137,6 +140,7 @@ async function writeJob(input: ExternalTraining): Promise<TrainingJob> {
     seed: input.seed,
     hyperparameters: task.inner,
     ...(input.maximumSteps === undefined ? {} : { maximumSteps: input.maximumSteps }),
+    opens: input.opens.toISOString(),
     deadline: input.deadline.toISOString(),
     graceSeconds: input.graceSeconds ?? graceSeconds,
     checkpoint,

@@ -6,24 +6,36 @@ import type { Workspace } from "../../workspace/workspace.ts";
 
 export interface LossCurve {
   readonly cycle: number;
-  /** One value a step, nats per token. */
+  /** One value a step, or for each report of a trainer that reports less often; nats per token. */
   readonly losses: readonly number[];
 }
 
 export interface LossRecorder {
   add(loss: number): void;
-  save(): Promise<void>;
+  /** A trainer's word for its loss at a step, from 1: it may go back to a step before, or report some steps only. */
+  claim(step: number, loss: number): void;
+  /** Copies the curve as it is now; `write` keeps it. */
+  snapshot(): { write(): Promise<void> };
 }
 
 const fileName = "losses.json";
+/** What a program claims is kept up to here: a curve of more is no curve. */
+const mostClaims = 1_000_000;
 
 /** Goes on after the first `steps` of what is kept: a run that was killed does the steps after its checkpoint again. */
-export async function recordLosses(workspace: Workspace, cycle: number, steps: number): Promise<LossRecorder> {
+export async function recordLosses(workspace: Workspace, cycle: number, steps = Number.POSITIVE_INFINITY): Promise<LossRecorder> {
   const file = workspace.layout.cycle(cycle, fileName);
   const losses = ((await readJson<number[]>(file)) ?? []).slice(0, steps);
   return {
     add: (loss) => void losses.push(loss),
-    save: () => writeJson(file, losses),
+    claim(step, loss) {
+      if (step >= 1 && step <= losses.length) losses.length = step - 1;
+      if (losses.length < mostClaims) losses.push(loss);
+    },
+    snapshot() {
+      const copy = [...losses];
+      return { write: () => writeJson(file, copy) };
+    },
   };
 }
 

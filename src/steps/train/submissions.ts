@@ -15,7 +15,24 @@ export interface StoredSubmission {
   readonly tokens: number;
   /** Mean training loss of the last steps, nats per token; absent when nothing was trained. */
   readonly loss?: number;
+  /** How the time went, where it was measured. */
+  readonly timing?: Timing;
 }
+
+/** Seconds. */
+export interface Timing {
+  /** Spent in training steps, those before a restart included. */
+  readonly training: number;
+  /** From the opening of the train window to its end, or to the last of the steps that were asked for. */
+  readonly window: number;
+  /** That the trainer took to finish after it was asked to: a program of the operator's writes its result then. */
+  readonly finishing: number;
+  /** From the end of training to a submission that can be committed. */
+  readonly submitting: number;
+}
+
+/** How far back it is looked for what a cycle took. */
+const rememberedCycles = 16;
 
 export function submissionPath(workspace: Workspace, root: Hash): string {
   return workspace.layout.submission(root);
@@ -44,4 +61,13 @@ export async function submissionOf(workspace: Workspace, cycle: number): Promise
 export async function findSubmission(workspace: Workspace, root: Hash): Promise<(ServedSubmission & { file: string }) | undefined> {
   const stored = await readJson<ServedSubmission>(`${submissionPath(workspace, root)}.json`);
   return stored && { ...stored, file: submissionPath(workspace, root) };
+}
+
+/** How the time went when this participant last trained: in one of the cycles shortly before this one. */
+export async function lastTiming(workspace: Workspace, cycle: number): Promise<Timing | undefined> {
+  for (let earlier = cycle - 1; earlier >= Math.max(0, cycle - rememberedCycles); earlier--) {
+    const timing = (await submissionOf(workspace, earlier))?.timing;
+    if (timing !== undefined) return timing;
+  }
+  return undefined;
 }

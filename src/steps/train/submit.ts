@@ -6,16 +6,18 @@ import { encodeSubmission } from "../../model/submission.ts";
 import { moveDurably } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import type { Membership } from "../membership.ts";
-import { type StoredSubmission, storeSubmission } from "./submissions.ts";
+import { type StoredSubmission, storeSubmission, type Timing } from "./submissions.ts";
 
-export interface SubmitInput extends Omit<StoredSubmission, "root" | "bytes"> {
+export interface SubmitInput extends Omit<StoredSubmission, "root" | "bytes" | "timing"> {
+  readonly timing?: Omit<Timing, "submitting">;
   /** New minus base of each selected expert tensor, in canonical order. */
   readonly deltas: readonly { readonly piece: Piece; readonly delta: Float32Array }[];
 }
 
 /** Killed in between, it leaves nothing that counts: the submission exists once it is noted. @throws SubmissionError for deltas that are not finite */
 export async function submitDeltas({ workspace }: Context, { task, taskHash }: Membership, input: SubmitInput): Promise<StoredSubmission> {
-  const { deltas, ...facts } = input;
+  const { deltas, timing, ...facts } = input;
+  const started = performance.now();
   const path = workspace.layout.cycle(facts.cycle, "submission.safetensors");
   const { root, bytes } = await encodeSubmission({
     path,
@@ -24,7 +26,8 @@ export async function submitDeltas({ workspace }: Context, { task, taskHash }: M
     tensors: deltas.map(({ piece, delta }) => ({ name: pieceName(piece), shape: piece.shape, delta })),
   });
   await moveDurably(path, workspace.layout.submission(root));
-  const submission = { ...facts, root, bytes };
+  const submitting = (performance.now() - started) / 1000;
+  const submission = { ...facts, root, bytes, ...(timing === undefined ? {} : { timing: { ...timing, submitting } }) };
   await storeSubmission(workspace, submission);
   return submission;
 }

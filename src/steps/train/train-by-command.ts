@@ -2,25 +2,31 @@
 import type { TrainingJob } from "../../external/job.ts";
 import { listWeights } from "../../model/families/index.ts";
 import { pieceName } from "../../model/pieces.ts";
-import { windowOf } from "../../protocol/clock.ts";
 import { hashFields, hashToBytes, u32 } from "../../protocol/hash.ts";
 import { publicKeyOf } from "../../protocol/hotkey.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import type { TaskSequences } from "../task-data.ts";
-import { awaitOpening, type Opening } from "../windows.ts";
-import { removeJob, trainExternally } from "./external-training.ts";
+import { assertNotMissed, type Opening } from "../windows.ts";
+import { createCheckpoints } from "./checkpoints.ts";
+import { graceSeconds, removeJob, trainExternally } from "./external-training.ts";
 import { difference, openGroupExperts, openTrainingData } from "./group-experts.ts";
-import type { StoredSubmission } from "./submissions.ts";
+import { recordLosses } from "./loss-curve.ts";
+import type { Schedule } from "./schedule.ts";
+import { lastTiming, type Timing } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
+import type { TrainResult } from "./train.ts";
 
 /** Shards of a domain that the program is given: others at another place of the seed. */
 const shardsOfDomain = 16;
 /** Sequences of each domain on which the result is measured again. */
 const measuredSequences = 8;
-/** A mainnet block, for the deadline that the job names; the end of the window itself is counted in blocks. */
+/** A mainnet block, for the times that the job names where no blocks were seen yet; the window itself is counted in blocks. */
 const secondsPerBlock = 12;
+
+/** How often it is looked whether the program has to stop. */
+const lookMilliseconds = 250;
 
 /** @throws deadline-missed, and what `trainExternally` throws */
 export async function trainByCommand(
@@ -29,15 +35,15 @@ export async function trainByCommand(
   view: CycleView,
   input: {
     readonly cycle: number;
-    readonly wait: boolean;
     readonly maximumSteps?: number;
     readonly command: readonly string[];
     readonly opening: Opening;
+    readonly schedule: Schedule;
   },
-): Promise<StoredSubmission & { alreadyDone: boolean; trainingSeconds: number; windowSeconds: number }> {
+): Promise<TrainResult> {
   const { workspace, clock, signal } = context;
   const { task, taskHash } = membership;
-  const { cycle } = input;
+  const { cycle, schedule } = input;
   const experts = await openGroupExperts(context, membership, view);
   const { group, weights, selected } = experts;
   const { architecture, manifest } = experts.slice;
@@ -45,53 +51,73 @@ export async function trainByCommand(
   const seed = Number.parseInt(order.slice(0, 8), 16);
   const { data, sample } = await provideData(context, membership, await openTrainingData(context, membership, experts), seed);
   const directory = workspace.layout.cycle(cycle, "trainer");
-  const { best } = await awaitOpening(clock, input.opening, { wait: input.wait, signal });
+  assertNotMissed(await clock.now(), input.opening);
 
-  const { last } = windowOf(task, cycle, "train");
-  const finish = new AbortController();
-  // A block early: what the program still has to write takes time as well.
-  const stopWatching = clock.watch((heads) => {
-    if (heads.best >= last - 1) finish.abort();
-  });
-  const started = performance.now();
+  const curve = await recordLosses(workspace, cycle);
+  const saved = createCheckpoints(async () => curve.snapshot().write);
+  const secondsToOpening = schedule.secondsToOpening() ?? secondsPerBlock * Math.max(0, input.opening.from - 1 - (await clock.now()).best);
+  const secondsLeft = schedule.secondsLeft() ?? secondsPerBlock * Math.max(0, (input.opening.last as number) - (await clock.now()).best);
+  const watch = watchProgram(schedule, await lastTiming(workspace, cycle));
   try {
     const { trained, steps, tokens, loss } = await trainExternally({
-      ...{
-        command: input.command,
-        directory,
-        task,
-        taskHash,
-        cycle,
-        group,
-        base: view.base,
-        architecture,
-        weights,
-        selected,
-        data,
-        sample,
-        seed,
-      },
+      command: input.command,
+      directory,
+      ...{ task, taskHash, cycle, group, base: view.base, architecture, weights, selected, data, sample, seed },
       config: await workspace.objects.read(manifest.config),
       tokenizer: await workspace.objects.read(manifest.tokenizer),
       shapes: new Map(listWeights(architecture).map(({ name, shape }) => [name, shape])),
       maximumSteps: input.maximumSteps,
-      deadline: new Date(Date.now() + 1000 * secondsPerBlock * Math.max(0, last - 1 - best)),
-      finish: finish.signal,
+      opens: new Date(Date.now() + 1000 * secondsToOpening),
+      deadline: new Date(Date.now() + 1000 * secondsLeft),
+      finish: watch.finish,
       signal,
       threads: context.threads,
       progress: context.progress,
+      onStep(step) {
+        watch.onStep();
+        if (step.loss === null) return;
+        curve.claim(step.step, step.loss);
+        // What it cannot write shows at the end.
+        saved.due().catch(() => undefined);
+      },
     });
-    const trainingSeconds = (performance.now() - started) / 1000;
+    const timing = { ...watch.timing(), window: schedule.windowSeconds() };
+    await saved.written();
+    await curve.snapshot().write();
     const deltas = selected.map((piece) => {
       const base = weights.get(pieceName(piece));
       return { piece, delta: difference(trained.get(pieceName(piece)) ?? base, base) };
     });
-    const submission = await submitDeltas(context, membership, { cycle, group, base: view.base, steps, tokens, loss, deltas });
+    const submission = await submitDeltas(context, membership, { cycle, group, base: view.base, steps, tokens, loss, timing, deltas });
     await removeJob(directory);
-    return { ...submission, alreadyDone: false, trainingSeconds, windowSeconds: trainingSeconds };
+    return { ...submission, alreadyDone: false };
   } finally {
-    stopWatching();
+    watch.close();
   }
+}
+/** Asks the program to finish while there is still time for all that follows, and takes the time of what it claims to do. */
+function watchProgram(schedule: Schedule, last: Timing | undefined) {
+  const finish = new AbortController();
+  const now = () => performance.now() / 1000;
+  // Before it was ever measured: as long as it may take, unless that were most of the window.
+  const reserve = last === undefined ? Math.min(graceSeconds, (schedule.secondsLeft() ?? 0) / 4) : last.finishing + last.submitting;
+  let asked: number | undefined;
+  let [first, latest, steps] = [now(), now(), 0];
+  const look = setInterval(() => {
+    if (schedule.allows(reserve)) return;
+    asked ??= now();
+    finish.abort();
+  }, lookMilliseconds);
+  return {
+    finish: finish.signal,
+    onStep() {
+      latest = now();
+      if (steps++ === 0) first = latest;
+    },
+    /** From the first step to the last, and what went before the first as the mean of the others; then from the end of training until now. */
+    timing: () => ({ training: steps > 1 ? ((latest - first) * steps) / (steps - 1) : 0, finishing: now() - (asked ?? latest) }),
+    close: () => clearInterval(look),
+  };
 }
 
 /** Shards from the miner's own place on, where they lie, and sequences of them. */

@@ -6,7 +6,7 @@
 import { createWalk, type Walk } from "../../data/walk.ts";
 import { openTrainer, type Trainer } from "../../engine/trainer.ts";
 import { pieceName } from "../../model/pieces.ts";
-import { type Window, windowOf } from "../../protocol/clock.ts";
+import { windowOf } from "../../protocol/clock.ts";
 import { hashFields, hashToBytes, u32 } from "../../protocol/hash.ts";
 import { publicKeyOf } from "../../protocol/hotkey.ts";
 import type { Task } from "../../protocol/task.ts";
@@ -16,9 +16,11 @@ import { type CycleView, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import type { TaskSequences } from "../task-data.ts";
 import { assertNotMissed, awaitOpening, sendingWindow } from "../windows.ts";
+import { createCheckpoints } from "./checkpoints.ts";
 import { difference, type GroupExperts, openGroupExperts, openTrainingData } from "./group-experts.ts";
 import { type LossRecorder, recordLosses } from "./loss-curve.ts";
-import { type StoredSubmission, submissionOf } from "./submissions.ts";
+import { followSchedule, type Schedule } from "./schedule.ts";
+import { lastTiming, type StoredSubmission, submissionOf } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
 import { trainByCommand } from "./train-by-command.ts";
 import { openTrainingState, type TrainingState } from "./training-state.ts";
@@ -32,13 +34,8 @@ export interface TrainInput {
 
 export interface TrainResult extends StoredSubmission {
   readonly alreadyDone: boolean;
-  /** Wall-clock seconds spent in training steps, and from the window's opening to its end: their ratio is the utilisation. */
-  readonly trainingSeconds: number;
-  readonly windowSeconds: number;
 }
 
-/** Seconds between checkpoints. A crash loses at most this much work; writing costs a few milliseconds a megabyte. */
-const checkpointSeconds = 5;
 /** How many of the last steps the reported loss averages. */
 const reportedSteps = 10;
 
@@ -48,114 +45,134 @@ const reportedSteps = 10;
 export async function train(context: Context, membership: Membership, input: TrainInput): Promise<TrainResult> {
   const { workspace, clock } = context;
   const { task } = membership;
-  const done = await submissionOf(workspace, input.cycle);
-  if (done !== undefined) return { ...done, alreadyDone: true, trainingSeconds: 0, windowSeconds: 0 };
+  const { cycle } = input;
+  const done = await submissionOf(workspace, cycle);
+  if (done !== undefined) return { ...done, alreadyDone: true };
 
-  const opening = sendingWindow(task, "Training", input.cycle, "train");
+  const opening = sendingWindow(task, "Training", cycle, "train");
   const waiting = { wait: input.wait, signal: context.signal };
   // Before it is worth fetching anything: too late is too late, and too early only whoever waits may begin to prepare.
   if (input.wait) assertNotMissed(await clock.now(), opening);
   else await awaitOpening(clock, opening, waiting);
-  const view = await viewCycle(context, membership, input.cycle);
-  if (context.trainer !== undefined) return trainByCommand(context, membership, view, { ...input, command: context.trainer, opening });
-  const run = await openRun(context, membership, view);
-  const { trainer, experts } = run;
+  const schedule = await followSchedule(clock, { train: windowOf(task, cycle, "train"), commit: windowOf(task, cycle, "commit") });
   try {
-    const state = await openTrainingState(workspace, input.cycle, view.base, trainer);
-    const curve = await recordLosses(workspace, input.cycle, state.steps);
-    await awaitOpening(clock, opening, waiting);
-    const opened = performance.now();
-    const { loss, trainingSeconds } = await trainUntil(context, run, { state, curve }, task.inner, {
-      window: windowOf(task, input.cycle, "train"),
-      maximumSteps: input.maximumSteps,
-    });
-    const windowSeconds = (performance.now() - opened) / 1000;
-    const trained = await trainer.weights();
-    const submission = await submitDeltas(context, membership, {
-      cycle: input.cycle,
-      group: experts.group,
-      base: view.base,
-      steps: state.steps,
-      tokens: state.tokens,
-      ...(loss === undefined ? {} : { loss }),
-      deltas: experts.selected.map((piece) => {
-        const name = pieceName(piece);
-        return { piece, delta: difference(trained.get(name), experts.weights.get(name)) };
-      }),
-    });
-    await state.remove();
-    return { ...submission, alreadyDone: false, trainingSeconds, windowSeconds };
+    const view = await viewCycle(context, membership, cycle);
+    if (context.trainer !== undefined)
+      return await trainByCommand(context, membership, view, { ...input, command: context.trainer, opening, schedule });
+    const run = await openRun(context, membership, view);
+    const { trainer, experts } = run;
+    try {
+      const state = await openTrainingState(workspace, cycle, view.base, trainer);
+      const curve = await recordLosses(workspace, cycle, state.steps);
+      await awaitOpening(clock, opening, waiting);
+      const loss = await trainUntil(context, run, { state, curve, schedule }, task.inner, {
+        maximumSteps: input.maximumSteps,
+        submitSeconds: (await lastTiming(workspace, cycle))?.submitting,
+      });
+      const timing = { training: state.seconds, window: schedule.windowSeconds(), finishing: 0 };
+      const trained = await trainer.weights();
+      const submission = await submitDeltas(context, membership, {
+        cycle,
+        group: experts.group,
+        base: view.base,
+        steps: state.steps,
+        tokens: state.tokens,
+        ...(loss === undefined ? {} : { loss }),
+        timing,
+        deltas: experts.selected.map((piece) => {
+          const name = pieceName(piece);
+          return { piece, delta: difference(trained.get(name), experts.weights.get(name)) };
+        }),
+      });
+      await state.remove();
+      return { ...submission, alreadyDone: false };
+    } finally {
+      await trainer.dispose();
+      for (const domain of run.domains) await domain.close();
+    }
   } finally {
-    await trainer.dispose();
-    for (const domain of run.domains) await domain.close();
+    schedule.close();
   }
 }
 
-/** Steps until the window's last block is out, or enough steps are done. */
+interface Following {
+  readonly state: TrainingState;
+  readonly curve: LossRecorder;
+  readonly schedule: Schedule;
+}
+
+/**
+ * Steps until the window's last block is out, the deadline forbids another one, or enough steps are done. Batches are read, and checkpoints
+ * written, while steps are computed. Gives the mean loss of the last steps.
+ */
 async function trainUntil(
   context: Context,
   run: Run,
-  { state, curve }: { readonly state: TrainingState; readonly curve: LossRecorder },
+  { state, curve, schedule }: Following,
   inner: Task["inner"],
-  { window, maximumSteps }: { window: Window; maximumSteps: number | undefined },
-): Promise<{ loss?: number; trainingSeconds: number }> {
-  let { best } = await context.clock.now();
-  const first = { block: best, at: performance.now() };
-  const stopWatching = context.clock.watch((heads) => {
-    best = heads.best;
+  { maximumSteps, submitSeconds }: { readonly maximumSteps: number | undefined; readonly submitSeconds: number | undefined },
+): Promise<number | undefined> {
+  const checkpoint = createCheckpoints(async () => {
+    const snapshot = await state.snapshot();
+    const losses = curve.snapshot();
+    return async () => {
+      // First the curve: killed in between, what is too much of it is cut off.
+      await losses.write();
+      await snapshot.write();
+    };
   });
-  const save = async () => {
-    await state.save();
-    await curve.save();
-  };
-  /** How long the window will be open, by the blocks seen so far; unknown before the first. */
-  const timeLeft = () => {
-    const milliseconds = ((performance.now() - first.at) / (best - first.block)) * Math.max(0, window.last - best);
-    return Number.isFinite(milliseconds) ? `, ${formatDuration(milliseconds)} left` : "";
-  };
-  /** How much of the run is over, 0 to 1: of the steps that were asked for, or of the window's blocks. */
-  const progress = () =>
-    Math.max(0, (best - window.first + 1) / (window.last - window.first + 1), state.steps / (maximumSteps ?? Number.POSITIVE_INFINITY));
+  const share = () => Math.max(schedule.share(), state.steps / (maximumSteps ?? Number.POSITIVE_INFINITY));
+  const first = state.steps;
+  const before = state.seconds;
+  const meanStep = () => (state.steps === first ? 0 : (state.seconds - before) / (state.steps - first));
+  // Before a submission was ever measured: it is smaller than a checkpoint, whose writing is.
+  const allowed = () => share() < 1 && schedule.allows(meanStep() + (submitSeconds ?? checkpoint.writeSeconds()));
   // With a number of steps the bar counts them; without one it is the share of the window that is over, in percent.
   context.progress.start(`Training group ${run.experts.group}`, maximumSteps ?? 100);
   const losses: number[] = [];
-  let trainingSeconds = 0;
   let trainedTokens = 0;
-  let lastCheckpoint = performance.now();
+  let next = nextBatch(run, state.steps, inner);
   try {
-    for (let done = progress(); done < 1; done = progress()) {
+    while (allowed()) {
       context.signal.throwIfAborted();
-      const learningRate = inner.learningRate * (inner.schedule === "linear" ? 1 - done : 1);
-      const batch = await nextBatch(run, state.steps, inner);
+      const learningRate = inner.learningRate * (inner.schedule === "linear" ? 1 - share() : 1);
+      const batch = await next;
+      next = nextBatch(run, state.steps + 1, inner);
+      // It is awaited in the next turn, if there is one; until then its failure must not count as unhandled.
+      next.catch(() => undefined);
       const started = performance.now();
       const { loss, tokens } = await run.trainer.step(batch, { learningRate });
-      trainingSeconds += (performance.now() - started) / 1000;
+      state.advance({ tokens, seconds: (performance.now() - started) / 1000 });
       trainedTokens += tokens;
-      state.advance(tokens);
       losses.push(loss);
       curve.add(loss);
       if (losses.length > reportedSteps) losses.shift();
-      const speed = `${formatCount(Math.round(trainedTokens / trainingSeconds))} tokens/s`;
-      if (maximumSteps === undefined)
-        context.progress.update(Math.floor(100 * done), `step ${state.steps}, loss ${loss.toFixed(4)}, ${speed}${timeLeft()}`);
-      else context.progress.update(state.steps, `loss ${loss.toFixed(4)}, ${speed}${timeLeft()}`);
-      if (performance.now() - lastCheckpoint > checkpointSeconds * 1000) {
-        await save();
-        lastCheckpoint = performance.now();
-      }
+      const details = [
+        ...(maximumSteps === undefined ? [`step ${state.steps}`] : []),
+        `loss ${loss.toFixed(4)}`,
+        `${formatCount(Math.round(trainedTokens / (state.seconds - before)))} tokens/s`,
+        ...left(schedule),
+      ];
+      context.progress.update(maximumSteps === undefined ? Math.floor(100 * share()) : state.steps, details.join(", "));
+      await checkpoint.due();
     }
   } catch (error) {
     context.progress.fail();
+    await checkpoint.written();
     // A stop that was asked for keeps the work; a failed step's weights are not to be trusted.
-    if (context.signal.aborted) await save();
+    if (context.signal.aborted) await checkpoint.now();
     throw error;
-  } finally {
-    stopWatching();
   }
-  await curve.save();
+  await checkpoint.written();
+  await curve.snapshot().write();
   const loss = losses.length > 0 ? losses.reduce((sum, value) => sum + value, 0) / losses.length : undefined;
   context.progress.succeed(`Trained ${state.steps} steps${loss === undefined ? "" : `, loss ${loss.toFixed(4)}`}`);
-  return { trainingSeconds, ...(loss === undefined ? {} : { loss }) };
+  return loss;
+}
+
+function left(schedule: Schedule): string[] {
+  const seconds = schedule.secondsLeft();
+  return seconds === undefined ? [] : [`${formatDuration(1000 * seconds)} left`];
 }
 
 interface Run {

@@ -6,6 +6,7 @@
 import { rm, stat } from "node:fs/promises";
 import type { Trainer } from "../../engine/trainer.ts";
 import { ConnitoError } from "../../errors.ts";
+import { makeDirectory } from "../../files.ts";
 import { toFloat32 } from "../../model/dtype.ts";
 import { readHeader, streamTensor, writeSafetensors } from "../../model/safetensors.ts";
 import type { Hash } from "../../protocol/hash.ts";
@@ -14,19 +15,23 @@ import type { Workspace } from "../../workspace/workspace.ts";
 export interface TrainingState {
   readonly steps: number;
   readonly tokens: number;
+  /** Seconds spent in steps. */
+  readonly seconds: number;
   /** Notes a finished step. */
-  advance(tokens: number): void;
-  /** Writes the checkpoint; it survives a power cut once this returns. */
-  save(): Promise<void>;
+  advance(step: { readonly tokens: number; readonly seconds: number }): void;
+  /** Copies what there is to keep; the next step may follow at once, while `write` writes it. It survives a power cut once that returns. */
+  snapshot(): Promise<{ write(): Promise<void> }>;
   /** Removes the checkpoint once the submission is safe. */
   remove(): Promise<void>;
 }
 
 /** Resumes the cycle's checkpoint into the trainer if there is one. @throws wrong-base */
 export async function openTrainingState(workspace: Workspace, cycle: number, base: Hash, trainer: Trainer): Promise<TrainingState> {
+  await makeDirectory(workspace.layout.cycle(cycle));
   const file = workspace.layout.cycle(cycle, "training.safetensors");
   let steps = 0;
   let tokens = 0;
+  let seconds = 0;
 
   if (await exists(file)) {
     const { tensors: entries, metadata } = await readHeader(file);
@@ -42,6 +47,7 @@ export async function openTrainingState(workspace: Workspace, cycle: number, bas
     }
     steps = Number(metadata.get("steps"));
     tokens = Number(metadata.get("tokens"));
+    seconds = Number(metadata.get("seconds") ?? 0);
     const tensors = new Map<string, Float32Array>();
     for (const [name, entry] of entries) tensors.set(name, toFloat32("F32", await collect(streamTensor(file, entry), entry.bytes)));
     await trainer.restore({ step: steps, tensors });
@@ -54,11 +60,16 @@ export async function openTrainingState(workspace: Workspace, cycle: number, bas
     get tokens() {
       return tokens;
     },
-    advance(count) {
-      steps += 1;
-      tokens += count;
+    get seconds() {
+      return seconds;
     },
-    async save() {
+    advance(step) {
+      steps += 1;
+      tokens += step.tokens;
+      seconds += step.seconds;
+    },
+    async snapshot() {
+      const metadata = { base, steps: String(steps), tokens: String(tokens), seconds: String(seconds) };
       const { tensors } = await trainer.state();
       const entries = [...tensors].map(([name, data]) => ({
         name,
@@ -66,7 +77,7 @@ export async function openTrainingState(workspace: Workspace, cycle: number, bas
         shape: [data.length],
         data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
       }));
-      await writeSafetensors(file, entries, { base, steps: String(steps), tokens: String(tokens) });
+      return { write: () => writeSafetensors(file, entries, metadata).then(() => undefined) };
     },
     async remove() {
       await rm(file, { force: true });

@@ -74,6 +74,7 @@ describe("a trainer of the operator's", function () {
       shapes: new Map(specs.map(({ name, shape }) => [name, shape])),
       selected: selected.map(({ name, shape }) => ({ role: "expert", name, shape, dtype: "F32" }) as unknown as Piece),
       data: [{ domain: "d", file: "/shard", offset: 0, dtype: "u16", sequences: 8, sha256: "c".repeat(64) }],
+      opens: new Date(0),
       deadline: new Date(0),
       finish: new AbortController().signal,
       signal: new AbortController().signal,
@@ -174,6 +175,11 @@ describe("a trainer of the operator's", function () {
     const deaf = run("deaf", "", { finish: finish.signal, graceSeconds: 0.4, onStep: () => finish.abort() });
     await assert.rejects(deaf, /did not end in time/);
     await assert.rejects(run("flood", ""), /printed without end/);
+  });
+
+  it("that is asked to finish before it has begun has nothing to give, and may be tried again", async () => {
+    const finish = AbortSignal.abort();
+    await assert.rejects(run("until-asked", await result(), { finish }), failure("trainer-failed", { retryable: true }));
   });
 
   it("is stopped with the command, for its reason", async () => {

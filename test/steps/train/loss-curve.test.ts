@@ -13,15 +13,15 @@ describe("loss curve", () => {
       assert.equal(await findLossCurve(workspace), undefined);
       const first = await recordLosses(workspace, 9, 0);
       for (const loss of [4, 3, 2.5]) first.add(loss);
-      await first.save();
+      await first.snapshot().write();
       // Killed after its checkpoint at two steps: the third is done again.
       const again = await recordLosses(workspace, 9, 2);
       again.add(2.25);
-      await again.save();
+      await again.snapshot().write();
       assert.deepEqual(await findLossCurve(workspace), { cycle: 9, losses: [4, 3, 2.25] });
       const later = await recordLosses(workspace, 10, 0);
       later.add(2);
-      await later.save();
+      await later.snapshot().write();
       assert.deepEqual(await findLossCurve(workspace), { cycle: 10, losses: [2] });
       assert.deepEqual((await findLossCurve(workspace, 9))?.losses.length, 3);
       assert.equal(await findLossCurve(workspace, 8), undefined);

@@ -1,0 +1,58 @@
+/** `connito train` as a process: killed, and with a program that cannot be trusted. */
+
+import assert from "node:assert/strict";
+import { access, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+import { openScene, result, type Scene } from "./scene.ts";
+
+const endless = 100_000;
+/** Milliseconds that a test may take on a busy machine: each is of several processes. */
+const slow = 240_000;
+const trainer = fileURLToPath(new URL("../steps/train/fixture/trainer.mjs", import.meta.url));
+
+describe("training", function () {
+  this.timeout(slow);
+  let scene: Scene;
+  before(async () => {
+    scene = await openScene({ phases: { distribute: 1, train: endless, commit: 2, reveal: 3, score: 3, merge: 5 }, blockTime: 250 });
+  });
+  after(() => scene?.close());
+
+  const train = ["train", "--wait", "--max-steps", "500", "--json"];
+  const file = (state: string, name: string) => join(scene.directory, "state", state, "cycles", "0", name);
+  const losses = async (state: string) => JSON.parse(await readFile(file(state, "losses.json"), "utf8")) as number[];
+
+  it("killed by SIGKILL goes on from its checkpoint and ends with the same submission as without", async () => {
+    const whole = scene.run("miner", train, { state: "whole" });
+    const killed = scene.begin("miner", train, { state: "killed" });
+    const checkpoint = () =>
+      access(file("killed", "training.safetensors")).then(
+        () => true,
+        () => false,
+      );
+    while (!(await checkpoint())) {
+      assert.equal(killed.child.exitCode, null, JSON.stringify(killed.child.exitCode === null || (await killed.ended)));
+      await sleep(20);
+    }
+    killed.child.kill("SIGKILL");
+    assert.equal((await killed.ended).signal, "SIGKILL");
+    const again = scene.begin("miner", train, { state: "killed" });
+    const [uninterrupted, resumed] = [result(await whole), result(await again.ended)];
+    const facts = ({ root, bytes, steps, tokens, loss }: Record<string, unknown>) => ({ root, bytes, steps, tokens, loss });
+    assert.deepEqual(facts(resumed), facts(uninterrupted));
+    assert.equal(uninterrupted["steps"], 500);
+    assert.ok(isDeepStrictEqual(await losses("killed"), await losses("whole")), "the loss curves differ");
+    // It did not begin again: the first thing it says is of a later step.
+    const first = (await again.ended).stderr.split("\n").find((line) => line.includes('"update"') && line.includes("tokens/s"));
+    assert.ok(Number(JSON.parse(first as string).done) > 1, first);
+  });
+
+  it("is not done by a program that says so and does not deliver", async () => {
+    const lies = ["train", "--json", "--backend", "command", "--", process.execPath, trainer, "fails", "0"];
+    const { code, stdout } = await scene.run("miner", lies, { state: "lied-to" });
+    assert.deepEqual([code, JSON.parse(stdout).error.code], [40, "trainer-result-invalid"], stdout);
+  });
+});
