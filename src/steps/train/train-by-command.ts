@@ -14,9 +14,8 @@ import { graceSeconds, removeJob, trainExternally } from "./external-training.ts
 import { difference, openGroupExperts, openTrainingData } from "./group-experts.ts";
 import { recordLosses } from "./loss-curve.ts";
 import type { Schedule } from "./schedule.ts";
-import { lastTiming, type Timing } from "./submissions.ts";
+import { lastTiming, type StoredSubmission, type Timing } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
-import type { TrainResult } from "./train.ts";
 
 /** Shards of a domain that the program is given: others at another place of the seed. */
 const shardsOfDomain = 16;
@@ -40,7 +39,7 @@ export async function trainByCommand(
     readonly opening: Opening;
     readonly schedule: Schedule;
   },
-): Promise<TrainResult> {
+): Promise<StoredSubmission> {
   const { workspace, clock, signal } = context;
   const { task, taskHash } = membership;
   const { cycle, schedule } = input;
@@ -90,7 +89,7 @@ export async function trainByCommand(
     });
     const submission = await submitDeltas(context, membership, { cycle, group, base: view.base, steps, tokens, loss, timing, deltas });
     await removeJob(directory);
-    return { ...submission, alreadyDone: false };
+    return submission;
   } finally {
     watch.close();
   }

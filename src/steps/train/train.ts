@@ -57,8 +57,10 @@ export async function train(context: Context, membership: Membership, input: Tra
   const schedule = await followSchedule(clock, { train: windowOf(task, cycle, "train"), commit: windowOf(task, cycle, "commit") });
   try {
     const view = await viewCycle(context, membership, cycle);
-    if (context.trainer !== undefined)
-      return await trainByCommand(context, membership, view, { ...input, command: context.trainer, opening, schedule });
+    if (context.trainer !== undefined) {
+      const made = await trainByCommand(context, membership, view, { ...input, command: context.trainer, opening, schedule });
+      return { ...made, alreadyDone: false };
+    }
     const run = await openRun(context, membership, view);
     const { trainer, experts } = run;
     try {
