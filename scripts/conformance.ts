@@ -30,7 +30,9 @@ try {
   ] as const) {
     const file = join(directory, "metadata.scale");
     writeFileSync(file, bytes);
-    const { status } = spawnSync(process.execPath, ["--import", "tsx", "node_modules/mocha/bin/mocha.js", "--reporter", "dot", ...files], {
+    // Without the configuration file: mocha would add its whole suite to the files that are named.
+    const mocha = ["node_modules/mocha/bin/mocha.js", "--no-config", "--timeout", "60000", "--exit", "--reporter", "dot"];
+    const { status } = spawnSync(process.execPath, ["--import", "tsx", ...mocha, ...files], {
       cwd: join(import.meta.dirname, ".."),
       env: { ...process.env, CONNITO_TEST_METADATA: file },
       stdio: "inherit",

@@ -3,13 +3,14 @@
  * of the changes and of the body, not trie roots: the localnet answers no proofs.
  */
 
-import { hexToU8a, u8aConcat, u8aToHex } from "@polkadot/util";
+import { u8aConcat } from "@polkadot/util";
 import type { Hex, Tagged } from "./metadata/scale.ts";
 import { bytes, compact, u32, u64 } from "./metadata/scale.ts";
 import { digest } from "./metadata/types.ts";
 import type { Codec } from "./runtime/codec.ts";
 import { blake2Hex } from "./runtime/hashing.ts";
 import type { Changes } from "./runtime/ledger.ts";
+import { fromHex, toHex } from "./runtime/scale-bytes.ts";
 
 export interface Header {
   readonly parentHash: Hex;
@@ -29,12 +30,12 @@ export interface Block {
 
 export function encodeHeader(codec: Codec, header: Header): Uint8Array {
   return u8aConcat(
-    hexToU8a(header.parentHash),
+    fromHex(header.parentHash),
     codec.encode(compact(u32), header.number),
-    hexToU8a(header.stateRoot),
-    hexToU8a(header.extrinsicsRoot),
+    fromHex(header.stateRoot),
+    fromHex(header.extrinsicsRoot),
     codec.encode(compact(u32), header.logs.length),
-    ...header.logs.map((log) => hexToU8a(log)),
+    ...header.logs.map((log) => fromHex(log)),
   );
 }
 
@@ -44,21 +45,21 @@ export const headerHash = (codec: Codec, header: Header): Hex => blake2Hex(encod
 export function stateRootAfter(codec: Codec, parentRoot: Hex, changes: Changes): Hex {
   const sorted = [...changes].sort(([a], [b]) => (a < b ? -1 : 1));
   const parts = sorted.map(([key, value]) => u8aConcat(codec.encode(bytes, key), codec.encode(bytes, value ?? "0x")));
-  return blake2Hex(u8aConcat(hexToU8a(parentRoot), ...parts));
+  return blake2Hex(u8aConcat(fromHex(parentRoot), ...parts));
 }
 
 export const extrinsicsRootOf = (codec: Codec, extrinsics: readonly Hex[]): Hex =>
-  blake2Hex(u8aConcat(codec.encode(compact(u32), extrinsics.length), ...extrinsics.map((extrinsic) => hexToU8a(extrinsic))));
+  blake2Hex(u8aConcat(codec.encode(compact(u32), extrinsics.length), ...extrinsics.map((extrinsic) => fromHex(extrinsic))));
 
 function logOf(codec: Codec, item: Tagged): Hex {
   // A digest of one item is its count (1, compact: 0x04) and the item.
-  return `0x${u8aToHex(codec.encode(digest, { logs: [item] })).slice(4)}`;
+  return `0x${toHex(codec.encode(digest, { logs: [item] })).slice(4)}`;
 }
 
 /** The pre-runtime digest item of Aura, which names the slot. */
 export function slotLog(codec: Codec, slot: bigint): Hex {
-  const aura = u8aToHex(new TextEncoder().encode("aura"));
-  return logOf(codec, { type: "PreRuntime", value: [aura, u8aToHex(codec.encode(u64, slot))] });
+  const aura = toHex(new TextEncoder().encode("aura"));
+  return logOf(codec, { type: "PreRuntime", value: [aura, toHex(codec.encode(u64, slot))] });
 }
 
 /** A digest item that means nothing, and tells blocks apart that are alike otherwise. */

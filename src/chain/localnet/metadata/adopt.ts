@@ -9,6 +9,7 @@ import type { PortableRegistry } from "@polkadot/types/metadata";
 import { u8aToHex } from "@polkadot/util";
 import { ConnitoError } from "../../../errors.ts";
 import { createCodec } from "../runtime/codec.ts";
+import { callDecoder } from "../runtime/plain.ts";
 import type { BuiltMetadata, RuntimeDescription } from "./build.ts";
 import type { StorageItem } from "./declarations.ts";
 import { signedExtensions } from "./extensions.ts";
@@ -146,49 +147,17 @@ function shortcomings({ pallets, apis }: RuntimeDescription, metadata: Metadata)
   return missing;
 }
 
-/** The name of a shape's type in a registry that has read the metadata: what has a path is found by it, the rest is spelled out. */
-function createNames(lookup: PortableRegistry): (shape: Shape) => string {
-  const byPath = new Map<string, string>();
-  for (const { id, type } of lookup.types) {
+/** The numbers under which a metadata has the variants of its enums. */
+function variantIndices(lookup: PortableRegistry): (path: string, name: string) => number | undefined {
+  const known = new Map<string, number>();
+  for (const { type } of lookup.types) {
     const path = type.path.map(String).join("::");
-    if (!byPath.has(path)) {
-      byPath.set(path, `Lookup${id.toNumber()}`);
+    for (const { name, index } of type.def.isVariant ? type.def.asVariant.variants : []) {
+      const key = `${path} ${name.toString()}`;
+      known.set(key, known.get(key) ?? index.toNumber());
     }
   }
-  const fieldOf = (shape: Extract<Shape, { kind: "variant" }>, name: string): Shape =>
-    shape.variants.find((variant) => variant.name === name)?.fields[0]?.type ?? { kind: "tuple", of: [] };
-
-  function nameOf(shape: Shape): string {
-    switch (shape.kind) {
-      case "primitive":
-        return shape.name === "str" ? "Text" : shape.name;
-      case "compact":
-        return `Compact<${nameOf(shape.of)}>`;
-      case "sequence":
-        return shape.of.kind === "primitive" && shape.of.name === "u8" ? "Bytes" : `Vec<${nameOf(shape.of)}>`;
-      case "array":
-        return `[${nameOf(shape.of)};${shape.length}]`;
-      case "tuple":
-        return shape.of.length === 0 ? "Null" : `(${shape.of.map(nameOf).join()})`;
-      case "runtime":
-        return shape.name === "call" ? "Call" : "Event";
-      case "composite":
-        return isNewtype(shape.fields) ? nameOf((shape.fields[0] as Field).type) : named(shape.path);
-      case "variant":
-        if (shape.path === "Option") {
-          return `Option<${nameOf(fieldOf(shape, "Some"))}>`;
-        }
-        return shape.path === "Result" ? `Result<${nameOf(fieldOf(shape, "Ok"))},${nameOf(fieldOf(shape, "Err"))}>` : named(shape.path);
-    }
-  }
-  function named(path: string): string {
-    const name = byPath.get(path);
-    if (name === undefined) {
-      throw unsuitable([`type ${path}`]);
-    }
-    return name;
-  }
-  return nameOf;
+  return (path, name) => known.get(`${path} ${name}`);
 }
 
 function unsuitable(missing: readonly string[], cause?: unknown): ConnitoError {
@@ -216,14 +185,16 @@ export function adoptMetadata(bytes: Uint8Array, description: RuntimeDescription
   if (missing.length > 0) {
     throw unsuitable(missing);
   }
-  const nameOf = createNames(registry.lookup as unknown as PortableRegistry);
   const encoded = u8aToHex(bytes);
   return {
     versions: [metadata.version],
     encoded: (version) => (version === metadata.version ? encoded : undefined),
     legacy: encoded,
     registry,
-    codec: createCodec(registry, nameOf),
+    codec: createCodec({
+      variantIndex: variantIndices(registry.lookup as unknown as PortableRegistry),
+      decodeCall: callDecoder(registry),
+    }),
     indices: readIndices(metadata),
   };
 }

@@ -6,6 +6,7 @@
 import { Metadata, type PortableRegistry, TypeRegistry } from "@polkadot/types";
 import { u8aToHex } from "@polkadot/util";
 import { type Codec, createCodec } from "../runtime/codec.ts";
+import { callDecoder } from "../runtime/plain.ts";
 import type { StorageItem } from "./declarations.ts";
 import { signedExtensions, uncheckedExtrinsic } from "./extensions.ts";
 import { type Indices, readIndices } from "./indices.ts";
@@ -164,7 +165,7 @@ export function buildMetadata(description: RuntimeDescription): BuiltMetadata {
   const first = new TypeRegistry();
   const lookup = first.createType<PortableRegistry>("PortableRegistry", { types: types.list() });
   first.setLookup(lookup);
-  const { encode } = createCodec(first, (shape) => first.createLookupType(types.idOf(shape) as never));
+  const { encode } = createCodec();
   const pallets = description.pallets.map((pallet) => describePallet(pallet, typed, encode));
   const signed = signedExtensions.map(({ identifier, extra, additional }) => ({
     identifier,
@@ -210,7 +211,7 @@ export function buildMetadata(description: RuntimeDescription): BuiltMetadata {
       return legacy();
     },
     registry,
-    codec: createCodec(registry, (shape) => registry.createLookupType(types.idOf(shape) as never)),
+    codec: createCodec({ decodeCall: callDecoder(registry) }),
     indices: readIndices(metadata),
   };
 }

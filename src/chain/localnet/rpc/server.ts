@@ -165,10 +165,27 @@ function connectionOf(socket: WebSocket, nextId: () => string): OpenConnection {
   };
 }
 
+/** Waits for the caller's turn: after those that asked before, each in a round of the event loop, so that a burst of requests does not keep the clock from its blocks. */
+function createTurns(): () => Promise<void> {
+  const waiting: (() => void)[] = [];
+  function next(): void {
+    waiting.shift()?.();
+    if (waiting.length > 0) {
+      setImmediate(next);
+    }
+  }
+  return () =>
+    new Promise((resolve) => {
+      if (waiting.push(resolve) === 1) {
+        setImmediate(next);
+      }
+    });
+}
+
 async function answerPost(
   methods: Methods,
   asker: Asker,
-  latency: number,
+  turn: () => Promise<unknown>,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -182,9 +199,7 @@ async function answerPost(
     }
     chunks.push(chunk as Buffer);
   }
-  if (latency > 0) {
-    await setTimeout(latency);
-  }
+  await turn();
   const text = answer(methods, Buffer.concat(chunks).toString("utf8"), asker);
   response.writeHead(200, { "content-type": "application/json" }).end(text);
 }
@@ -194,6 +209,11 @@ export async function startRpcServer(methods: Methods, plan: FaultPlan, host: st
   const all: Methods = { ...methods, rpc_methods: () => ({ methods: Object.keys(all).sort() }) };
   const admitsPosts = plan.limiter();
   let closedUntil = 0;
+  const turns = createTurns();
+  const turn = (): Promise<unknown> => {
+    const latency = plan.latency();
+    return latency === 0 ? turns() : setTimeout(latency);
+  };
   const http = createServer((request, response) => {
     if (request.method !== "POST") {
       response.writeHead(405).end();
@@ -204,7 +224,7 @@ export async function startRpcServer(methods: Methods, plan: FaultPlan, host: st
       return;
     }
     const asker = { connection: withoutSubscriptions, admits: admitsPosts };
-    answerPost(all, asker, plan.latency(), request, response).catch(() => response.destroy());
+    answerPost(all, asker, turn, request, response).catch(() => response.destroy());
   });
   const sockets = new WebSocketServer({ server: http, maxPayload: maximumMessageBytes });
   let subscriptions = 0;
@@ -220,13 +240,7 @@ export async function startRpcServer(methods: Methods, plan: FaultPlan, host: st
     const { connection, sendText, close } = connectionOf(socket, () => `connito-${++subscriptions}`);
     const asker = { connection, admits: plan.limiter() };
     socket.on("message", (data) => {
-      const reply = (): void => sendText(answer(all, String(data), asker));
-      const latency = plan.latency();
-      if (latency === 0) {
-        reply();
-      } else {
-        setTimeout(latency).then(reply);
-      }
+      turn().then(() => sendText(answer(all, String(data), asker)));
     });
     socket.on("close", close);
     socket.on("error", () => socket.terminate());

@@ -3,11 +3,12 @@
  * so that a refused call undoes what it wrote and a block is one set of changes.
  */
 
-import { u8aConcat, u8aToHex } from "@polkadot/util";
+import { u8aConcat } from "@polkadot/util";
 import { blake2AsU8a, xxhashAsU8a } from "@polkadot/util-crypto";
 import type { ErrorDefinition, EventDefinition, HashedKey, Hasher, StorageItem } from "../metadata/declarations.ts";
 import type { Hex, Scale, Tagged } from "../metadata/scale.ts";
 import type { Codec } from "./codec.ts";
+import { toHex } from "./scale-bytes.ts";
 
 /** undefined removes the key. */
 export type Changes = Map<Hex, Hex | undefined>;
@@ -70,7 +71,7 @@ export function storagePrefix(item: { readonly pallet: string; readonly name: st
   if (known !== undefined) {
     return known;
   }
-  const prefix = u8aToHex(u8aConcat(xxhashAsU8a(item.pallet, 128), xxhashAsU8a(item.name, 128)));
+  const prefix = toHex(u8aConcat(xxhashAsU8a(item.pallet, 128), xxhashAsU8a(item.name, 128)));
   prefixes.set(name, prefix);
   return prefix;
 }
@@ -80,7 +81,7 @@ export function storageKey(codec: Codec, item: StorageItem<never, unknown> | Sto
   let key: string = storagePrefix(item);
   for (const [index, plainKey] of keys.entries()) {
     const [hasher, scale] = item.keys[index] as HashedKey;
-    key += u8aToHex(hashers[hasher].hash(codec.encode(scale, plainKey))).slice(2);
+    key += toHex(hashers[hasher].hash(codec.encode(scale, plainKey))).slice(2);
   }
   return key as Hex;
 }
@@ -129,7 +130,7 @@ export function createLedger(codec: Codec, block: number, state: StateReader): W
     },
     has: (item, ...keys) => read(storageKey(codec, item as never, keys)) !== undefined,
     set(item, keys, value) {
-      top().set(storageKey(codec, item as never, keys), u8aToHex(codec.encode(item.value as Scale<unknown>, value)));
+      top().set(storageKey(codec, item as never, keys), toHex(codec.encode(item.value as Scale<unknown>, value)));
     },
     remove(item, ...keys) {
       top().set(storageKey(codec, item as never, keys), undefined);
