@@ -1,13 +1,13 @@
 /**
  * The chain's two speeds. (1) Whether the localnet holds 20 blocks/s while 256 neurons commit in every cycle of 45 blocks, and in how much
- * memory: compared with its own clock, which is the limit. (2) How long a transaction of the command line takes from the start of its
- * process until a block has it, on 250 ms blocks: compared with the start-up of the same program alone and half a block's wait, below which
- * it cannot be. Both run the built program: `npm run build` first.
+ * memory: compared with its own clock, which is the limit. (2) How long `connito commit` takes from the start of its process until a block
+ * has the commitment, on 250 ms blocks: compared with the start-up of the same program alone and half a block's wait, below which it cannot be. Both run the built program: `npm run build` first.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -17,6 +17,8 @@ import { expandMetadata, Metadata } from "@polkadot/types";
 import { cryptoWaitReady } from "@polkadot/util-crypto";
 import { createRuntime } from "../src/chain/localnet/runtime/runtime.ts";
 import { version } from "../src/chain/localnet/runtime/version.ts";
+import { openWorkspace } from "../src/workspace/workspace.ts";
+import { openScene } from "../test/commands/scene.ts";
 
 const neurons = 256;
 const blocksPerCycle = 45;
@@ -28,8 +30,25 @@ interface Node {
   readonly child: ChildProcess;
   readonly endpoint: string;
   readonly genesisHash: string;
-  ask<T>(method: string, ...params: unknown[]): Promise<T>;
+  readonly ask: Ask;
   stop(): Promise<void>;
+}
+
+type Ask = <T>(method: string, ...params: unknown[]) => Promise<T>;
+
+/** JSON-RPC over HTTP, a request at a time. */
+function asker(endpoint: string): Ask {
+  return async <T>(method: string, ...params: unknown[]) => {
+    const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
+    const response = await fetch(endpoint.replace("ws:", "http:"), {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    const { result, error } = (await response.json()) as { result: T; error?: { message: string } };
+    if (error !== undefined) throw new Error(`${method}: ${error.message}`);
+    return result;
+  };
 }
 
 async function startNode(...flags: string[]): Promise<Node> {
@@ -51,17 +70,7 @@ async function startNode(...flags: string[]): Promise<Node> {
     child,
     endpoint,
     genesisHash,
-    async ask<T>(method: string, ...params: unknown[]): Promise<T> {
-      const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
-      const response = await fetch(endpoint.replace("ws:", "http:"), {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body,
-      });
-      const { result, error } = (await response.json()) as { result: T; error?: { message: string } };
-      if (error !== undefined) throw new Error(`${method}: ${error.message}`);
-      return result;
-    },
+    ask: asker(endpoint),
     async stop() {
       const closed = once(child, "close");
       child.kill("SIGTERM");
@@ -129,58 +138,74 @@ async function throughput() {
   }
 }
 
-async function timeOf(args: readonly string[], until: (child: ChildProcess) => Promise<unknown>): Promise<number> {
+async function timeOf(args: readonly string[], env: Record<string, string>, until: (child: ChildProcess) => Promise<unknown>) {
   const begun = performance.now();
-  const child = spawn(process.execPath, [program, ...args], { stdio: "ignore" });
+  const child = spawn(process.execPath, [program, ...args], { stdio: "ignore", env: { ...process.env, ...env } });
   const closed = once(child, "close");
   await until(child);
   const milliseconds = performance.now() - begun;
-  await closed;
+  const [code] = await closed;
+  if (code !== 0) throw new Error(`connito ${args.join(" ")} ended with ${code}`);
   return milliseconds;
 }
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] as number;
 
-async function transactionTime() {
-  const node = await startNode("--block-time", "250ms");
+/** A miner's state directory as `train` leaves it. */
+async function leaveSubmission(directory: string, base: string, group: number): Promise<void> {
+  const workspace = await openWorkspace(directory, { lock: true });
+  await mkdir(workspace.layout.cycle(0), { recursive: true });
+  const submission = { root: "ab".repeat(32), cycle: 0, group, base, bytes: 1, steps: 1, tokens: 1 };
+  await writeFile(workspace.layout.cycle(0, "submission.json"), JSON.stringify(submission));
+  await workspace.close();
+}
+
+/** `connito commit` of a miner who has trained; each time in a state directory of its own, so that there is something to send. */
+async function commitTime() {
+  const scene = await openScene({ phases: { distribute: 1, train: 1, commit: 100_000, reveal: 3, score: 3, merge: 5 }, blockTime: 250 });
+  const ask = asker(scene.localnet.endpoint);
   try {
     const included = async (): Promise<void> => {
-      for (let next = (await headOf(node)) + 1; ; ) {
-        const hash = await node.ask<string | null>("chain_getBlockHash", next);
+      for (let next = scene.localnet.best().number + 1; ; ) {
+        const hash = await ask<string | null>("chain_getBlockHash", next);
         if (hash === null) {
           await pause(5);
           continue;
         }
-        const { block } = await node.ask<{ block: { extrinsics: unknown[] } }>("chain_getBlock", hash);
+        const { block } = await ask<{ block: { extrinsics: unknown[] } }>("chain_getBlock", hash);
         if (block.extrinsics.length > 1) return;
         next += 1;
       }
     };
+    const { stdout } = await scene.run("miner", ["assign", "--wait", "--json"]);
+    const { group } = JSON.parse(stdout) as { group: number };
     const sends: number[] = [];
     const starts: number[] = [];
-    for (let turn = 0; turn < 5; turn++) {
-      sends.push(await timeOf(["localnet", "faucet", alice, "--amount", "1", "--network", node.endpoint], included));
-      starts.push(await timeOf(["--version"], (child) => once(child, "close")));
+    for (let turn = 0; turn < 7; turn++) {
+      const environment = scene.environment("miner", `turn-${turn}`);
+      await leaveSubmission(environment["CONNITO_STATE_DIR"] as string, scene.task.task.model.root, group);
+      sends.push(await timeOf(["commit", "--cycle", "0"], environment, included));
+      starts.push(await timeOf(["--version"], environment, (child) => once(child, "close")));
     }
     const limit = median(starts) + 125;
     return { startToInBlock: median(sends), startUpAlone: median(starts), limit, ratio: median(sends) / limit };
   } finally {
-    await node.stop();
+    await scene.close();
   }
 }
 
 export async function run(): Promise<void> {
   await cryptoWaitReady();
-  const result = { localnet: await throughput(), transaction: await transactionTime() };
+  const result = { localnet: await throughput(), commit: await commitTime() };
   if (process.argv.includes("--json")) {
     process.stdout.write(`${JSON.stringify(result)}\n`);
     return;
   }
-  const { localnet, transaction } = result;
+  const { localnet, commit } = result;
   process.stdout.write(
     [
       `localnet, ${neurons} neurons committing every ${blocksPerCycle} blocks: ${localnet.blocksPerSecond.toFixed(1)} blocks/s of ${localnet.clock} by its clock (${localnet.ratio.toFixed(2)}), ${localnet.residentMegabytes.toFixed(0)} MB`,
-      `a transaction on 250 ms blocks, start of the process to in-block: ${transaction.startToInBlock.toFixed(0)} ms; start-up alone and half a block: ${transaction.limit.toFixed(0)} ms (${transaction.ratio.toFixed(2)})`,
+      `connito commit on 250 ms blocks, start of the process to in-block: ${commit.startToInBlock.toFixed(0)} ms; start-up alone and half a block: ${commit.limit.toFixed(0)} ms (${commit.ratio.toFixed(2)})`,
       "",
     ].join("\n"),
   );
