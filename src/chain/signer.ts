@@ -30,7 +30,7 @@ type Cryptography = typeof import("./packages/crypto.ts");
 
 let cryptography: Promise<Cryptography> | undefined;
 
-/** Loads the cryptography and waits until it is ready. The only place that imports it. */
+/** Loads the cryptography and waits until it is ready. */
 export function loadCryptography(): Promise<Cryptography> {
   cryptography ??= (async () => {
     // polkadot.js warns on stderr where a bundle of it and its modules meet in one process, as they do in the embedded chain's

@@ -114,19 +114,20 @@ describe("chain/client", () => {
     const client = await opened.chain(proxy.endpoint);
     const { hash } = await client.finalizedHead();
     const metadataAsked = () => proxy.asked.filter(({ params }) => params?.[0] === "Metadata_metadata_at_version").length;
-    assert.equal(metadataAsked(), 1);
+    // once for each version that is tried until the node has it
+    const once = metadataAsked();
     const upgraded = { ...(await rpc(net.endpoint, "state_getRuntimeVersion")), specVersion: 9_999 };
     // the node says that from now on a newer runtime is in force; what the old blocks hold is as it was
     proxy.answerFor = ({ method, params }) =>
       method === "state_getRuntimeVersion" && params?.length === 0 ? { result: upgraded } : undefined;
     assert.equal((await client.neurons(netuid, hash)).length > 0, true);
-    assert.equal(metadataAsked(), 1);
+    assert.equal(metadataAsked(), once);
     // signed for the new runtime, which the node behind the proxy does not have
     await assert.rejects(client.setCommitment(who.miners[0], netuid, Uint8Array.of(3, 2, 1)), {
       code: "extrinsic-rejected",
       message: /bad signature/i,
     });
-    assert.equal(metadataAsked(), 2);
+    assert.equal(metadataAsked(), 2 * once);
   });
 
   it("says that there is no such subnet instead of giving its defaults", async () => {

@@ -4,6 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { cryptoWaitReady } from "@polkadot/util-crypto";
 import * as v from "valibot";
 import { ConnitoError } from "../../errors.ts";
+import { loadCryptography } from "../signer.ts";
 import { openBlockLog } from "./block-log.ts";
 import { createChain, type Localchain } from "./chain.ts";
 import { type CheckedFault, faultSchema } from "./faults/fault.ts";
@@ -69,7 +70,7 @@ function forkImpossible(depth: number): ConnitoError {
 export async function startNode(options: LocalnetOptions): Promise<Localnet> {
   const { host = "127.0.0.1", blockTime, finalityLag = defaultFinalityLag, stateDirectory, genesis = {} } = options;
   const { faults = false, pruning = defaultPruning } = options;
-  await cryptoWaitReady();
+  await Promise.all([cryptoWaitReady(), loadCryptography()]);
   const runtime = createRuntime(blockTime, options.metadata);
   const plan = createFaultPlan();
   const log = stateDirectory === undefined ? undefined : openBlockLog(stateDirectory);

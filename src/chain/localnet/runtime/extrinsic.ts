@@ -3,7 +3,7 @@
 import type { GenericExtrinsic, TypeRegistry } from "@polkadot/types";
 import { hexToU8a, u8aConcat, u8aToHex } from "@polkadot/util";
 import { blake2AsU8a, ed25519Verify } from "@polkadot/util-crypto";
-import { sr25519Verify } from "@polkadot/wasm-crypto";
+import { sr25519Verify } from "../../packages/crypto.ts";
 import type { Hex, NestedCall, Tagged } from "../metadata/scale.ts";
 import { blake2Hex } from "./hashing.ts";
 import { nestedCall, plain } from "./plain.ts";
