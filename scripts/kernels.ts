@@ -14,8 +14,8 @@ const options = [
   ...["--optimizeLevel", "3", "--shrinkLevel", "0", "--converge", "--noAssert"],
   // SIMD is in every Node that runs this; relaxed SIMD, whose results differ between machines, stays off.
   ...["--enable", "simd", "--runtime", "stub"],
-  // 4 MiB, the size that src/kernels/module.ts lays its slots out in.
-  ...["--initialMemory", "64", "--maximumMemory", "64"],
+  // src/kernels/module.ts brings the memory, 4 MiB or more.
+  ...["--importMemory", "--initialMemory", "64", "--maximumMemory", "65536"],
 ];
 
 /** Brings the compiled kernels of the checkout at `root` up to date. Throws with the compiler's words. */

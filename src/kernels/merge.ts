@@ -1,66 +1,57 @@
 /**
  * The arithmetic of a merge (docs/protocol.md, section 9) at the speed of memory: the same bits as the plain rules in src/protocol, which say what is
- * meant. All arrays of a call have one length. Results go to new arrays, or `into` such that are used again: memory that the system has to clear first
- * costs more than the arithmetic.
+ * meant. All arrays of a call have one length. Where operands and results lie in one arena (module.ts), the kernels work on them in place; other
+ * arrays are copied through slots. Results go to new arrays, or `into` such that are used again.
  */
-import { bytesOf, forRuns, kernels, slotAddress, slotBytesOf } from "./module.ts";
+import { bytesOf, forRuns, type Kernels, kernels, kernelsAt, slotAddress, slotBytesOf } from "./module.ts";
 
 const { fround } = Math;
 
-/** As protocol/outer-step's: `(d_1 + d_2 + .. + d_n) * (1 / n)`, added from the left. At most 62 arrays. */
-export function averageDeltas(deltas: readonly Float32Array[], into?: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
-  return meanOfSlots(deltas, 0, into);
+type Values = Float32Array<ArrayBuffer>;
+
+/** As protocol/outer-step's: `(d_1 + d_2 + .. + d_n) * (1 / n)`, added from the left. At most 60 arrays; `into` may be one of them. */
+export function averageDeltas(deltas: readonly Float32Array[], into?: Values): Values {
+  const result = into ?? new Float32Array(lengthOf(deltas));
+  onOperands(deltas, [result], (run, at, [target], count) =>
+    run.sumOf(tableOf(run, at), at.length, target as number, share(at.length), count),
+  );
+  return result;
 }
 
-/** As protocol/aggregate's: coordinate by coordinate the `trim` lowest and highest dropped, the rest added rising, times `1 / kept`. At most 62 arrays. */
-export function middleMean(values: readonly Float32Array[], trim: number, into?: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
-  return meanOfSlots(values, trim, into, (count) => {
-    // Odd-even transposition: as many rounds as there are values sort every coordinate.
-    for (let round = 0; round < values.length; round++)
-      for (let slot = round & 1; slot + 1 < values.length; slot += 2) kernels().sortPair(slotAddress(slot), slotAddress(slot + 1), count);
-  });
-}
-
-/** The mean of the arrays but for `trim` at either end, once they lie in slots and `order` has done what it does there. */
-function meanOfSlots(
-  values: readonly Float32Array[],
-  trim: number,
-  into?: Float32Array<ArrayBuffer>,
-  order: (count: number) => void = () => undefined,
-): Float32Array<ArrayBuffer> {
+/**
+ * As protocol/aggregate's: coordinate by coordinate the `trim` lowest and highest dropped, the rest added rising, times `1 / kept`. At most 60 arrays;
+ * those in an arena are used up. `into` may be one of them.
+ */
+export function middleMean(values: readonly Float32Array[], trim: number, into?: Values): Values {
   const result = into ?? new Float32Array(lengthOf(values));
-  const length = lengthOf([...values, result]);
-  const kept = values.length - 2 * trim;
-  const [to, from, slots] = [bytesOf(result), values.map(bytesOf), values.map((_, slot) => slotBytesOf(slot))];
-  const stride = slotAddress(1) - slotAddress(0);
-  forRuns(length, (first, count) => {
-    for (const [index, bytes] of from.entries()) slots[index]?.set(bytes.subarray(4 * first, 4 * (first + count)));
-    order(count);
-    kernels().sumOf(slotAddress(trim), stride, kept, fround(1 / kept), count);
-    to.set((slots[trim] as Uint8Array).subarray(0, 4 * count), 4 * first);
+  onOperands(values, [result], (run, at, [target], count) => {
+    // Odd-even transposition: as many rounds as there are values sort every coordinate.
+    for (let round = 0; round < at.length; round++)
+      for (let low = round & 1; low + 1 < at.length; low += 2) run.sortPair(at[low] as number, at[low + 1] as number, count);
+    const kept = at.slice(trim, at.length - trim);
+    run.sumOf(tableOf(run, kept), kept.length, target as number, share(kept.length), count);
   });
   return result;
 }
 
 /** As protocol/aggregate's: the sum of the squares of `a - b`, or of `a`. */
 export function squaredDistance(a: Float32Array, b?: Float32Array): number {
-  const length = lengthOf(b === undefined ? [a] : [a, b]);
-  const [left, right] = [bytesOf(a), b === undefined ? undefined : bytesOf(b)];
-  const [first, second] = [slotBytesOf(0), slotBytesOf(1)];
-  const lanes = new Float64Array(first.buffer, slotAddress(2), 4).fill(0);
-  forRuns(length, (start, count) => {
-    const [from, to] = [4 * start, 4 * (start + count)];
-    first.set(left.subarray(from, to));
-    if (right !== undefined) second.set(right.subarray(from, to));
-    kernels().addSquares(slotAddress(0), right === undefined ? 0 : slotAddress(1), slotAddress(2), count);
+  const sums = new Float64Array(4);
+  onOperands(b === undefined ? [a] : [a, b], [], (run, [left, right = 0], _, count) => {
+    const lanes = new Float64Array(run.memory.buffer, tableAddress, 4);
+    lanes.set(sums);
+    run.addSquares(left as number, right, tableAddress, count);
+    sums.set(lanes);
   });
-  const [l0, l1, l2, l3] = lanes as unknown as [number, number, number, number];
+  const [l0, l1, l2, l3] = sums as unknown as [number, number, number, number];
   return l0 + l1 + (l2 + l3);
 }
 
 /** Each value times `factor`, which is fp32. */
-export function multiply(values: Float32Array, factor: number): Float32Array {
-  return values.map((value) => value * factor);
+export function multiply(values: Float32Array, factor: number, into?: Values): Values {
+  const result = into ?? new Float32Array(values.length);
+  onOperands([values], [result], (run, at, [target], count) => run.sumOf(tableOf(run, at), 1, target as number, factor, count));
+  return result;
 }
 
 export interface OuterStep {
@@ -75,31 +66,60 @@ export interface OuterStep {
 }
 
 interface Stepped {
-  readonly weights: Float32Array<ArrayBuffer>;
-  readonly momentum: Float32Array<ArrayBuffer>;
+  readonly weights: Values;
+  readonly momentum: Values;
 }
 
-/** As protocol/outer-step's. */
+/** As protocol/outer-step's. `into` may be the base and the momentum themselves. */
 export function outerStep(step: OuterStep, into?: Stepped): Stepped {
-  const { base, gradient, momentum } = step;
+  const { base, gradient } = step;
   const result = into ?? { weights: new Float32Array(base.length), momentum: new Float32Array(base.length) };
-  const length = lengthOf([base, gradient, result.weights, result.momentum, ...(momentum === undefined ? [] : [momentum])]);
+  const before = step.momentum ?? result.momentum.fill(0);
   const [rate, mu, scale] = [fround(step.learningRate), fround(step.mu), fround(step.scale)];
-  const [weightBytes, nextBytes] = [bytesOf(result.weights), bytesOf(result.momentum)];
-  const [baseBytes, gradientBytes] = [bytesOf(base), bytesOf(gradient)];
-  const before = momentum === undefined ? undefined : bytesOf(momentum);
-  const [first, second, third] = [slotBytesOf(0), slotBytesOf(1), slotBytesOf(2)];
-  forRuns(length, (start, count) => {
-    const [from, to] = [4 * start, 4 * (start + count)];
-    first.set(gradientBytes.subarray(from, to));
-    if (before === undefined) second.fill(0, 0, 4 * count);
-    else second.set(before.subarray(from, to));
-    third.set(baseBytes.subarray(from, to));
-    kernels().outerStep(slotAddress(0), slotAddress(1), slotAddress(2), rate, mu, scale, count);
-    nextBytes.set(second.subarray(0, 4 * count), from);
-    weightBytes.set(third.subarray(0, 4 * count), from);
-  });
+  onOperands([gradient, before, base], [result.momentum, result.weights], (run, [g, v, b], [next, weights], count) =>
+    run.outerStep(g as number, v as number, b as number, next as number, weights as number, rate, mu, scale, count),
+  );
   return result;
+}
+
+/** Where kernels are told addresses: the last slot. */
+const tableAddress = slotAddress(62);
+
+function tableOf({ memory }: Kernels, addresses: readonly number[]): number {
+  new Uint32Array(memory.buffer, tableAddress, addresses.length).set(addresses);
+  return tableAddress;
+}
+
+function share(count: number): number {
+  return fround(1 / count);
+}
+
+/** Tells the kernels where a run of values of each array is: where they lie, or where they were copied to, from where results are copied back. */
+function onOperands(
+  operands: readonly Float32Array[],
+  results: readonly Float32Array[],
+  work: (run: Kernels, operands: readonly number[], results: readonly number[], count: number) => void,
+): void {
+  const length = lengthOf([...operands, ...results]);
+  const home = kernelsAt([...operands, ...results]);
+  if (home !== undefined) {
+    forRuns(length, (first, count) => {
+      const at = ({ byteOffset }: Float32Array) => byteOffset + 4 * first;
+      work(home, operands.map(at), results.map(at), count);
+    });
+    return;
+  }
+  const slotOf = (_: unknown, index: number) => slotAddress(index);
+  const [from, to] = [operands.map(bytesOf), results.map(bytesOf)];
+  const slots = [...operands, ...results].map((_, index) => slotBytesOf(index));
+  const addresses = slots.map(slotOf);
+  const [inputs, outputs] = [addresses.slice(0, operands.length), addresses.slice(operands.length)];
+  forRuns(length, (first, count) => {
+    const [start, end] = [4 * first, 4 * (first + count)];
+    for (const [index, bytes] of from.entries()) slots[index]?.set(bytes.subarray(start, end));
+    work(kernels(), inputs, outputs, count);
+    for (const [index, bytes] of to.entries()) bytes.set((slots[operands.length + index] as Uint8Array).subarray(0, end - start), start);
+  });
 }
 
 function lengthOf(arrays: readonly Float32Array[]): number {

@@ -1,7 +1,8 @@
 /**
  * The compiled kernels (src/kernels/assembly), loaded when they are first called: one instance a thread, over 4 MiB of memory that never
  * grow. A call copies its operands into slots of that memory, a run of values at a time so that they stay in the processor's cache, lets
- * the kernel work there, and copies the result out. Nothing in the memory outlives a call.
+ * the kernel work there, and copies the result out. Nothing in the memory outlives a call. Who has much to do with the same operands takes an
+ * arena: memory with kernels of its own, which work on what lies there without copying.
  *
  * A new kernel is a function in src/kernels/assembly, its line in `Kernels` here, and a function beside this file that moves the data.
  */
@@ -16,9 +17,19 @@ export interface Kernels {
   quantizeBlock(source: number, count: number, target: number, scale: number): void;
   dequantizeBlock(source: number, count: number, scale: number, target: number): void;
   allFinite(source: number, count: number): number;
-  sumOf(first: number, stride: number, arrays: number, factor: number, count: number): void;
+  sumOf(table: number, arrays: number, target: number, factor: number, count: number): void;
   sortPair(low: number, high: number, count: number): void;
-  outerStep(gradient: number, momentum: number, base: number, rate: number, mu: number, scale: number, count: number): void;
+  outerStep(
+    gradient: number,
+    momentum: number,
+    base: number,
+    nextMomentum: number,
+    weights: number,
+    rate: number,
+    mu: number,
+    scale: number,
+    count: number,
+  ): void;
   addSquares(a: number, b: number, lanes: number, count: number): void;
   encodeSparse(
     source: number,
@@ -60,21 +71,68 @@ export function bytesOf(values: ArrayBufferView): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
+/** Memory whose arrays kernels work on where they lie. */
+export interface Arena {
+  /** The next `length` values, zeros. @throws RangeError where no more are left */
+  take(length: number): Float32Array<ArrayBuffer>;
+}
+
+const pageBytes = 65_536;
+const mostPages = 65_536;
+/** Addresses below are the compiler's; then come the slots, then what an arena gives away. */
+const slotsEnd = pageBytes + slots * slotBytes;
+const alignment = 64;
+
+/**
+ * An arena for `elements` values in at most `arrays` arrays. The system gives memory as it is touched. What WebAssembly cannot address (4 GiB) lies in
+ * arrays of their own, which kernels copy from and to. @throws kernels-missing
+ */
+export function openArena(elements: number, arrays: number): Arena {
+  const end = slotsEnd + 4 * elements + alignment * arrays;
+  const pages = Math.ceil(end / pageBytes);
+  if (pages > mostPages) return { take: (length) => new Float32Array(length) };
+  const { memory } = instantiate(pages);
+  let next = slotsEnd;
+  return {
+    take: (length) => {
+      const taken = new Float32Array(memory.buffer, next, length);
+      next = Math.ceil((next + 4 * length) / alignment) * alignment;
+      return taken;
+    },
+  };
+}
+
 let loaded: Kernels | undefined;
+let compiled: WebAssembly.Module | undefined;
+const instances = new WeakMap<ArrayBufferLike, Kernels>();
 
 /** The kernels. @throws kernels-missing where the package was not built */
 export function kernels(): Kernels {
-  loaded ??= load();
+  loaded ??= instantiate(slotsEnd / pageBytes);
   return loaded;
+}
+
+/** The kernels of the arena that all of these arrays lie in; undefined where there is no such. */
+export function kernelsAt(arrays: readonly Float32Array[]): Kernels | undefined {
+  const buffer = arrays[0]?.buffer;
+  return buffer !== undefined && arrays.every((one) => one.buffer === buffer) ? instances.get(buffer) : undefined;
+}
+
+function instantiate(pages: number): Kernels {
+  compiled ??= new WebAssembly.Module(readModule());
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
+  const made = { ...(exports as unknown as Kernels), memory };
+  instances.set(memory.buffer, made);
+  return made;
 }
 
 // The same path from src/kernels/ and from dist/kernels/: sources and built files share one compiled module.
 const file = new URL("../../dist/kernels/kernels.wasm", import.meta.url);
 
-function load(): Kernels {
-  let bytes: Buffer<ArrayBuffer>;
+function readModule(): Buffer<ArrayBuffer> {
   try {
-    bytes = readFileSync(file);
+    return readFileSync(file);
   } catch (cause) {
     throw new ConnitoError("The compiled kernels are missing from dist/kernels.", {
       code: "kernels-missing",
@@ -83,5 +141,4 @@ function load(): Kernels {
       cause,
     });
   }
-  return new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports as unknown as Kernels;
 }

@@ -72,12 +72,17 @@ const faults = [
 ];
 
 /**
- * Decodes `elements` values; what the bytes say may be infinite or NaN. @throws RangeError where the bytes are too few or too many, or
+ * Decodes `elements` values, to `into` where that is given; what the bytes say may be infinite or NaN. @throws RangeError where the bytes are too few or too many, or
  * are not what an encoder makes of any values.
  */
-export function decodeSparse(form: SparseForm, encoded: Uint8Array, elements: number): Float32Array<ArrayBuffer> {
+export function decodeSparse(
+  form: SparseForm,
+  encoded: Uint8Array,
+  elements: number,
+  into?: Float32Array<ArrayBuffer>,
+): Float32Array<ArrayBuffer> {
   if (encoded.length !== sparseBytes(form, elements)) throw new RangeError(`${encoded.length} bytes do not hold ${elements} values`);
-  const result = new Float32Array(elements);
+  const result = into ?? new Float32Array(elements);
   const to = bytesOf(result);
   const [input, output] = [slotBytesOf(inputSlot), slotBytesOf(outputSlot)];
   let at = 0;

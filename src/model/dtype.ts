@@ -76,15 +76,17 @@ function aligned(bytes: Uint8Array, width: 2 | 4): { buffer: ArrayBuffer; offset
   return { buffer: source.buffer as ArrayBuffer, offset: source.byteOffset, elements: bytes.length / width };
 }
 
-/** fp32 values of stored elements. For F32 the result may share memory with `bytes`. */
-export function toFloat32(dtype: FloatDtype, bytes: Uint8Array): Float32Array {
+/** fp32 values of stored elements, in `into` where that is given. For F32 the result may otherwise share memory with `bytes`. */
+export function toFloat32(dtype: FloatDtype, bytes: Uint8Array, into?: Float32Array): Float32Array {
   if (dtype === "F32") {
     const { buffer, offset, elements } = aligned(bytes, 4);
-    return new Float32Array(buffer, offset, elements);
+    const values = new Float32Array(buffer, offset, elements);
+    into?.set(values);
+    return into ?? values;
   }
   const { buffer, offset, elements } = aligned(bytes, 2);
   const source = new Uint16Array(buffer, offset, elements);
-  const result = new Float32Array(elements);
+  const result = into ?? new Float32Array(elements);
   if (dtype === "BF16") {
     float32FromBfloat16(source, result);
   } else {

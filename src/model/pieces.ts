@@ -103,9 +103,9 @@ export async function* streamPiece(piece: Piece, readPiece: ReadPiece): AsyncGen
   if (found !== piece.hash) throw pieceMismatch(piece, `hash ${found.slice(0, 12)} instead of ${piece.hash.slice(0, 12)}`);
 }
 
-/** A piece as a whole, checked. Its bytes begin at an own buffer's start, aligned for every element type. */
-export async function readWholePiece(piece: Piece, readPiece: ReadPiece): Promise<Uint8Array> {
-  const bytes = new Uint8Array(piece.bytes);
+/** A piece as a whole, checked. Its bytes, if not put `into` what is given, begin at an own buffer's start, aligned for every element type. */
+export async function readWholePiece(piece: Piece, readPiece: ReadPiece, into?: Uint8Array): Promise<Uint8Array> {
+  const bytes = into ?? new Uint8Array(piece.bytes);
   let at = 0;
   for await (const chunk of streamPiece(piece, readPiece)) {
     bytes.set(chunk, at);

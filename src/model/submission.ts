@@ -11,7 +11,7 @@ import type { Hash } from "../protocol/hash.ts";
 import { type Codec, codecNamed, type StoredPart } from "./codecs/index.ts";
 import { elementsOf } from "./dtype.ts";
 import { readHeaderOf, SafetensorsError, type SafetensorsHeader, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
-import type { Tensors } from "./tensors.ts";
+import type { Tensors, Values } from "./tensors.ts";
 
 /** What a submission is bound to; the codec stands in it too. */
 export interface SubmissionMetadata {
@@ -94,11 +94,11 @@ export async function openSubmission(path: string, expected: SubmissionExpectati
   const sizes = new Map(expected.tensors.map(({ name, shape }) => [name, elementsOf(shape) as number]));
   return {
     sizes,
-    read: (name) =>
+    read: (name, into) =>
       withFile(path, async (file) => {
         const bytes: Uint8Array[] = [];
         for (const part of wanted.get(name) as StoredPart[]) bytes.push(await readPart(file, header, part.name));
-        const delta = decodePart(codec, name, bytes, sizes.get(name) as number);
+        const delta = decodePart(codec, name, bytes, sizes.get(name) as number, into);
         if (!allFinite(delta)) throw nonFinite(name);
         return delta;
       }),
@@ -174,9 +174,9 @@ async function readPart(file: OpenFile, header: SafetensorsHeader, name: string)
   return bytes;
 }
 
-function decodePart(codec: Codec, name: string, bytes: readonly Uint8Array[], elements: number): Float32Array {
+function decodePart(codec: Codec, name: string, bytes: readonly Uint8Array[], elements: number, into?: Values): Float32Array {
   try {
-    return codec.decode(bytes, elements);
+    return codec.decode(bytes, elements, into);
   } catch (error) {
     if (error instanceof RangeError) throw new SubmissionError("malformed", `tensor ${name}: ${error.message}`);
     throw error;

@@ -11,13 +11,17 @@ import { type Architecture, listWeights, requireComputable } from "./families/in
 import { createManifest, type Manifest } from "./manifest.ts";
 import { type Piece, pieceKey, pieceName, type ReadPiece, readWholePiece } from "./pieces.ts";
 import { dequantize } from "./stand-ins.ts";
-import type { Tensors } from "./tensors.ts";
+import { placed, type Tensors, type Values } from "./tensors.ts";
 
-/** A piece's values as fp32, checked against its hash. */
-export async function readValues(piece: Piece, readPiece: ReadPiece): Promise<Float32Array> {
+/** A piece's values as fp32, checked against its hash; in `into` where that is given. */
+export async function readValues(piece: Piece, readPiece: ReadPiece, into?: Values): Promise<Float32Array> {
+  if (piece.dtype === "F32" && into !== undefined) {
+    await readWholePiece(piece, readPiece, fromFloat32("F32", into));
+    return into;
+  }
   const bytes = await readWholePiece(piece, readPiece);
-  if (piece.dtype === "Q4_32") return dequantize(bytes, piece.shape);
-  return toFloat32(requireFloatDtype(piece.dtype, pieceKey(piece)), bytes);
+  if (piece.dtype === "Q4_32") return placed(dequantize(bytes, piece.shape), into);
+  return toFloat32(requireFloatDtype(piece.dtype, pieceKey(piece)), bytes, into);
 }
 
 export interface LoadWeightsOptions {
@@ -80,7 +84,7 @@ export function tensorsOfPieces(pieces: readonly Piece[], readPiece: ReadPiece):
   const byName = new Map(pieces.map((piece) => [pieceName(piece), piece]));
   return {
     sizes: new Map([...byName].map(([name, { shape }]) => [name, elementsOf(shape) as number])),
-    read: (name) => readValues(byName.get(name) as Piece, readPiece),
+    read: (name, into) => readValues(byName.get(name) as Piece, readPiece, into),
   };
 }
 

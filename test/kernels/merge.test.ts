@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { averageDeltas, middleMean, outerStep } from "../../src/kernels/merge.ts";
+import { averageDeltas, middleMean, multiply, outerStep, squaredDistance } from "../../src/kernels/merge.ts";
+import { openArena } from "../../src/kernels/module.ts";
+import { squaredDistance as plainSquares } from "../../src/protocol/aggregate.ts";
 import { averageDeltas as plainAverage, outerStep as plainStep } from "../../src/protocol/outer-step.ts";
 import { bitsOf } from "./support.ts";
 
@@ -63,6 +65,44 @@ describe("kernels/merge", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it("gives the same bits in an arena, where the results take the operands' places", () => {
+    fc.assert(
+      fc.property(arrays(3, 9), fc.nat(2), (values, trim) => {
+        const { length } = values[0] as Float32Array;
+        const arena = openArena((values.length + 1) * length, values.length + 1);
+        const places = values.map(() => arena.take(length));
+        const spare = arena.take(length);
+        const laid = () => {
+          for (const [index, one] of values.entries()) places[index]?.set(one);
+          return places;
+        };
+        assert.deepEqual(bitsOf(averageDeltas(laid(), places[0])), bitsOf(averageDeltas(values)));
+        const kept = Math.min(trim, (values.length - 1) >> 1);
+        assert.deepEqual(bitsOf(middleMean(laid(), kept, spare)), bitsOf(middleMean(values, kept)));
+        const [base, gradient, momentum] = laid() as [typeof spare, typeof spare, typeof spare];
+        const rule = { learningRate: 0.7, mu: 0.9, scale: 0.5 };
+        const expected = outerStep({ base: values[0]!, gradient: values[1]!, momentum: values[2], ...rule });
+        const stepped = outerStep({ base, gradient, momentum, ...rule }, { weights: base, momentum });
+        assert.deepEqual([bitsOf(stepped.weights), bitsOf(stepped.momentum)], [bitsOf(expected.weights), bitsOf(expected.momentum)]);
+        const [a, b] = laid() as [typeof spare, typeof spare];
+        assert.deepEqual([squaredDistance(a), squaredDistance(a, b)], [plainSquares(values[0]!), plainSquares(values[0]!, values[1])]);
+        assert.deepEqual(bitsOf(multiply(a, fround(0.3), a)), bitsOf(values[0]!.map((value) => value * fround(0.3))));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("takes from an arena what fits, each array by itself, and copies where nothing fits", () => {
+    const arena = openArena(10, 2);
+    const [one, two] = [arena.take(5), arena.take(5)];
+    one.fill(1);
+    assert.deepEqual([...two], [0, 0, 0, 0, 0]);
+    assert.equal(one.buffer, two.buffer);
+    assert.throws(() => arena.take(100_000), RangeError);
+    const huge = openArena(2 ** 30, 2);
+    assert.deepEqual([...averageDeltas([huge.take(2).fill(1), huge.take(2).fill(4)])], [2.5, 2.5]);
   });
 
   it("refuses arrays of different lengths, and none", () => {

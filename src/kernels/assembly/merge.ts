@@ -1,29 +1,30 @@
 /** What a merge does to fp32 values: sums, means of the middle, and the outer step. Every operation is one fp32 operation, in the order written. */
 
 /**
- * Replaces the `count` values at `first` by their sum with those of `arrays - 1` more arrays, each `stride` bytes after the one before, added in that
- * order and multiplied by `factor`.
+ * Writes to `target` the sums of `count` values of `arrays` arrays, added in the order of their addresses, which are u32 words at `table`, times
+ * `factor`. The target may be one of them.
  */
-export function sumOf(first: usize, stride: usize, arrays: i32, factor: f32, count: i32): void {
+export function sumOf(table: usize, arrays: i32, target: usize, factor: f32, count: i32): void {
   const factors = f32x4.splat(factor);
   const vectors = count & ~7;
+  const first = <usize>load<u32>(table);
   for (let index = 0; index < vectors; index += 8) {
-    const at = first + ((<usize>index) << 2);
-    let low = v128.load(at);
-    let high = v128.load(at, 16);
+    const at = (<usize>index) << 2;
+    let low = v128.load(first + at);
+    let high = v128.load(first + at, 16);
     for (let array = 1; array < arrays; array++) {
-      const address = at + <usize>array * stride;
+      const address = <usize>load<u32>(table + ((<usize>array) << 2)) + at;
       low = f32x4.add(low, v128.load(address));
       high = f32x4.add(high, v128.load(address, 16));
     }
-    v128.store(at, f32x4.mul(low, factors));
-    v128.store(at, f32x4.mul(high, factors), 16);
+    v128.store(target + at, f32x4.mul(low, factors));
+    v128.store(target + at, f32x4.mul(high, factors), 16);
   }
   for (let index = vectors; index < count; index++) {
-    const at = first + ((<usize>index) << 2);
-    let sum = load<f32>(at);
-    for (let array = 1; array < arrays; array++) sum += load<f32>(at + <usize>array * stride);
-    store<f32>(at, sum * factor);
+    const at = (<usize>index) << 2;
+    let sum = load<f32>(first + at);
+    for (let array = 1; array < arrays; array++) sum += load<f32>(<usize>load<u32>(table + ((<usize>array) << 2)) + at);
+    store<f32>(target + at, sum * factor);
   }
 }
 
@@ -47,10 +48,20 @@ export function sortPair(low: usize, high: usize, count: i32): void {
 }
 
 /**
- * `v' = mu * v + g`, `step = rate * (g + mu * v')`, `new = base + scale * step` for `count` values: the gradient g at `gradient`; the momentum at
- * `momentum` becomes v'; the weights at `base` become new.
+ * `v' = mu * v + g`, `step = rate * (g + mu * v')`, `new = base + scale * step` for `count` values: g at `gradient`, v at `momentum`; v' goes to
+ * `nextMomentum`, new to `weights`, which may be where v and base are.
  */
-export function outerStep(gradient: usize, momentum: usize, base: usize, rate: f32, mu: f32, scale: f32, count: i32): void {
+export function outerStep(
+  gradient: usize,
+  momentum: usize,
+  base: usize,
+  nextMomentum: usize,
+  weights: usize,
+  rate: f32,
+  mu: f32,
+  scale: f32,
+  count: i32,
+): void {
   const rates = f32x4.splat(rate);
   const mus = f32x4.splat(mu);
   const scales = f32x4.splat(scale);
@@ -60,16 +71,16 @@ export function outerStep(gradient: usize, momentum: usize, base: usize, rate: f
     const g = v128.load(gradient + at);
     const v = f32x4.add(f32x4.mul(mus, v128.load(momentum + at)), g);
     const step = f32x4.mul(rates, f32x4.add(g, f32x4.mul(mus, v)));
-    v128.store(momentum + at, v);
-    v128.store(base + at, f32x4.add(v128.load(base + at), f32x4.mul(scales, step)));
+    v128.store(nextMomentum + at, v);
+    v128.store(weights + at, f32x4.add(v128.load(base + at), f32x4.mul(scales, step)));
   }
   for (let index = vectors; index < count; index++) {
     const at = (<usize>index) << 2;
     const g = load<f32>(gradient + at);
     const v = mu * load<f32>(momentum + at) + g;
     const step = rate * (g + mu * v);
-    store<f32>(momentum + at, v);
-    store<f32>(base + at, load<f32>(base + at) + scale * step);
+    store<f32>(nextMomentum + at, v);
+    store<f32>(weights + at, load<f32>(base + at) + scale * step);
   }
 }
 

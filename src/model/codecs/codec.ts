@@ -1,4 +1,5 @@
 import type { Dtype } from "../dtype.ts";
+import type { Values } from "../tensors.ts";
 
 export interface StoredPart {
   readonly name: string;
@@ -15,6 +16,9 @@ export interface Codec {
   parts(name: string, shape: readonly number[]): StoredPart[];
   /** Their bytes, in the order of `parts`, for a delta of finite values. */
   encode(delta: Float32Array): Uint8Array[];
-  /** The delta of `elements` values again; what the bytes say may be NaN or infinite. The lengths are those of `parts`. @throws RangeError for bytes that no delta is encoded as */
-  decode(parts: readonly Uint8Array[], elements: number): Float32Array;
+  /**
+   * The delta of `elements` values again, in `into` where that is given; what the bytes say may be NaN or infinite. The lengths are those of `parts`.
+   * @throws RangeError for bytes that no delta is encoded as
+   */
+  decode(parts: readonly Uint8Array[], elements: number, into?: Values): Float32Array;
 }

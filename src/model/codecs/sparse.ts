@@ -9,7 +9,7 @@ function sparse(name: string, form: SparseForm): Codec {
     kept: form.kept,
     parts: (tensor, shape) => [{ name: tensor, dtype: "U8", shape: [sparseBytes(form, elementsOf(shape) ?? Number.NaN)] }],
     encode: (delta) => [encodeSparse(form, delta)],
-    decode: ([bytes], elements) => decodeSparse(form, bytes as Uint8Array, elements),
+    decode: ([bytes], elements, into) => decodeSparse(form, bytes as Uint8Array, elements, into),
   };
 }
 

@@ -1,11 +1,13 @@
 /**
  * One gradient from a group's contributors, as protocol/aggregate.ts has the rule, with the same bits: tensor by tensor, so that memory holds one
  * tensor of each contributor however large the model. What the rule wants to know of whole deltas (norms, distances) is found first, in passes of
- * its own; the gradient is then computed as it is read.
+ * its own; the gradient is then computed as it is read, in an arena of the kernels that submissions are decoded into.
  */
 
+import { exclusive } from "../../engine/exclusive.ts";
 import { averageDeltas, middleMean, multiply, squaredDistance } from "../../kernels/merge.ts";
-import type { Tensors } from "../../model/tensors.ts";
+import { openArena } from "../../kernels/module.ts";
+import type { Tensors, Values } from "../../model/tensors.ts";
 import { type AggregationRule, clippingFactors, krumChoice, normFactors } from "../../protocol/aggregate.ts";
 
 /** The gradient of at least one contributor; contributors come in merge order, and all have the same tensors. */
@@ -13,74 +15,108 @@ export async function aggregate(contributors: readonly Tensors[], rule: Aggregat
   const [first] = contributors;
   if (first === undefined) throw new Error("nothing to aggregate");
   const { sizes } = first;
-  const factors = normFactors(await measureAll(contributors), rule.normCap);
-  const capped = contributors.map((tensors, index) => scaled(tensors, factors[index] as number));
-  const suspects = Math.floor(rule.tolerated * capped.length);
-  const values = (name: string, of = capped) => Promise.all(of.map((tensors) => tensors.read(name)));
-  const median: Tensors = { sizes, read: async (name) => middleMean(await values(name), (capped.length - 1) >> 1) };
+  const largest = Math.max(0, ...sizes.values());
+  const count = contributors.length;
+  const arena = openArena((count + 1) * largest, count + 1);
+  const places = Array.from({ length: count }, () => arena.take(largest));
+  const spare = arena.take(largest);
+
+  /** Each one's values of a tensor, in the arena, for whoever asks next to overwrite. */
+  const read = (all: readonly Tensors[], name: string): Promise<Values[]> => {
+    const size = sizes.get(name) ?? 0;
+    return Promise.all(all.map((tensors, index) => into(tensors, name, (places[index] as Values).subarray(0, size))));
+  };
+  const squares = contributors.map(() => 0);
+  for (const name of sizes.keys())
+    for (const [index, values] of (await read(contributors, name)).entries())
+      squares[index] = (squares[index] as number) + squaredDistance(values);
+  const factors = normFactors(squares.map(Math.sqrt), rule.normCap);
+  const capped = contributors.map((tensors, index) => shortened(tensors, factors[index] as number));
+  const suspects = Math.floor(rule.tolerated * count);
+  const median = async (name: string) => {
+    const values = await read(capped, name);
+    return middleMean(values, (count - 1) >> 1, spare.subarray(0, sizes.get(name)));
+  };
+
+  const one = exclusive();
+  /** What is computed lies in the arena; it is copied out only where it is wanted elsewhere. */
+  const computed = (compute: (name: string) => Promise<Values>): Tensors => ({
+    sizes,
+    read: (name, target) =>
+      one(async () => {
+        const values = await compute(name);
+        target?.set(values);
+        return target ?? values;
+      }),
+  });
   switch (rule.method) {
     case "mean":
-      return { sizes, read: async (name) => averageDeltas(await values(name)) };
+      return computed(async (name) => average(await read(capped, name)));
     case "trimmed-mean":
-      return { sizes, read: async (name) => middleMean(await values(name), suspects) };
+      return computed(async (name) => middle(await read(capped, name), suspects));
     case "median":
-      return median;
+      return computed(median);
     case "centred-clipping": {
-      const clips = clippingFactors((await distancesOf(capped, median)).map(Math.sqrt));
-      return { sizes, read: async (name) => clipped(await values(name), await median.read(name), clips) };
+      const distances = contributors.map(() => 0);
+      for (const name of sizes.keys()) {
+        const centre = await median(name);
+        for (const [index, values] of (await read(capped, name)).entries())
+          distances[index] = (distances[index] as number) + squaredDistance(values, centre);
+      }
+      const clips = clippingFactors(distances.map(Math.sqrt));
+      return computed(async (name) => {
+        const centre = await median(name);
+        return clipped(await read(capped, name), centre, clips);
+      });
     }
     case "krum": {
-      const chosen = krumChoice(await pairwise(capped), suspects).map((index) => capped[index] as Tensors);
-      return { sizes, read: async (name) => averageDeltas(await values(name, chosen)) };
+      const distances = contributors.map(() => contributors.map(() => 0));
+      for (const name of sizes.keys()) addPairs(await read(capped, name), distances);
+      const chosen = krumChoice(distances, suspects).map((index) => capped[index] as Tensors);
+      return computed(async (name) => average(await read(chosen, name)));
     }
   }
 }
 
-function scaled(tensors: Tensors, factor: number): Tensors {
-  return factor === 1 ? tensors : { sizes: tensors.sizes, read: async (name) => multiply(await tensors.read(name), factor) };
+async function into(tensors: Tensors, name: string, place: Values): Promise<Values> {
+  await tensors.read(name, place);
+  return place;
 }
 
-/** The norm of each, over all its tensors. */
-async function measureAll(all: readonly Tensors[]): Promise<number[]> {
-  const squares: number[] = [];
-  for (const { sizes, read } of all) {
-    let sum = 0;
-    for (const name of sizes.keys()) sum += squaredDistance(await read(name));
-    squares.push(sum);
+function shortened({ sizes, read }: Tensors, factor: number): Tensors {
+  if (factor === 1) return { sizes, read };
+  return {
+    sizes,
+    read: async (name, target) => multiply(await read(name, target), factor, target),
+  };
+}
+
+function average(values: readonly Values[]): Values {
+  return averageDeltas(values, values[0]);
+}
+
+function middle(values: readonly Values[], trim: number): Values {
+  return middleMean(values, trim, values[0]);
+}
+
+/** Adds the squared distances of each pair. */
+function addPairs(values: readonly Values[], sums: number[][]): void {
+  for (const [row, a] of values.entries()) {
+    for (let column = 0; column < row; column++) {
+      const square = squaredDistance(a, values[column] as Values);
+      (sums[row] as number[])[column] = ((sums[row] as number[])[column] as number) + square;
+      (sums[column] as number[])[row] = ((sums[column] as number[])[row] as number) + square;
+    }
   }
-  return squares.map(Math.sqrt);
 }
 
-/** Squared distances to one point. */
-async function distancesOf(all: readonly Tensors[], point: Tensors): Promise<number[]> {
-  const sums = all.map(() => 0);
-  for (const name of point.sizes.keys()) {
-    const middle = await point.read(name);
-    for (const [index, { read }] of all.entries()) sums[index] = (sums[index] as number) + squaredDistance(await read(name), middle);
-  }
-  return sums;
-}
-
-/** Squared distances of each pair. */
-async function pairwise(all: readonly Tensors[]): Promise<number[][]> {
-  const sums = all.map(() => all.map(() => 0));
-  for (const name of all[0]?.sizes.keys() ?? []) {
-    const values = await Promise.all(all.map(({ read }) => read(name)));
-    for (const [row, a] of values.entries())
-      for (const [column, b] of values.entries())
-        if (row !== column) (sums[row] as number[])[column] = ((sums[row] as number[])[column] as number) + squaredDistance(a, b);
-  }
-  return sums;
-}
-
-function clipped(values: readonly Float32Array[], middle: Float32Array, factors: readonly number[]): Float32Array {
-  const pulls = values.map((own, index) => {
-    const pull = new Float32Array(own.length);
+/** Pulls the centre, in its place, towards each by `factor * (value - centre)`, averaged. */
+function clipped(values: readonly Values[], centre: Values, factors: readonly number[]): Values {
+  for (const [index, own] of values.entries()) {
     const factor = factors[index] as number;
-    for (let i = 0; i < pull.length; i++) pull[i] = factor * Math.fround((own[i] as number) - (middle[i] as number));
-    return pull;
-  });
-  const result = averageDeltas(pulls);
-  for (let i = 0; i < result.length; i++) result[i] = (middle[i] as number) + (result[i] as number);
-  return result;
+    for (let i = 0; i < own.length; i++) own[i] = factor * Math.fround((own[i] as number) - (centre[i] as number));
+  }
+  const pull = average(values);
+  for (let i = 0; i < pull.length; i++) centre[i] = (centre[i] as number) + (pull[i] as number);
+  return centre;
 }

@@ -10,7 +10,7 @@ import { ConnitoError } from "../../errors.ts";
 import { collectBytes } from "../../exchange/exchange.ts";
 import { makeDirectory, openFile, readInto, replaceFile, writeAll } from "../../files.ts";
 import { allFinite } from "../../kernels/finite.ts";
-import { fromFloat32, toFloat32 } from "../../model/dtype.ts";
+import { fromFloat32 } from "../../model/dtype.ts";
 import type { Tensors } from "../../model/tensors.ts";
 import {
   type GroupOutcome,
@@ -118,15 +118,15 @@ async function storedGradient({ workspace }: Context, hash: Hash, sizes: Readonl
   }
   return {
     sizes,
-    read: async (name) => {
-      const bytes = new Uint8Array(4 * (sizes.get(name) ?? 0));
+    read: async (name, into) => {
+      const values = into ?? new Float32Array(sizes.get(name) ?? 0);
       const file = await openFile(place.file);
       try {
-        await readInto(file, offsets.get(name) as number, bytes);
+        await readInto(file, offsets.get(name) as number, fromFloat32("F32", values));
       } finally {
         await file.handle.close();
       }
-      return toFloat32("F32", bytes);
+      return values;
     },
   };
 }

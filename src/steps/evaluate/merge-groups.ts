@@ -4,7 +4,8 @@
  */
 
 import { outerStep } from "../../kernels/merge.ts";
-import type { Tensors } from "../../model/tensors.ts";
+import { openArena } from "../../kernels/module.ts";
+import { placed, type Tensors, type Values } from "../../model/tensors.ts";
 import { chooseScale, type DomainLosses, gateGroups, type Measured } from "../../protocol/gate.ts";
 import type { Task } from "../../protocol/task.ts";
 import { aggregate } from "./aggregate.ts";
@@ -87,25 +88,36 @@ export async function mergeGroups(search: MergeSearch, groups: readonly GroupGra
   };
 }
 
-/** New fp32 weights and momentum of one tensor. */
-export async function step(
-  { task, momentum }: Pick<MergeSearch, "task" | "momentum">,
-  gradient: Tensors,
-  scale: number,
+/** New fp32 weights and momentum of a tensor, given how to read its base; valid until the next is asked for. */
+export type Step = (
   name: string,
-  base: Float32Array,
-): Promise<{ weights: Float32Array; momentum: Float32Array }> {
+  readBase: (into: Values) => Promise<unknown>,
+) => Promise<{ readonly weights: Values; readonly momentum: Values }>;
+
+/** The outer step by a gradient, one tensor after another, in an arena that holds the largest. */
+export function openStep({ task, momentum }: Pick<MergeSearch, "task" | "momentum">, gradient: Tensors, scale: number): Step {
   const { learningRate, momentum: mu } = task.outer;
-  const before = momentum.sizes.has(name) ? await momentum.read(name) : undefined;
-  return outerStep({ base, gradient: await gradient.read(name), momentum: before, learningRate, mu, scale });
+  const largest = Math.max(0, ...gradient.sizes.values());
+  const arena = openArena(3 * largest, 3);
+  const places = [arena.take(largest), arena.take(largest), arena.take(largest)] as const;
+  return async (name, readBase) => {
+    const size = gradient.sizes.get(name) ?? 0;
+    const [values, before, base] = [places[0].subarray(0, size), places[1].subarray(0, size), places[2].subarray(0, size)];
+    await gradient.read(name, values);
+    if (momentum.sizes.has(name)) await momentum.read(name, before);
+    else before.fill(0);
+    await readBase(base);
+    return outerStep({ base, gradient: values, momentum: before, learningRate, mu, scale }, { weights: base, momentum: before });
+  };
 }
 
 /** How far the step moves the weights: `scale * step`, which added to them gives the step's bits. */
 function move(search: MergeSearch, gradient: Tensors, scale: number): Tensors {
+  const step = openStep(search, gradient, scale);
   return {
     sizes: gradient.sizes,
     // -0 is what can be added to any value, zeros of both signs among them, and leaves it as it is.
-    read: async (name) => (await step(search, gradient, scale, name, new Float32Array(gradient.sizes.get(name) ?? 0).fill(-0))).weights,
+    read: async (name, into) => placed((await step(name, async (base) => base.fill(-0))).weights, into),
   };
 }
 
@@ -113,6 +125,6 @@ function joined(parts: readonly Tensors[]): Tensors {
   const holder = new Map(parts.flatMap((part) => [...part.sizes.keys()].map((name) => [name, part] as const)));
   return {
     sizes: new Map(parts.flatMap(({ sizes }) => [...sizes])),
-    read: (name) => (holder.get(name) as Tensors).read(name),
+    read: (name, into) => (holder.get(name) as Tensors).read(name, into),
   };
 }

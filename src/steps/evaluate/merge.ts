@@ -27,7 +27,7 @@ import { afterFinalized, awaitOpening } from "../windows.ts";
 import { groupGradients } from "./contributions.ts";
 import { cycleSequences } from "./held-out.ts";
 import { openWholeModel } from "./losses.ts";
-import { type MergeSearch, mergeGroups, step } from "./merge-groups.ts";
+import { type MergeSearch, mergeGroups, openStep } from "./merge-groups.ts";
 import { collectReports, committedReports, showReport, weigh } from "./reports.ts";
 import { requireValidator, scorersOf } from "./validators.ts";
 
@@ -115,13 +115,11 @@ async function compute(context: Context, membership: Membership, input: { cycle:
 async function keepVersion(context: Context, slice: Slice, search: MergeSearch, gradient: Tensors, scale: number): Promise<string> {
   const { objects, layout } = context.workspace;
   const kept = new Set<string>();
+  const step = openStep(search, gradient, scale);
   const manifest = await newVersion({
     manifest: slice.manifest,
     changed: new Set(gradient.sizes.keys()),
-    update: async (name, piece) => {
-      const base = await readValues(piece, ({ hash }) => objects.stream(hash));
-      return step(search, gradient, scale, name, base);
-    },
+    update: (name, piece) => step(name, (into) => readValues(piece, ({ hash }) => objects.stream(hash), into)),
     keep: async (bytes) => {
       const hash = await objects.put(bytes);
       kept.add(hash);

@@ -3,7 +3,7 @@
  * where those are too much alike by what the part that they do not explain gains.
  */
 
-import type { Tensors } from "../../model/tensors.ts";
+import { placed, type Tensors } from "../../model/tensors.ts";
 import {
   addsNothing,
   drawCoordinates,
@@ -56,10 +56,10 @@ function compareOne(later: Sketched, earlier: readonly Sketched[], sketches: rea
     level: suspicion(share, usual),
     rest: {
       sizes: later.deltas.sizes,
-      read: async (name) => {
+      read: async (name, into) => {
         const sources: { delta: Float32Array; factor: number }[] = [];
         for (const { submission, factor } of from) sources.push({ delta: await submission.deltas.read(name), factor });
-        return unexplained(await later.deltas.read(name), sources);
+        return placed(unexplained(await later.deltas.read(name), sources), into);
       },
     },
   };

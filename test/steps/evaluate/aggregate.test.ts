@@ -22,9 +22,9 @@ const named = (tensors: readonly Float32Array[]) =>
 function counting({ sizes, read }: Tensors, reads: string[]): Tensors {
   return {
     sizes,
-    read: (name) => {
+    read: (name, into) => {
       reads.push(name);
-      return read(name);
+      return read(name, into);
     },
   };
 }

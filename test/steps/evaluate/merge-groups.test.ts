@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type Tensors, tensorsOf } from "../../../src/model/tensors.ts";
 import type { Task } from "../../../src/protocol/task.ts";
-import { type Contribution, gateContributions, type MergeSearch, mergeGroups, step } from "../../../src/steps/evaluate/merge-groups.ts";
+import { type Contribution, gateContributions, type MergeSearch, mergeGroups, openStep } from "../../../src/steps/evaluate/merge-groups.ts";
 
 const task = {
   experts: { groups: 2 },
@@ -33,8 +33,10 @@ function search(contributions: Contribution[][], loss: (a: number, b: number) =>
     const outcome = await mergeGroups(given, groups);
     const { gradient, scale } = outcome;
     const weights = new Map<string, number | undefined>();
-    for (const name of gradient?.sizes.keys() ?? [])
-      weights.set(name, (await step(given, gradient as Tensors, scale, name, Float32Array.of(0))).weights[0]);
+    for (const name of gradient?.sizes.keys() ?? []) {
+      const step = openStep(given, gradient as Tensors, scale);
+      weights.set(name, (await step(name, async (base) => base.fill(0))).weights[0]);
+    }
     return { ...outcome, weights };
   })();
   return { passes, result };
