@@ -11,10 +11,9 @@ import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { openCheckpoint } from "../src/model/checkpoint.ts";
 import { openHashMemo } from "../src/model/hash-memo.ts";
-import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
-import { makeStandIns } from "../src/model/make-stand-ins.ts";
 import { totalBytes } from "../src/model/manifest.ts";
 import {
+  built,
   inBenchDirectory,
   peakMemory,
   report,
@@ -43,6 +42,8 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     const base = join(directory, "base");
     await mkdir(base);
     const { bytes, files } = await writeBenchCheckpoint(base);
+    const { indexCheckpoint } = await built<typeof import("../src/model/index-checkpoint.ts")>("model/index-checkpoint.js");
+    const { makeStandIns } = await built<typeof import("../src/model/make-stand-ins.ts")>("model/make-stand-ins.js");
     const checkpoint = await openCheckpoint(base);
     const times = await takeTurns(
       {

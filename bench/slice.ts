@@ -11,11 +11,11 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openCheckpoint } from "../src/model/checkpoint.ts";
-import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
 import { totalBytes } from "../src/model/manifest.ts";
-import { expertLayout, planSlice, type SlicePlan, writeSliceFile } from "../src/model/slice.ts";
+import { expertLayout, planSlice, type SlicePlan } from "../src/model/slice.ts";
 import { createExpertManager } from "../src/protocol/experts/expert-manager.ts";
 import {
+  built,
   inBenchDirectory,
   peakMemory,
   report,
@@ -58,6 +58,8 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     const base = join(directory, "base");
     await mkdir(base);
     await writeBenchCheckpoint(base);
+    const { indexCheckpoint } = await built<typeof import("../src/model/index-checkpoint.ts")>("model/index-checkpoint.js");
+    const { writeSliceFile } = await built<typeof import("../src/model/slice.ts")>("model/slice.js");
     const checkpoint = await openCheckpoint(base);
     const { manifest, locations } = await indexCheckpoint(checkpoint);
     const manager = createExpertManager(expertLayout(checkpoint.architecture), 2);

@@ -7,6 +7,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { ConnitoError, type ExitCodeName } from "./errors.ts";
 
 /** Where bytes lie that are not copied. */
@@ -250,6 +251,32 @@ export async function nameFile(from: string, to: string): Promise<void> {
   await syncDirectory(dirname(to));
 }
 
+/** How long the disk may rest between two requests to take what is written. */
+const writeBackMilliseconds = 20;
+
+/**
+ * Runs `fill`, which writes a file, and meanwhile has the disk take what is there already, so that little is left to sync in the end:
+ * the disk works while the processors do. What the disk refuses is thrown here, since it says so only once.
+ */
+async function fillWritingBack<T>(handle: FileHandle, fill: (handle: FileHandle) => Promise<T>): Promise<T> {
+  const filled = new AbortController();
+  const { signal } = filled;
+  const writeBack = (async () => {
+    for (;;) {
+      await setTimeout(writeBackMilliseconds, undefined, { signal, ref: false }).catch(() => undefined);
+      if (signal.aborted) return;
+      await handle.datasync();
+    }
+  })();
+  writeBack.catch(() => undefined);
+  try {
+    return await fill(handle);
+  } finally {
+    filled.abort();
+    await writeBack;
+  }
+}
+
 /**
  * Replaces `path` at once and durably by what `fill` writes; only when it is done and synced does the name change. The directory must
  * be there. Errors: disk-full, permission-denied, file-missing and the others of `fileError`.
@@ -261,7 +288,7 @@ export async function replaceFile<T>(path: string, fill: (handle: FileHandle) =>
     try {
       let result: T;
       try {
-        result = await fill(handle);
+        result = await fillWritingBack(handle, fill);
         await handle.sync();
       } finally {
         await handle.close();

@@ -10,6 +10,11 @@ import { jsonFile } from "../../src/model/write-checkpoint.ts";
 
 const shards = 4;
 
+/** A module as it was built: measured is what users run, whose threads need not learn to read TypeScript first. */
+export function built<Module>(path: string): Promise<Module> {
+  return import(new URL(`../../dist/${path}`, import.meta.url).href);
+}
+
 /** A Qwen3-MoE checkpoint of about 1.1 GB in BF16, of random finite values, in four shards: 16 layers of 32 experts. */
 export async function writeBenchCheckpoint(directory: string): Promise<{ bytes: number; files: string[] }> {
   const config = familyNamed("qwen3_moe").newConfig?.({
