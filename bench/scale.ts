@@ -3,7 +3,7 @@
  * names and sizes, as holes; then an owner (opens, verifies a sample, makes a view), a server (serves the view) and a miner (fetches the manifest, plans
  * the slice of one of 64 groups, fetches, verifies and writes a sample of it), each a process of its own. Every hash is a real one; what
  * is really hashed, sent and written is the sample whose bytes the table states, the rest is planned. The limit is 200 MB of memory for
- * server and miner, of which Node may use 140 for its heap (NODE_OPTIONS=--max-old-space-size does the same for the command). `--json`, `--model NAME`, `--sample MIB` (512).
+ * each, of which Node may use 140 for its heap (NODE_OPTIONS=--max-old-space-size does the same for the command). `--json`, `--model NAME`, `--sample MIB` (512).
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -32,7 +32,7 @@ interface Step {
 
 function startParticipant(job: Record<string, unknown>): { lines: AsyncIterator<string>; end(): Promise<void> } {
   const script = fileURLToPath(new URL("./scale/participant.mjs", import.meta.url));
-  const child = spawn(process.execPath, [...(job["role"] === "owner" ? [] : heapLimits), script, JSON.stringify(job)], {
+  const child = spawn(process.execPath, [...heapLimits, script, JSON.stringify(job)], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const gone = once(child, "exit");

@@ -3,7 +3,6 @@
  * reads headers only. Whatever disagrees (a name, a shape, a shard, the index) is refused with the file and the rule.
  */
 import { join } from "node:path";
-import * as v from "valibot";
 import { ConnitoError } from "../errors.ts";
 import { fileExists, readWhole } from "../files.ts";
 import { type Dtype, isFloatDtype } from "./dtype.ts";
@@ -81,8 +80,10 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const listed = listTensors(architecture, names);
   checkTensors(directory, listed, tensors);
   const { carried, leftOut } = sortUnlisted(architecture, listed, tensors);
-  for (const name of leftOut) tensors.delete(name);
-  return { directory, config, configBytes, tokenizer, architecture, specs: [...listed, ...carried], tensors, leftOut };
+  const specs = [...listed, ...carried];
+  // Under the names of the specs: the files' own would keep the text of all headers in memory.
+  const stored = new Map(specs.map(({ name }) => [name, tensors.get(name) as StoredTensor]));
+  return { directory, config, configBytes, tokenizer, architecture, specs, tensors: stored, leftOut };
 }
 
 /** A config.json as parsed, and its bytes. Throws CheckpointError, and what opening files throws. */
@@ -109,17 +110,14 @@ async function readTensors(directory: string): Promise<Map<string, StoredTensor>
 
 async function readShard(file: string): Promise<Map<string, StoredTensor>> {
   const { tensors } = await readHeader(file);
-  return new Map([...tensors].map(([name, entry]) => [name, { file, ...entry }]));
+  return new Map([...tensors].map(([name, { dtype, shape, offset, bytes }]) => [name, { file, dtype, shape, offset, bytes }]));
 }
-
-const indexSchema = v.looseObject({ weight_map: v.record(v.string(), v.pipe(v.string(), v.maxLength(255))) });
 
 /** All shards that the index names. The index and the shards must list the same tensors; `total_size` is informative and not read. */
 async function readShards(directory: string, indexFile: string): Promise<Map<string, StoredTensor>> {
-  const index = v.safeParse(indexSchema, parseJson(await readWhole(indexFile, maximumBytes.index), indexFile));
-  if (!index.success) throw new CheckpointError(indexFile, "index-format", "no weight_map from tensor names to file names");
-  const weightMap = new Map(Object.entries(index.output.weight_map));
-  const names = new Set(weightMap.values());
+  const { weight_map: weightMap } = (parseJson(await readWhole(indexFile, maximumBytes.index), indexFile) ?? {}) as Record<string, unknown>;
+  if (!isWeightMap(weightMap)) throw new CheckpointError(indexFile, "index-format", "no weight_map from tensor names to file names");
+  const names = new Set(Object.values(weightMap));
   if (names.size > maximumShards) throw new CheckpointError(indexFile, "index-format", `more than ${maximumShards} shards`);
   const tensors = new Map<string, StoredTensor>();
   for (const name of [...names].sort()) {
@@ -128,17 +126,25 @@ async function readShards(directory: string, indexFile: string): Promise<Map<str
     }
     const shard = join(directory, name);
     for (const [tensor, stored] of await readShard(shard)) {
-      if (weightMap.get(tensor) !== name) {
+      if (!Object.hasOwn(weightMap, tensor) || weightMap[tensor] !== name) {
         throw new CheckpointError(shard, "shard-unlisted-tensor", `holds ${tensor}, which the index does not place there`);
       }
       tensors.set(tensor, stored);
     }
   }
-  for (const [tensor, name] of weightMap) {
-    if (!tensors.has(tensor))
-      throw new CheckpointError(join(directory, name), "shard-missing-tensor", `lacks ${tensor}, which the index places there`);
+  for (const tensor in weightMap) {
+    if (!tensors.has(tensor)) {
+      const shard = join(directory, weightMap[tensor] as string);
+      throw new CheckpointError(shard, "shard-missing-tensor", `lacks ${tensor}, which the index places there`);
+    }
   }
   return tensors;
+}
+
+/** By hand, because a schema makes a copy of what may be a hundred thousand names. */
+function isWeightMap(value: unknown): value is Record<string, string> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((name) => typeof name === "string" && name.length <= 255);
 }
 
 function checkTensors(directory: string, specs: readonly TensorSpec[], tensors: Map<string, StoredTensor>): void {

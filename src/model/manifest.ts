@@ -9,6 +9,7 @@ import { isDtype } from "./dtype.ts";
 import { readDocument } from "./manifest-document.ts";
 import { bytesOfPiece, comparePieces, type Piece, pieceKey, roles } from "./pieces.ts";
 import { maximumRank, maximumTensors } from "./safetensors-header.ts";
+import { sharedShape } from "./shared-shape.ts";
 
 export interface Manifest {
   readonly format: "connito/manifest/1";
@@ -49,10 +50,16 @@ export function createManifest(config: Hash, tokenizer: Hash, pieces: readonly P
   return { format: "connito/manifest/1", config, tokenizer, pieces: [...pieces].sort(comparePieces) };
 }
 
-/** The bytes to store and publish: canonical JSON. */
-export function encodeManifest({ format, config, tokenizer, pieces }: Manifest): Uint8Array {
-  const list = pieces.map(pieceJson).join(",");
-  return utf8(`{"config":"${config}","format":"${format}","pieces":[${list}],"tokenizer":"${tokenizer}"}`);
+/** What to store and publish, canonical JSON in UTF-8, in parts: whole it would take as much memory again as the manifest. */
+export function* manifestText({ format, config, tokenizer, pieces }: Manifest): Generator<string> {
+  yield `{"config":"${config}","format":"${format}","pieces":[`;
+  for (const [index, piece] of pieces.entries()) yield index === 0 ? pieceJson(piece) : `,${pieceJson(piece)}`;
+  yield `],"tokenizer":"${tokenizer}"}`;
+}
+
+/** All of `manifestText`, as bytes. */
+export function encodeManifest(manifest: Manifest): Uint8Array {
+  return utf8([...manifestText(manifest)].join(""));
 }
 
 /**
@@ -112,17 +119,6 @@ function readPiece(value: unknown, index: number): Piece {
   if (layer !== undefined) asCount(layer, `${at}.layer`);
   if (expert !== undefined) asCount(expert, `${at}.expert`);
   return piece as unknown as Piece;
-}
-
-/** Of all the pieces' shapes few are different: each is kept once, while there are few. */
-const shapes = new Map<string, number[]>();
-
-function sharedShape(shape: number[]): number[] {
-  const key = shape.join();
-  const known = shapes.get(key);
-  if (known !== undefined) return known;
-  if (shapes.size < 1024) shapes.set(key, shape);
-  return shape;
 }
 
 function asObject(value: unknown, at: string, fields: ReadonlySet<string>, prefix: string): Record<string, unknown> {

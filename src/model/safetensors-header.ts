@@ -5,6 +5,7 @@
  */
 import { ConnitoError } from "../errors.ts";
 import { bytesOf, type Dtype, isDtype } from "./dtype.ts";
+import { sharedShape } from "./shared-shape.ts";
 
 /** The format's own limit on the header's length. */
 export const maximumHeaderBytes = 100_000_000;
@@ -211,7 +212,7 @@ export function parseHeader(json: Uint8Array, fileBytes: number, file = "the fil
       fail("size-mismatch", `${shorten(name)} of ${dtype} [${shape}] has ${bytes} bytes, its offsets span ${end - begin}`);
     }
     if (tensors.size === maximumTensors) fail("too-many-tensors", `more than ${maximumTensors} tensors`);
-    tensors.set(name, { dtype, shape, offset: dataStart + begin, bytes });
+    tensors.set(name, { dtype, shape: sharedShape(shape), offset: dataStart + begin, bytes });
   };
 
   let hasMetadata = false;

@@ -3,7 +3,7 @@
 import { ConnitoError } from "../errors.ts";
 import { collectBytes, type Source } from "../exchange/exchange.ts";
 import type { Manifest } from "../model/manifest.ts";
-import { encodeManifest, manifestRoot, maximumManifestBytes, parseManifest } from "../model/manifest.ts";
+import { manifestRoot, manifestText, maximumManifestBytes, parseManifest } from "../model/manifest.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { readBounded, writeAtomic } from "../workspace/files.ts";
 import type { Workspace } from "../workspace/workspace.ts";
@@ -13,7 +13,7 @@ import { isLie, reportLie } from "./fetch.ts";
 /** Keeps a manifest under its root, and returns the root. */
 export async function storeManifest(workspace: Workspace, manifest: Manifest): Promise<Hash> {
   const root = manifestRoot(manifest);
-  await writeAtomic(workspace.layout.manifest(root), encodeManifest(manifest));
+  await writeAtomic(workspace.layout.manifest(root), manifestText(manifest));
   return root;
 }
 

@@ -2,7 +2,7 @@
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { fileExists, makeDirectory, nameFile, onStorage, readWhole, replaceFile, writeAll } from "../files.ts";
+import { fileExists, makeDirectory, nameFile, onStorage, readWhole, replaceFile, transferBytes, writeAll } from "../files.ts";
 
 /** For those who opened the state directory without its lock and write all the same: a mistake in the program. */
 export function readOnlyError(path: string): ConnitoError {
@@ -18,11 +18,36 @@ export interface WriteOptions {
   readonly mode?: number;
 }
 
-/** Replaces `path` by `bytes` at once and durably. Missing parents are made. Errors: those of `fileError`. */
-export async function writeAtomic(path: string, bytes: Uint8Array | string, { mode = 0o600 }: WriteOptions = {}): Promise<void> {
-  const data = typeof bytes === "string" ? Buffer.from(bytes, "utf8") : bytes;
+/** Replaces `path` by bytes or by text, which may come in parts, at once and durably. Missing parents are made. Errors: those of `fileError`. */
+export async function writeAtomic(
+  path: string,
+  content: Uint8Array | Iterable<string>,
+  { mode = 0o600 }: WriteOptions = {},
+): Promise<void> {
   await onStorage(path, () => makeDirectory(dirname(path)));
-  await replaceFile(path, (handle) => writeAll(handle, data), mode);
+  const parts = content instanceof Uint8Array ? [content] : encoded(content);
+  await replaceFile(
+    path,
+    async (handle) => {
+      for (const part of parts) await writeAll(handle, part);
+    },
+    mode,
+  );
+}
+
+/** Text in UTF-8, a few large buffers for many small parts. */
+function* encoded(text: Iterable<string>): Generator<Uint8Array> {
+  let gathered: string[] = [];
+  let characters = 0;
+  for (const part of typeof text === "string" ? [text] : text) {
+    gathered.push(part);
+    characters += part.length;
+    if (characters < transferBytes) continue;
+    yield Buffer.from(gathered.join(""), "utf8");
+    gathered = [];
+    characters = 0;
+  }
+  yield Buffer.from(gathered.join(""), "utf8");
 }
 
 /** Gives a finished file its name, durably: content first, then the name. Both must be on one file system. */

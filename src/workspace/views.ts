@@ -53,8 +53,8 @@ export async function openViews(directory: string, options: { readonly readOnly?
   }
 
   async function save(view: string): Promise<void> {
-    const own = [...pieces].filter(([, piece]) => piece.view === view);
-    if (own.length === 0) return rm(view, { force: true });
+    const own = new Map([...pieces].filter(([, piece]) => piece.view === view));
+    if (own.size === 0) return rm(view, { force: true });
     await writeAtomic(view, serialise(own));
   }
 
@@ -77,20 +77,17 @@ export async function openViews(directory: string, options: { readonly readOnly?
     async add(locations) {
       const files = new Map<string, ViewedFile>();
       const added = new Map<Hash, Piece>();
-      const id = createHash("sha256")
-        .update([...locations.keys()].sort().join(""))
-        .digest("hex")
-        .slice(0, 32);
-      const view = join(directory, `${id}.json`);
+      const id = createHash("sha256");
+      for (const hash of [...locations.keys()].sort()) id.update(hash);
+      const view = join(directory, `${id.digest("hex").slice(0, 32)}.json`);
       for (const [hash, { file: name, offset, bytes }] of locations) {
-        const path = resolve(name);
-        const file = files.get(path) ?? (await viewedFile(path));
-        files.set(path, file);
-        if (offset + bytes > file.size) throw outside(path, hash);
+        const file = files.get(name) ?? (await viewedFile(resolve(name)));
+        files.set(name, file);
+        if (offset + bytes > file.size) throw outside(file.path, hash);
         added.set(hash, { file, good: file, offset, bytes, view });
       }
       if (added.size === 0) return;
-      await writeAtomic(view, serialise([...added]));
+      await writeAtomic(view, serialise(added));
       for (const [hash, piece] of added) pieces.set(hash, piece);
     },
     async remove(hash) {
@@ -126,11 +123,17 @@ async function viewedFile(path: string): Promise<ViewedFile> {
   return { path, size, modified: mtimeMs };
 }
 
-function serialise(pieces: readonly (readonly [Hash, Piece])[]): string {
-  const files = [...new Set(pieces.map(([, piece]) => piece.file))];
-  const places = new Map(files.map((file, index) => [file, index]));
-  const rows = pieces.map(([hash, { file, offset, bytes }]) => [hash, places.get(file), offset, bytes]);
-  return `${JSON.stringify({ format, files, pieces: rows })}\n`;
+/** A view file's JSON, a piece at a time: there may be a hundred thousand. */
+function* serialise(pieces: ReadonlyMap<Hash, Piece>): Generator<string> {
+  const places = new Map<ViewedFile, number>();
+  for (const { file } of pieces.values()) if (!places.has(file)) places.set(file, places.size);
+  yield `{"format":"${format}","files":${JSON.stringify([...places.keys()])},"pieces":[`;
+  let comma = "";
+  for (const [hash, { file, offset, bytes }] of pieces) {
+    yield `${comma}["${hash}",${places.get(file)},${offset},${bytes}]`;
+    comma = ",";
+  }
+  yield "]}\n";
 }
 
 function parseView(view: string, value: unknown): Map<Hash, Piece> {

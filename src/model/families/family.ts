@@ -36,17 +36,17 @@ export interface TensorSpec {
   readonly shape: readonly number[];
   readonly role: "backbone" | "expert";
   /** What the engine uses it for; absent where the engine does not know the tensor. */
-  readonly part?: Part;
+  readonly part?: Part | undefined;
   /** Absent for tensors outside the layers. */
-  readonly layer?: number;
+  readonly layer?: number | undefined;
   /** Of an expert tensor in a per-expert layout: its expert. */
-  readonly expert?: number;
+  readonly expert?: number | undefined;
   /** Of an expert tensor in a fused layout: how many experts lie one after another along its leading dimension. */
-  readonly fusedExperts?: number;
+  readonly fusedExperts?: number | undefined;
   /** The element type where the format fixes one, as packed 4-bit blocks have; otherwise F32, BF16 or F16, as the file says. */
-  readonly dtype?: Dtype;
+  readonly dtype?: Dtype | undefined;
   /** How many of the model's parameters each element holds, where that is not one: two in packed 4-bit blocks, none in scales. */
-  readonly parametersPerElement?: number;
+  readonly parametersPerElement?: number | undefined;
 }
 
 /** The sizes that `model init` asks for. What else a family's configuration says, the family sets as its published models do. */

@@ -3,6 +3,7 @@
  * `NAME.weight_scale_inv`, by whose elements the blocks of the weight are multiplied. Both are pieces of the same expert. Nothing here
  * looks at their values.
  */
+import { sharedShape } from "../shared-shape.ts";
 import type { TensorSpec } from "./family.ts";
 
 export function scaleName({ name }: TensorSpec): string {
@@ -23,8 +24,8 @@ export function withBlockScales(
   return specs.flatMap((spec) => {
     const [out, width] = spec.shape;
     if (spec.shape.length !== 2 || out === undefined || width === undefined || !hasScale(spec)) return [spec];
-    const { part: _, ...place } = spec;
-    const scale = { ...place, name: scaleName(spec), shape: [Math.ceil(out / rows), Math.ceil(width / columns)], parametersPerElement: 0 };
+    const shape = sharedShape([Math.ceil(out / rows), Math.ceil(width / columns)]);
+    const scale = { ...spec, name: scaleName(spec), shape, part: undefined, parametersPerElement: 0 };
     return [{ ...spec, dtype: "F8_E4M3" }, scale];
   });
 }

@@ -47,8 +47,10 @@ export function outside(rows: readonly Row[]): TensorSpec[] {
 export function inLayers(prefix: string, count: number, rowsOf: (layer: number) => readonly Row[]): TensorSpec[] {
   return Array.from({ length: count }, (_, layer) => layer).flatMap((layer) =>
     rowsOf(layer).map((one): TensorSpec => {
-      const ofExpert = one.expert !== undefined || one.fusedExperts !== undefined;
-      return { ...one, name: `${prefix}.${layer}.${one.name}`, role: ofExpert ? "expert" : "backbone", layer };
+      const { name, shape, part, expert, fusedExperts, dtype, parametersPerElement } = one;
+      const role = expert !== undefined || fusedExperts !== undefined ? "expert" : "backbone";
+      // All fields in one literal, and a joined name: of a hundred thousand such objects, others take twice the memory.
+      return { name: [prefix, layer, name].join("."), shape, role, layer, part, expert, fusedExperts, dtype, parametersPerElement };
     }),
   );
 }

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { describeModel, sizeConfig } from "../../../src/model/describe.ts";
 import { elementsOf } from "../../../src/model/dtype.ts";
-import { families, familyNamed, familyOf, listTensors, readArchitecture, requireComputable } from "../../../src/model/families/index.ts";
+import {
+  families,
+  familyNamed,
+  familyOf,
+  listTensors,
+  readArchitecture,
+  requireComputable,
+  type TensorSpec,
+} from "../../../src/model/families/index.ts";
 import { failure, newConfig } from "../support.ts";
 import { type PublishedModel, publishedModels } from "./published.ts";
 
@@ -31,14 +39,12 @@ describe("families", () => {
     const specs = familyNamed("qwen3_moe").tensors(familyNamed("qwen3_moe").architecture(qwen30));
     const byName = new Map(specs.map((spec) => [spec.name, spec]));
     assert.equal(byName.size, 18_867);
-    assert.deepEqual(byName.get("model.layers.47.mlp.experts.127.down_proj.weight"), {
-      name: "model.layers.47.mlp.experts.127.down_proj.weight",
-      shape: [2048, 768],
-      role: "expert",
-      part: "expert.down",
-      layer: 47,
-      expert: 127,
-    });
+    const { name, shape, role, part, layer, expert } = byName.get("model.layers.47.mlp.experts.127.down_proj.weight") as TensorSpec;
+    assert.equal(name, "model.layers.47.mlp.experts.127.down_proj.weight");
+    assert.deepEqual(
+      { shape, role, part, layer, expert },
+      { shape: [2048, 768], role: "expert", part: "expert.down", layer: 47, expert: 127 },
+    );
     assert.deepEqual(byName.get("model.layers.0.self_attn.q_norm.weight")?.shape, [128]);
     assert.deepEqual(byName.get("model.layers.0.self_attn.o_proj.weight")?.shape, [2048, 4096]);
     assert.deepEqual(byName.get("model.layers.3.mlp.gate.weight")?.shape, [128, 2048]);
