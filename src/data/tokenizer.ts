@@ -5,6 +5,7 @@
  */
 import { ConnitoError } from "../errors.ts";
 import { findCut, surroundings } from "./cuts.ts";
+import { createWordEncoder, cuttingDocument, type WordCutter } from "./word-encoder.ts";
 
 export interface Tokenizer {
   /** One more than the largest token that can come out. */
@@ -43,11 +44,12 @@ export async function loadTokenizer(bytes: Uint8Array): Promise<Tokenizer> {
     throw invalid("it is not JSON", cause);
   }
   const { addedTokens, vocabularySize } = describe(document);
-  const general = await generalEncoder(document, vocabularySize);
-  const table = byteTable(document);
   const contents = addedTokens.map(({ content }) => content);
-  const encodePart = (text: string) =>
-    table === undefined || contents.some((content) => text.includes(content)) ? general(text) : encodeBytes(table, text);
+  const isPlain = (text: string) => !contents.some((content) => text.includes(content));
+  const { general, words } = await libraryEncoders(document as Record<string, unknown>, vocabularySize, isPlain);
+  const table = byteTable(document);
+  const fast = table === undefined ? words : (text: string) => encodeBytes(table, text);
+  const encodePart = (text: string) => (isPlain(text) ? fast(text) : general(text));
   return {
     vocabularySize,
     encode: (text) => {
@@ -116,22 +118,36 @@ function describe(document: unknown): { addedTokens: AddedToken[]; vocabularySiz
   return { addedTokens, vocabularySize: largest + 1 };
 }
 
-/** The library's own encoding of one part. It decides what a token is; the rest of this file only feeds it. */
-async function generalEncoder(document: unknown, vocabularySize: number): Promise<(text: string) => Int32Array> {
+interface LibraryEncoders {
+  /** The library's own encoding of one part. It decides what a token is; the rest of this file only feeds it. */
+  readonly general: (text: string) => Int32Array;
+  /** The same for a text without special tokens, word by word where the tokenizer allows it. */
+  readonly words: (text: string) => Int32Array;
+}
+
+async function libraryEncoders(
+  document: Record<string, unknown>,
+  vocabularySize: number,
+  isPlain: (text: string) => boolean,
+): Promise<LibraryEncoders> {
   const { Tokenizer: Library } = await import("@huggingface/tokenizers");
-  let library: InstanceType<typeof Library>;
-  try {
-    library = new Library(document as object, {});
-  } catch (cause) {
-    throw invalid(cause instanceof Error ? cause.message : "it cannot be read", cause);
-  }
-  return (text) => {
+  const open = (content: object) => {
+    try {
+      return new Library(content, {});
+    } catch (cause) {
+      throw invalid(cause instanceof Error ? cause.message : "it cannot be read", cause);
+    }
+  };
+  const library = open(document);
+  const general = (text: string) => {
     const { ids } = library.encode(text, { add_special_tokens: false });
     // A token that the vocabulary does not have would come out as undefined, and as 0 in an integer array.
     if (!ids.every((id: unknown) => Number.isInteger(id) && (id as number) < vocabularySize))
       throw invalid("it has no token for a part of the text");
     return Int32Array.from(ids);
   };
+  const cutting = cuttingDocument(document);
+  return { general, words: cutting === undefined ? general : createWordEncoder(open(cutting) as unknown as WordCutter, general, isPlain) };
 }
 
 /**

@@ -70,6 +70,31 @@ describe("data/tokenizer", () => {
     });
   }
 
+  describe("word by word, any text gives what the library gives", () => {
+    const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
+    const split = (Regex: string, invert = false) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert });
+    const cut = (pretokenizers: object[]) => ({ ...bytePairs(sample, 100), pre_tokenizer: { type: "Sequence", pretokenizers } });
+    const documents: Record<string, object> = {
+      "usual words": bytePairs(sample, 100),
+      "newer words, normalised": newerBytePairs(sample, 100),
+      "several rules": cut([split("\\p{N}{1,3}"), split("[一-龥]+"), split("[A-Za-z]+|[^\\s]+|\\s+(?!\\S)|\\s+"), bytes]),
+      "digits and punctuation": cut([{ type: "Digits", individual_digits: true }, { type: "Punctuation" }, bytes]),
+      "words that stand otherwise alone": cut([split("(?<=b)he|h|[^h]"), bytes]),
+      "no words": cut([bytes]),
+    };
+    const unit = fc.oneof(
+      fc.constantFrom(..." \n\t'aab1,ée\u0301鯨🐋", " the", "bhe", " whale", endOfText),
+      fc.string({ unit: "binary", maxLength: 1 }),
+    );
+    for (const [name, document] of Object.entries(documents)) {
+      it(name, async () => {
+        const tokenizer = await loadTokenizer(json(document));
+        const text = fc.array(unit, { maxLength: 60 }).map((units) => units.join(""));
+        fc.assert(fc.property(text, (given) => assert.deepEqual(tokenizer.encode(given), whole(document, given))));
+      });
+    }
+  });
+
   it("does not depend on the parts in which a text arrives", async () => {
     const tokenizer = await loadTokenizer(json(newerBytePairs(sample, 100)));
     const given = text.slice(0, 90_000);
