@@ -57,9 +57,9 @@ export async function readCommitment(state: State, netuid: number, hotkey: Hotke
 /** What a write counts at least towards the space limit, in bytes (Subtensor's pallet-commitments). */
 const smallestSpace = 100;
 
-/** The bytes that writing a record counts. */
-export function spaceOf(record: Uint8Array): number {
-  return Math.max(smallestSpace, record.length);
+/** The bytes that writing a record of so many counts. */
+export function spaceOf(bytes: number): number {
+  return Math.max(smallestSpace, bytes);
 }
 
 export interface Space {

@@ -93,7 +93,7 @@ export async function setCommitment(
   /** Waits for the epoch in which there is room, where that is early enough. */
   async function awaitSpace(best: State): Promise<void> {
     const { used, limit, nextEpoch } = await readSpace(best, netuid, signer.address);
-    if (used + spaceOf(record) <= limit) return;
+    if (used + spaceOf(record.length) <= limit) return;
     if (until === undefined || nextEpoch > until) throw spaceExhausted(used, limit, nextEpoch);
     let heads = await tracker.now(signal);
     while (heads.best + 1 < nextEpoch) heads = await tracker.changed(heads, signal);

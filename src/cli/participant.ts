@@ -136,7 +136,7 @@ export function contextOver(
 }
 
 /** A state directory that is not there yet looks like an empty one, and is not made by looking. */
-async function lookInto(directory: string, onFinish: ParticipantInvocation["onFinish"]): Promise<Workspace> {
+export async function lookInto(directory: string, onFinish: ParticipantInvocation["onFinish"]): Promise<Workspace> {
   try {
     return await openWorkspace(directory, { lock: false });
   } catch (error) {

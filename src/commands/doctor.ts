@@ -5,16 +5,16 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { openHotkey } from "../chain/wallet.ts";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
-import { contextOver, participantFlags } from "../cli/participant.ts";
+import { contextOver, lookInto, participantFlags } from "../cli/participant.ts";
 import { type DoctorResult, diagnose } from "../steps/doctor/doctor.ts";
-import { lookForTask } from "../steps/membership.ts";
+import { download, lookForTask } from "../steps/membership.ts";
 import { table } from "../ui/table.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
 
 export default class Doctor extends BaseCommand<typeof Doctor, DoctorResult> {
   static override readonly summary = "Look at everything that a night of work needs, and say what to do about what is missing.";
   static override readonly description =
-    "Node, memory, disk, compute engine, GPU, hotkey, every endpoint of --network, clock, registration, permit, space for commitments, task. Changes nothing. Ends with the exit code of the first failure, 0 where there is none.";
+    "Node, memory, disk, compute engine, GPU, hotkey, every endpoint of --network, clock, registration, permit, balance, space for commitments, task, data. Changes nothing. Ends with the exit code of the first failure, 0 where there is none.";
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1 --role miner",
     "<%= config.bin %> <%= command.id %> --netuid 1 --network wss://one.example:443,wss://two.example:443",
@@ -53,9 +53,18 @@ export default class Doctor extends BaseCommand<typeof Doctor, DoctorResult> {
         onFinish(() => rm(directory, { recursive: true, force: true }));
         const workspace = await openWorkspace(directory, { lock: true });
         onFinish(() => workspace.close());
-        const found = await lookForTask(contextOver(invocation, { chain, signer, workspace }));
-        return { ...(found.taskHash && { taskHash: found.taskHash }), ...(found.membership && { name: found.membership.task.name }) };
+        const context = contextOver(invocation, { chain, signer, workspace });
+        const { taskHash, membership } = await lookForTask(context);
+        if (membership === undefined) return { ...(taskHash && { taskHash }) };
+        const own = await lookInto(flags["state-dir"], onFinish);
+        onFinish(() => own.close());
+        return {
+          taskHash: membership.taskHash,
+          task: membership.task,
+          data: { objects: own.objects, fetch: (hash) => download(context, hash), signal },
+        };
       },
+      publish: flags.publish,
       onFinding: ({ check }, count) => progress.update(count, check),
     });
     progress.succeed("Looked at everything");

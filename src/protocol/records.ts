@@ -108,21 +108,37 @@ export function encodeRecord(record: ChainRecord): Uint8Array {
   const fixed = [Uint8Array.of(recordVersion, kinds[record.kind]), ...fixedPart(record)];
   const room = maximumRecordBytes - fixed.reduce((sum, part) => sum + part.length, 0);
   const locator = "locator" in record ? utf8(parseLocator(record.locator).text) : new Uint8Array();
-  if (locator.length > room) {
-    throw new ConnitoError(`The locator has ${locator.length} bytes; a ${record.kind} record has room for ${room}`, {
-      code: "record-too-long",
-      exit: "invalidInput",
-      hint: `Use a locator of at most ${room} bytes: a shorter host name, an IP address, or a shorter path.`,
-    });
-  }
+  if (locator.length > room) throw recordTooLong(record.kind, locator.length, room);
   return new Uint8Array(Buffer.concat([...fixed, locator]));
 }
 
+function recordTooLong(kind: ChainRecord["kind"], bytes: number, room: number): ConnitoError {
+  return new ConnitoError(`The locator has ${bytes} bytes; a ${kind} record has room for ${room}`, {
+    code: "record-too-long",
+    exit: "invalidInput",
+    hint: `Use a locator of at most ${room} bytes: a shorter host name, an IP address, or a shorter path.`,
+  });
+}
+
+/** Records that say where to fetch from. */
+export type LocatorKind = Extract<ChainRecord, { readonly locator: string }>["kind"];
+
 /** The longest locator, in UTF-8 bytes, that a record of this kind can carry. */
-export function locatorRoom(kind: "reveal" | "version" | "task" | "report" | "ballot"): number {
+export function locatorRoom(kind: LocatorKind): number {
   const cycleAndTwo = 2 + 4 + 2 * hashBytes;
   const fixed = { reveal: cycleAndTwo + 2, version: cycleAndTwo, task: 2 + hashBytes, report: cycleAndTwo, ballot: cycleAndTwo };
   return maximumRecordBytes - fixed[kind];
+}
+
+/** Throws what `encodeRecord` would throw at a record of this kind with this locator, long before there is one. */
+export function checkLocator(locator: string, kind: LocatorKind): void {
+  const { length } = utf8(parseLocator(locator).text);
+  if (length > locatorRoom(kind)) throw recordTooLong(kind, length, locatorRoom(kind));
+}
+
+/** The bytes of a record with this locator. */
+export function recordBytes(kind: LocatorKind, locator: string): number {
+  return maximumRecordBytes - locatorRoom(kind) + utf8(locator).length;
 }
 
 /** The record that these bytes are, or `undefined` when they are foreign: another version, kind, length, or not a locator. */

@@ -50,8 +50,8 @@ async function publishedTask(context: Context): Promise<Hash | undefined> {
   return (await participantsAt(context.chain, context.netuid, undefined, finalized.hash)).ownerRecord?.taskHash;
 }
 
-/** The object from the first peer that delivers it unaltered, into memory. */
-async function download(context: Context, hash: Hash): Promise<Uint8Array | undefined> {
+/** An object, such as a document, from the first peer that delivers it unaltered, into memory; undefined where none does. */
+export async function download(context: Context, hash: Hash): Promise<Uint8Array | undefined> {
   const { signal } = context;
   for (const source of await peerSources(context)) {
     try {

@@ -6,11 +6,15 @@
 import { ConnitoError } from "../errors.ts";
 import { publishToDirectory } from "../exchange/directory.ts";
 import type { Hash } from "../protocol/hash.ts";
+import { checkLocator, type LocatorKind } from "../protocol/records.ts";
 import type { Context } from "./context.ts";
 
-/** Where others find what this participant publishes. @throws locator-missing */
-export function requireLocator(context: Pick<Context, "locator">): string {
-  if (context.locator !== undefined) return context.locator;
+/** Where others find what this participant publishes, as a record of this kind can carry it. @throws locator-missing, record-too-long */
+export function requireLocator(context: Pick<Context, "locator">, kind: LocatorKind): string {
+  if (context.locator !== undefined) {
+    checkLocator(context.locator, kind);
+    return context.locator;
+  }
   throw new ConnitoError("The record that goes on the chain has to say where others can fetch from.", {
     code: "locator-missing",
     exit: "usage",

@@ -7,12 +7,16 @@ import { preparations, type Role, roleNames, roles } from "../../cycle/roles.ts"
 import { type RunResult, runCycles, type StepEvent } from "../../cycle/runner.ts";
 import { defaultListen, servePublication } from "../../cycle/serve.ts";
 import { joinTask } from "../../steps/membership.ts";
+import { requireLocator } from "../../steps/publish.ts";
 import { retry } from "../../steps/retry.ts";
 
 interface CycleRunResult extends RunResult {
   readonly role: Role;
   readonly hotkey: string;
 }
+
+/** The record in which a role's locator has the least room. */
+const carriedBy = { miner: "reveal", validator: "version" } as const;
 
 export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResult> {
   static override readonly summary = "Follow the chain and do a role's steps in their phases, cycle after cycle.";
@@ -47,6 +51,8 @@ export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResul
   protected async perform(invocation: Invocation<typeof CycleRun>): Promise<CycleRunResult> {
     const { flags, args, progress, onFinish, signal } = invocation;
     const trainer = trainerOf(flags.backend, args.program);
+    // Known to be wrong now rather than when the record is due, after hours of work.
+    if (flags.role !== "owner") requireLocator({ ...(flags.publish !== undefined && { locator: flags.publish }) }, carriedBy[flags.role]);
     const context = { ...(await openParticipant(invocation)), ...trainer };
     const lock = await lockHotkey(context.signer.address, context.chain);
     onFinish(() => lock.release());

@@ -90,7 +90,7 @@ export const validatorAttacks: readonly Strategy[] = [
             cycle: cycle + 1,
             base: view.base,
             ballot: hash,
-            locator: requireLocator(context),
+            locator: requireLocator(context, "ballot"),
           });
           await sendRecord(context, { key: `ballot/${cycle + 1}`, prepare: async () => ({ record, notes: {} }), until: ballot.last });
           await context.clock.until(({ best }) => best >= ballot.last, context.signal);

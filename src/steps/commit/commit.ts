@@ -5,7 +5,7 @@ import { ConnitoError } from "../../errors.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import { commitmentHash } from "../../protocol/commitment.ts";
 import { toHex } from "../../protocol/hash.ts";
-import { encodeRecord } from "../../protocol/records.ts";
+import { checkLocator, encodeRecord } from "../../protocol/records.ts";
 import type { Context } from "../context.ts";
 import { assignedGroup, viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
@@ -24,6 +24,8 @@ export interface CommitResult extends SentRecord {
 export async function commit(context: Context, membership: Membership, input: { cycle: number; wait: boolean }): Promise<CommitResult> {
   const { task, taskHash } = membership;
   const submission = await requireSubmission(context, input.cycle);
+  // What cannot be revealed is not committed to either.
+  if (context.locator !== undefined) checkLocator(context.locator, "reveal");
 
   const prepare = async () => {
     await awaitOpening(context.clock, sendingWindow(task, "Commit", input.cycle, "commit"), { wait: input.wait, signal: context.signal });

@@ -37,7 +37,7 @@ export async function reveal(context: Context, membership: Membership, input: { 
       group: submission.group,
       artifactRoot: submission.root,
       salt: toHex(salt),
-      locator: requireLocator(context),
+      locator: requireLocator(context, "reveal"),
     });
     return { record, notes: { root: submission.root } };
   };

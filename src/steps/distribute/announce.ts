@@ -30,7 +30,7 @@ export async function announce(context: Context, membership: Membership, input: 
     });
   }
   const { record } = validator;
-  if (record?.kind === "version" && record.cycle >= input.cycle && record.locator === requireLocator(context)) {
+  if (record?.kind === "version" && record.cycle >= input.cycle && record.locator === requireLocator(context, "version")) {
     return { cycle: input.cycle, root: record.root, block: view.block, alreadyDone: true };
   }
   const sent = await sendVersion(context, { cycle: input.cycle, previousRoot: view.base, root: view.base });
@@ -50,7 +50,7 @@ export function sendVersion(
   version: { cycle: number; previousRoot: CycleView["base"]; root: CycleView["base"]; until?: number },
 ): Promise<SentRecord> {
   const { cycle, previousRoot, root, until } = version;
-  const locator = requireLocator(context);
+  const locator = requireLocator(context, "version");
   const record = encodeRecord({ kind: "version", cycle, previousRoot, root, locator });
   // One entry for each record and place: a validator that comes back elsewhere says so.
   const key = `version/${cycle}/${root}/${locator}`;

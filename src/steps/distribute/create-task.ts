@@ -28,6 +28,7 @@ import type { TokenData } from "../../protocol/token-data.ts";
 import type { Context } from "../context.ts";
 import { storeManifest } from "../manifests.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
+import { spaceNeeded } from "../record-space.ts";
 import { sendRecord } from "../send-record.ts";
 import { type DomainSources, type PreparedDomain, prepareData } from "./prepare-data.ts";
 import { measureExperts, type Sample, sampleShare } from "./select-experts.ts";
@@ -81,11 +82,12 @@ export interface SideCounts {
 export async function createTask(context: Context, input: CreateTaskInput): Promise<CreateTaskResult> {
   const { workspace, progress } = context;
   const { checkpoint } = input;
-  if (!input.dryRun) requireLocator(context);
+  if (!input.dryRun) requireLocator(context, "task");
 
   // Before anything slow: a group count that does not divide the experts, rules that cannot be, and sources that cannot be had.
   createExpertManager(expertLayout(checkpoint.architecture), input.groups);
   const draft = draftTask(context, input);
+  await noteScarceSpace(context, draft);
   await checkSources(
     input.domains.flatMap(({ train, heldOut, split }) => [...train, ...heldOut, ...split]),
     context.signal,
@@ -168,9 +170,19 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   for (const version of [model.root, model.standIns])
     await publishFile(context, `/manifests/${version}.json`, workspace.layout.manifest(version));
 
-  const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context) });
+  const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context, "task") });
   const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });
   return { ...summary, block };
+}
+
+/** Says so where a validator's records, with an address like the owner's, can be more than the chain takes in an epoch: some would miss their windows. */
+async function noteScarceSpace({ chain, netuid, signer, locator, progress }: Context, task: Task): Promise<void> {
+  const { hash } = await chain.finalizedHead();
+  const [{ tempo }, { limit }] = await Promise.all([chain.hyperparameters(netuid, hash), chain.space(netuid, signer.address, hash)]);
+  const { bytes } = spaceNeeded(task, { role: "validator", locator, tempo });
+  if (bytes <= limit) return;
+  const found = `A validator's records can take ${bytes} bytes in an epoch of ${tempo + 1} blocks, of which the chain takes ${limit}`;
+  progress.note(`${found}: give the cycles more blocks, or the validators shorter addresses.`, { code: "space-scarce" });
 }
 
 /** The two long passes over the checkpoint. What either did before it was stopped is not done again. */

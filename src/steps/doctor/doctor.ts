@@ -1,14 +1,17 @@
 /**
  * Looks at everything that a night of work needs and says what to do about what is missing: the machine, the hotkey, the endpoints, how the hotkey
- * stands on the subnet, the task. It changes nothing, and one failure does not hide the next.
+ * stands on the subnet, the task and its data. It changes nothing, and one failure does not hide the next.
  */
 import type { Chain } from "../../chain/client.ts";
 import { resolveNetwork } from "../../chain/networks.ts";
 import type { Signer } from "../../chain/signer.ts";
 import { ConnitoError, exitCodes } from "../../errors.ts";
+import type { Task } from "../../protocol/task.ts";
+import { checkData, type DataPlaces } from "./data.ts";
 import { type Finding, failed, failedBy, ok, unknown, warning } from "./finding.ts";
 import { checkDisk, checkEngine, checkGpu, checkMemory, checkNode } from "./machine.ts";
 import { checkClock, checkEndpoints, checkStanding, type Standing } from "./network.ts";
+import { checkPublish, checkRecords } from "./records.ts";
 
 export type { Finding } from "./finding.ts";
 
@@ -19,8 +22,13 @@ export interface DoctorInput {
   readonly role: Standing["role"];
   /** Opens the hotkey; may ask for its password. */
   readonly openHotkey: () => Promise<Signer>;
-  /** Whether the subnet's task can be had, given a chain and a hotkey: its name, or undefined while none is published. */
-  readonly findTask: (chain: Chain, signer: Signer) => Promise<{ readonly taskHash?: string; readonly name?: string }>;
+  /** What can be had of the subnet's task, given a chain and a hotkey: its hash where one is published, the task where somebody delivers it. */
+  readonly findTask: (
+    chain: Chain,
+    signer: Signer,
+  ) => Promise<{ readonly taskHash?: string; readonly task?: Task; readonly data?: DataPlaces }>;
+  /** Where others are to fetch what is made here. */
+  readonly publish?: string | undefined;
   readonly onFinding: (finding: Finding, count: number) => void;
   /** Milliseconds within which an endpoint must answer. Default 10,000. */
   readonly patience?: number;
@@ -43,6 +51,7 @@ export async function diagnose(input: DoctorInput): Promise<DoctorResult> {
   };
   note(checkNode(), checkMemory(), await checkDisk(input.stateDirectory), await checkEngine(), await checkGpu());
   const signer = await checkHotkey(input, note);
+  note(checkPublish(input.publish, input.role));
   const chain = await checkNetwork(input, note);
   try {
     await checkSubnet(input, note, chain, signer);
@@ -82,7 +91,7 @@ async function checkNetwork({ network, patience = 10_000, signal }: DoctorInput,
 }
 
 async function checkSubnet(
-  { netuid, role, findTask, signal }: DoctorInput,
+  { netuid, role, findTask, publish, signal }: DoctorInput,
   note: Note,
   chain: Chain | undefined,
   signer: Signer | undefined,
@@ -93,9 +102,12 @@ async function checkSubnet(
   if (chain === undefined || signer === undefined) return note(unknown("registration", `${missing}`), unknown("task", `${missing}`));
   try {
     note(...(await checkStanding(chain, { netuid, hotkey: signer.address, role })));
-    const { taskHash, name } = await findTask(chain, signer);
-    if (name !== undefined) note(ok("task", `${name} (${taskHash})`));
-    else if (taskHash === undefined)
+    const { taskHash, task, data } = await findTask(chain, signer);
+    if (task !== undefined) {
+      note(ok("task", `${task.name} (${taskHash})`));
+      note(...(await checkRecords(chain, task, { netuid, hotkey: signer.address, role, locator: publish })));
+      if (data !== undefined) note(...(await checkData(task, role, data)));
+    } else if (taskHash === undefined)
       note(warning("task", "the subnet's owner has published none", "The owner runs `connito task create`; `cycle run` waits for it."));
     else
       note(

@@ -71,7 +71,13 @@ async function sendBallot(context: Context, { task, taskHash }: Membership, stor
   const { netuid, signer } = context;
   const version = { cycle: stored.cycle + 1, previousRoot: stored.base, root: stored.root };
   const ballot = ballotHash({ netuid, taskHash, hotkey: signer.address, ...version });
-  const record = encodeRecord({ kind: "ballot", cycle: version.cycle, base: stored.base, ballot, locator: requireLocator(context) });
+  const record = encodeRecord({
+    kind: "ballot",
+    cycle: version.cycle,
+    base: stored.base,
+    ballot,
+    locator: requireLocator(context, "ballot"),
+  });
   await sendRecord(context, {
     key: `ballot/${version.cycle}`,
     prepare: async () => ({ record, notes: { root: stored.root } }),

@@ -41,7 +41,7 @@ export async function signReport(context: Context, report: ScoreReport): Promise
 /** Puts the report's hash on the chain. @throws deadline-missed after the score window: the report then does not count. */
 export function sendReport(context: Context, { task }: Membership, report: ScoreReport): Promise<SentRecord> {
   const { cycle, base } = report;
-  const locator = requireLocator(context);
+  const locator = requireLocator(context, "report");
   const record = encodeRecord({ kind: "report", cycle, base, report: toHex(reportMessage(report)), locator });
   return sendRecord(context, {
     key: `report/${cycle}`,

@@ -3,10 +3,16 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConnitoError } from "../../../src/errors.ts";
+import type { Task } from "../../../src/protocol/task.ts";
 import { type DoctorInput, diagnose, type Finding } from "../../../src/steps/doctor/doctor.ts";
 import { checkDisk, checkGpu, checkMemory, checkNode } from "../../../src/steps/doctor/machine.ts";
 import { checkClock } from "../../../src/steps/doctor/network.ts";
+import { checkPublish, checkRecords } from "../../../src/steps/doctor/records.ts";
 import { createOpened, genesisOf, netuid, type People, people } from "../../chain/support.ts";
+
+/** What of a task is looked at here; its data have a test of their own. */
+const phases = { distribute: 10, train: 15, commit: 4, reveal: 4, score: 6, merge: 6 };
+const task = { name: "novel", cycle: { startBlock: 1, phases } } as unknown as Task;
 
 describe("doctor", () => {
   const opened = createOpened();
@@ -29,7 +35,8 @@ describe("doctor", () => {
       netuid,
       role: "miner",
       openHotkey: async () => who.miners[0],
-      findTask: async () => ({ taskHash: "ab", name: "novel" }),
+      findTask: async () => ({ taskHash: "ab", task }),
+      publish: "http://198.51.100.7:8101",
       onFinding: () => {
         told += 1;
       },
@@ -43,7 +50,20 @@ describe("doctor", () => {
 
   it("finds nothing wrong where nothing is, and tells of each finding as it comes", async () => {
     const { byCheck, exit, told } = await examine();
-    const checks = ["node", "engine", "hotkey", `endpoint ${endpoint}`, "clock", "registration", "permit", "balance", "space", "task"];
+    const checks = [
+      "node",
+      "engine",
+      "hotkey",
+      `endpoint ${endpoint}`,
+      "clock",
+      "registration",
+      "permit",
+      "balance",
+      "space",
+      "publish",
+      "task",
+      "records",
+    ];
     assert.deepEqual(
       statesOf(byCheck, ...checks),
       checks.map(() => "ok"),
@@ -80,6 +100,26 @@ describe("doctor", () => {
     assert.deepEqual([statesOf(byCheck, "clock", "registration", "task"), exit], [["unknown", "unknown", "unknown"], 30]);
     const tasks = await Promise.all([examine({ findTask: async () => ({}) }), examine({ findTask: async () => ({ taskHash: "ab" }) })]);
     for (const task of tasks) assert.deepEqual([statesOf(task.byCheck, "task"), task.exit], [["warning"], 0]);
+  });
+
+  it("says early that a locator is missing, fits no record, or makes records too large for an epoch", async () => {
+    const nowhere = await examine({ publish: undefined });
+    assert.deepEqual([nowhere.byCheck.get("publish")?.state, nowhere.exit], ["warning", 0]);
+    const long = `file:/${"a".repeat(52)}`;
+    assert.deepEqual([(await examine({ publish: long })).exit, checkPublish(long, "owner").state], [13, "ok"]);
+    const records = (cycle: object, role: "miner" | "validator") =>
+      opened
+        .chain(endpoint)
+        .then((chain) => checkRecords(chain, { cycle } as Task, { netuid, hotkey: who.validator.address, role, locator: long }));
+    // an epoch of 21 blocks here, and 3,100 bytes in it: 3 records of 128 bytes in each cycle
+    for (const [length, state] of [
+      [3, "ok"],
+      [2, "warning"],
+    ] as const) {
+      const cycle = { startBlock: 1, phases: { distribute: length, train: 0, commit: 0, reveal: 0, score: 0, merge: 0 } };
+      assert.equal((await records(cycle, "validator"))[0]?.state, state);
+      assert.equal((await records(cycle, "miner"))[0]?.state, "ok");
+    }
   });
 
   it("sees a clock that is off, and a chain that stands still", async () => {
