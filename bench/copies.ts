@@ -1,26 +1,28 @@
 /**
  * How well near copies are told from honest work. Small models are pre-trained and then trained by many honest miners, who differ in the order
- * of the data, the number of steps and the learning rate, on the shipped engine; the shipped rules judge random groups of them, and what attackers
- * make of their submissions. The rate of false alarms is compared with the aim of 0.1%, and each attack's rate of discovery with 1.
+ * of the data, the number of steps and the learning rate, on the shipped engine, for each kind of codec; the shipped rules judge random groups of them,
+ * and what attackers make of their submissions. The rate of false alarms is compared with the aim of 0.1%, and each attack's rate of discovery with 1.
  *
  *     npm run bench -- copies [--bases N] [--runs N] [--json]
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { openEvaluator } from "../src/engine/evaluator.ts";
+import { createSparseTraining } from "../src/engine/sparse-training.ts";
 import { openTrainer } from "../src/engine/trainer.ts";
 import { byteVocabularySize } from "../src/model/byte-tokenizer.ts";
+import { type Codec, codecNamed } from "../src/model/codecs/index.ts";
 import { familyNamed, readArchitecture } from "../src/model/families/index.ts";
-import { addsNothing, drawCoordinates, explain, sketchOf, suspicion, unexplained, usualLikeness } from "../src/protocol/copies.ts";
+import { cosines, createSketcher, drawPlaces, likenessOf, type Sketch, type Sketcher } from "../src/protocol/copies.ts";
 import { sha256, toHex, utf8 } from "../src/protocol/hash.ts";
 import { type Stream, stream } from "../src/protocol/random.ts";
+import { table } from "../src/ui/table.ts";
 
 const architecture = readArchitecture(
   familyNamed("qwen3_moe").newConfig?.({
     vocabularySize: byteVocabularySize,
     layers: 2,
-    hiddenSize: 32,
-    intermediateSize: 32,
+    hiddenSize: 48,
+    intermediateSize: 48,
     experts: 4,
     expertsPerToken: 2,
     heads: 2,
@@ -32,9 +34,12 @@ const sequenceLength = 48;
 const batchSequences = 8;
 /** From a raw base, on which all learn nearly the same, to one on which they do not. */
 const pretrainSteps = [60, 250, 1_000];
-const groupSize = 8;
-const groupsJudged = 1_000;
-const attacked = 12;
+const codecs = ["dense-bf16", "sparse-5", "sparse-1"].map(codecNamed);
+const groupSizes = [2, 3, 5, 8, 12];
+const groupsJudged = 2_000;
+const attacked = 24;
+/** Whose submissions are trained on from: each has to be trained. */
+const victims = 8;
 const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
 
 type Tensors = Map<string, Float32Array>;
@@ -50,46 +55,38 @@ function normal(random: Stream): number {
   return Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
-/** Two real texts in bytes, cut into sequences; every tenth run of fifty is held out. */
-function texts(): { train: Int32Array[][]; heldOut: Int32Array[] } {
-  const parts = ["datasets-moby-dick", "datasets-sotu"].map((name) => {
+/** Two real texts in bytes, cut into sequences. */
+function texts(): Int32Array[][] {
+  const length = sequenceLength + 1;
+  return ["datasets-moby-dick", "datasets-sotu"].map((name) => {
     const folder = new URL(`../node_modules/@stdlib/${name}/data/`, import.meta.url);
     const files = readdirSync(folder).filter((file) => file.endsWith(".txt"));
     const bytes = Buffer.concat(files.sort().map((file) => readFileSync(new URL(file, folder))));
-    const length = sequenceLength + 1;
     return Array.from({ length: Math.floor(bytes.length / length) }, (_, i) =>
       Int32Array.from(bytes.subarray(i * length, (i + 1) * length)),
     );
   });
-  const isHeldOut = (index: number) => Math.floor(index / 50) % 10 === 0;
-  return {
-    train: parts.map((part) => part.filter((_, index) => !isHeldOut(index))),
-    heldOut: parts.flatMap((part) => {
-      const held = part.filter((_, index) => isHeldOut(index));
-      return seeded("held out")
-        .draw(64, held.length)
-        .map((index) => held[index] as Int32Array);
-    }),
-  };
 }
 
-const { train, heldOut } = texts();
+const train = texts();
 
 async function trainOn(
   weights: Tensors,
   trainable: readonly string[],
   seed: string,
-  steps: number,
-  learningRate: number,
+  { steps, learningRate, codec }: { steps: number; learningRate: number; codec?: Codec },
 ): Promise<Tensors> {
   const trainer = await openTrainer({ architecture, weights, trainable, optimizer, sequenceLength, batchSequences, threads: 1 });
+  const base = new Map(trainable.map((name) => [name, weights.get(name) as Float32Array]));
+  const sparse = codec?.kept === undefined ? undefined : createSparseTraining({ trainer, codec, base });
   const random = seeded(seed);
   for (let step = 0; step < steps; step++) {
     const batch = Array.from({ length: batchSequences }, (_, index) => {
       const text = train[index % 2] as Int32Array[];
       return text[random.uniform(text.length)] as Int32Array;
     });
-    await trainer.step([batch], { learningRate: learningRate * (1 - step / steps) });
+    await trainer.step([batch], { learningRate: learningRate * (1 - step / steps) * (sparse?.rateFactor() ?? 1) });
+    await sparse?.follow((step + 1) / steps);
   }
   const trained = await trainer.weights();
   const copy = new Map(trainable.map((name) => [name, Float32Array.from(trained.get(name) as Float32Array)]));
@@ -97,11 +94,11 @@ async function trainOn(
   return new Map([...weights, ...copy]);
 }
 
+/** A base, and what honest miners of one group submit on it, by codec. */
 interface Subject {
-  readonly base: Tensors;
-  readonly honest: readonly Delta[];
-  /** Mean gain on held-out text of the base with a delta, nats per token. */
-  gain(delta: Delta): Promise<number>;
+  readonly honest: ReadonlyMap<Codec, readonly Delta[]>;
+  /** What a delta is when it was encoded and decoded again. */
+  sent(codec: Codec, delta: Delta): Delta;
   /** A miner's training that starts from another's result. */
   goOn(delta: Delta, steps: number, seed: string): Promise<Delta>;
 }
@@ -115,136 +112,190 @@ async function openSubject(index: number, runs: number): Promise<Subject> {
       Float32Array.from({ length: elements(shape) }, () => (shape.length === 1 ? 1 : 0.02 * normal(random))),
     ]),
   );
-  const base = await trainOn(
-    start,
-    specs.map((spec) => spec.name),
-    `pre-training ${name}`,
-    pretrainSteps[index % pretrainSteps.length] as number,
-    3e-3,
-  );
+  const all = specs.map((spec) => spec.name);
+  const steps = pretrainSteps[index % pretrainSteps.length] as number;
+  const base = await trainOn(start, all, `pre-training ${name}`, { steps, learningRate: 3e-3 });
+  const lengths = group.map((tensor) => (base.get(tensor) as Float32Array).length);
+  const cut = (delta: Delta): Delta[] => {
+    let at = 0;
+    return lengths.map((length) => {
+      at += length;
+      return delta.subarray(at - length, at);
+    });
+  };
   const difference = (weights: Tensors): Delta =>
     Float32Array.from(
       group.flatMap((tensor) =>
-        [...(weights.get(tensor) as Float32Array)].map((value, i) => value - ((base.get(tensor) as Float32Array)[i] as number)),
+        Array.from(weights.get(tensor) as Float32Array, (value, i) => value - ((base.get(tensor) as Float32Array)[i] as number)),
       ),
     );
-  const added = (delta: Delta): Tensors => {
-    let at = 0;
-    return new Map(
-      group.map((tensor) => {
-        const weights = (base.get(tensor) as Float32Array).map((value, i) => value + (delta[at + i] as number));
-        at += weights.length;
-        return [tensor, weights];
-      }),
-    );
-  };
+  const sent: Subject["sent"] = (codec, delta) =>
+    Float32Array.from(cut(delta).flatMap((values) => [...codec.decode(codec.encode(values.slice()), values.length)]));
   const skill = seeded(`skill ${name}`);
-  const honest: Delta[] = [];
+  const honest = new Map<Codec, Delta[]>(codecs.map((codec) => [codec, []]));
   for (let run = 0; run < runs; run++) {
-    const [steps, rate] = [30 + skill.uniform(91), 3e-4 * (1 + skill.uniform(100) / 50)];
-    honest.push(difference(await trainOn(base, group, `miner ${name} ${run}`, steps, rate)));
+    const [steps, learningRate] = [30 + skill.uniform(91), 3e-4 * (1 + skill.uniform(100) / 50)];
+    for (const codec of codecs) {
+      const trained = await trainOn(base, group, `miner ${name} ${run}`, { steps, learningRate, codec });
+      honest.get(codec)?.push(sent(codec, difference(trained)));
+    }
   }
-  const evaluator = await openEvaluator({ architecture, weights: base, sequenceLength, batchSequences, threads: 1 });
-  const before = await evaluator.losses(heldOut);
   return {
-    base,
     honest,
-    async gain(delta) {
-      evaluator.replace(added(delta));
-      const after = await evaluator.losses(heldOut);
-      evaluator.replace(new Map(group.map((tensor) => [tensor, base.get(tensor) as Float32Array])));
-      return before.reduce((sum, loss, i) => sum + loss - (after[i] as number), 0) / before.length;
+    sent,
+    goOn: async (delta, steps, seed) => {
+      const parts = cut(delta);
+      const from = group.map((tensor, at): [string, Float32Array] => [
+        tensor,
+        (base.get(tensor) as Float32Array).map((value, i) => value + (parts[at]?.[i] as number)),
+      ]);
+      return difference(await trainOn(new Map([...base, ...from]), group, seed, { steps, learningRate: 5e-4 }));
     },
-    goOn: async (delta, steps, seed) => difference(await trainOn(new Map([...base, ...added(delta)]), group, seed, steps, 5e-4)),
   };
 }
 
-/** The shipped rules on one group: is the last of it a near copy of the others? */
-async function judged(
-  { gain }: Subject,
-  later: Delta,
-  earlier: readonly Delta[],
-  seed: string,
-): Promise<{ suspect: boolean; copy: boolean }> {
-  const places = drawCoordinates(toHex(sha256(utf8(seed))), 0, later.length);
-  const sketches = earlier.map((delta) => sketchOf([delta], places));
-  const { share, sources } = explain(sketchOf([later], places), sketches);
-  const level = suspicion(share, usualLikeness(sketches));
-  if (level !== "suspect") return { suspect: level === "certain", copy: level === "certain" };
-  const from = sources.map(({ index, factor }) => ({ delta: earlier[index] as Delta, factor }));
-  return { suspect: true, copy: addsNothing(await gain(unexplained(later, from)), await gain(later), share) };
-}
-
+/** Noise where the delta is not 0, `ratio` times as large as it: elsewhere a sparse codec would drop it. */
 const noisy = (delta: Delta, ratio: number, random: Stream): Delta => {
-  const size = ratio * Math.sqrt(delta.reduce((sum, value) => sum + value * value, 0) / delta.length);
-  return delta.map((value) => value + size * normal(random));
+  const values = delta.filter((value) => value !== 0);
+  const size = ratio * Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
+  return delta.map((value) => (value === 0 ? 0 : value + size * normal(random)));
 };
-const mixed = (...deltas: Delta[]): Delta =>
-  (deltas[0] as Delta).map((_, i) => deltas.reduce((sum, delta) => sum + (delta[i] as number), 0) / deltas.length);
+const mixed = (a: Delta, b: Delta): Delta => a.map((value, i) => (value + (b[i] as number)) / 2);
 
-type Attack = (subject: Subject, victims: readonly Delta[], random: Stream, seed: string) => Delta | Promise<Delta>;
-const first = (victims: readonly Delta[]) => victims[0] as Delta;
+type Attack = (first: Delta, second: Delta, random: Stream) => Delta;
 
 const attacks: Readonly<Record<string, Attack>> = {
-  scaled: (_, victims) => first(victims).map((value) => 1.3 * value),
-  "rounded to 16 levels": (_, victims) => {
-    const largest = first(victims).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    return first(victims).map((value) => (Math.round((8 * value) / largest) * largest) / 8);
+  scaled: (first) => first.map((value) => 1.3 * value),
+  "rounded to 16 levels": (first) => {
+    const largest = first.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    return first.map((value) => (Math.round((8 * value) / largest) * largest) / 8);
   },
-  "noise of half the size": (_, victims, random) => noisy(first(victims), 0.5, random),
-  "noise of the same size": (_, victims, random) => noisy(first(victims), 1, random),
-  "every other value": (_, victims, random) => first(victims).map((value) => (random.uniform(2) === 0 ? value : 0)),
-  "a mixture of two": (_, victims) => mixed(first(victims), victims[1] as Delta),
-  "a mixture of two, with half the noise": (_, victims, random) => noisy(mixed(first(victims), victims[1] as Delta), 0.5, random),
-  "trained on for 10 steps": (subject, victims, _random, seed) => subject.goOn(first(victims), 10, seed),
-  "trained on for 30 steps": (subject, victims, _random, seed) => subject.goOn(first(victims), 30, seed),
+  "noise of a fifth of the size": (first, _, random) => noisy(first, 0.2, random),
+  "noise of half the size": (first, _, random) => noisy(first, 0.5, random),
+  "noise of the same size": (first, _, random) => noisy(first, 1, random),
+  "every other value": (first, _, random) => first.map((value) => (random.uniform(2) === 0 ? value : 0)),
+  "a mixture of two": (first, second) => mixed(first, second),
+  "a mixture of two, with half the noise": (first, second, random) => noisy(mixed(first, second), 0.5, random),
 };
+const trainedOn = [5, 10, 30];
+
+const sketchers = new Map<string, Sketcher>();
+function sketchOf(delta: Delta, codec: Codec, base: number): Sketch {
+  const key = `${base} ${codec.name}`;
+  const sketcher = sketchers.get(key) ?? createSketcher(drawPlaces(toHex(sha256(utf8(key))), 0, delta.length, codec.kept));
+  sketchers.set(key, sketcher);
+  sketcher.add(delta);
+  return sketcher.finish();
+}
+
+/** The most that a mean of so many events can be, with 95% confidence, if they are Poisson's. */
+function upperBound(events: number): number {
+  const chance = (mean: number) => {
+    let [term, sum] = [Math.exp(-mean), 0];
+    for (let k = 0; k <= events; k++) {
+      sum += term;
+      term *= mean / (k + 1);
+    }
+    return sum;
+  };
+  let bound = events;
+  while (chance(bound) > 0.05) bound += 0.01;
+  return bound;
+}
+
+interface Row {
+  readonly codec: string;
+  readonly pretrainSteps: number;
+  readonly groupSize: number;
+  /** Honest submissions judged, each the last of a random group, and how many of them were called copies. */
+  readonly judged: number;
+  readonly falseAlarms: number;
+  /** By attack: how many of `tried` were found. */
+  readonly found: Record<string, number>;
+  readonly tried: number;
+}
 
 export async function run(): Promise<void> {
   const { values } = parseArgs({
     args: process.argv.slice(3),
     options: {
       bases: { type: "string", default: "3" },
-      runs: { type: "string", default: "40" },
+      runs: { type: "string", default: "50" },
       json: { type: "boolean", default: false },
     },
   });
   const [bases, runs] = [Number(values.bases), Number(values.runs)];
-  let [judgements, suspects, falseAlarms] = [0, 0, 0];
-  const caught = new Map(Object.keys(attacks).map((name) => [name, { tried: 0, caught: 0 }]));
+  const rows: Row[] = [];
   for (let index = 0; index < bases; index++) {
     const subject = await openSubject(index, runs);
-    const random = seeded(`groups ${index}`);
-    for (let turn = 0; turn < groupsJudged; turn++) {
-      const [later, ...earlier] = random.draw(groupSize, runs).map((place) => subject.honest[place] as Delta);
-      const { suspect, copy } = await judged(subject, later as Delta, earlier, `${index} ${turn}`);
-      judgements++;
-      suspects += suspect ? 1 : 0;
-      falseAlarms += copy ? 1 : 0;
+    for (const [codec, honest] of subject.honest) rows.push(...(await judgeAll(subject, codec, honest, index)));
+  }
+  const judged = rows.reduce((sum, row) => sum + row.judged, 0);
+  const falseAlarms = rows.reduce((sum, row) => sum + row.falseAlarms, 0);
+  const honestRuns = bases * runs * codecs.length;
+  const result = { honestRuns, judged, falseAlarms, rate: falseAlarms / judged, bound: upperBound(falseAlarms) / judged, aim: 0.001, rows };
+  if (values.json) return console.log(JSON.stringify(result));
+  const percent = (part: number, whole: number) => `${Math.round((100 * part) / whole)}%`;
+  const names = Object.keys(rows[0]?.found ?? {});
+  console.log(
+    table(
+      ["steps before, codec, group", "false alarms", ...names],
+      rows.map((row) => [
+        `${row.pretrainSteps}, ${row.codec}, ${row.groupSize}`,
+        `${row.falseAlarms} of ${row.judged}`,
+        ...names.map((name) => percent(row.found[name] ?? 0, row.tried)),
+      ]),
+    ),
+  );
+  const [rate, bound] = [result.rate, result.bound].map((share) => `${(100 * share).toFixed(4)}%`);
+  console.log(
+    `${honestRuns} honest runs, ${falseAlarms} false alarms in ${judged} judgements: ${rate}, with 95% confidence under ${bound}.`,
+  );
+}
+
+async function judgeAll(subject: Subject, codec: Codec, honest: readonly Delta[], base: number): Promise<Row[]> {
+  const random = seeded(`groups ${base} ${codec.name}`);
+  const sparse = codec.kept !== undefined;
+  const sketches = honest.map((delta) => sketchOf(delta, codec, base));
+  const cosine = cosines(sketches);
+  const goneOn = new Map<string, Delta>();
+  for (const steps of trainedOn)
+    for (let victim = 0; victim < Math.min(victims, honest.length); victim++) {
+      const delta = await subject.goOn(honest[victim] as Delta, steps, `${base} ${victim}`);
+      goneOn.set(`${steps} ${victim}`, subject.sent(codec, delta));
     }
+  return groupSizes.map((groupSize) => {
+    let falseAlarms = 0;
+    for (let turn = 0; turn < groupsJudged; turn++) {
+      const members = random.draw(groupSize, honest.length);
+      const own = members.map((a) => members.map((b) => cosine[a]?.[b] as number));
+      if (likenessOf(own, groupSize - 1, sparse).copy) falseAlarms++;
+    }
+    const isFound = (members: readonly number[], copy: Delta): boolean => {
+      const group = [...members.map((member) => sketches[member] as Sketch), sketchOf(copy, codec, base)];
+      return likenessOf(cosines(group), members.length, sparse).copy;
+    };
+    const found: Record<string, number> = {};
     for (const [name, attack] of Object.entries(attacks)) {
-      const row = caught.get(name) as { tried: number; caught: number };
+      // A mixture needs two to be mixed of.
+      const size = Math.max(groupSize - 1, name.includes("mixture") ? 2 : 1);
+      found[name] = 0;
       for (let turn = 0; turn < attacked; turn++) {
-        const earlier = random.draw(groupSize - 1, runs).map((place) => subject.honest[place] as Delta);
-        const copy = await attack(subject, earlier, random, `${index} ${name} ${turn}`);
-        row.tried++;
-        row.caught += (await judged(subject, copy, earlier, `${index} ${name} ${turn}`)).copy ? 1 : 0;
+        const members = random.draw(size, honest.length);
+        const [first, second = first] = members.map((member) => honest[member] as Delta) as [Delta, Delta?];
+        if (isFound(members, subject.sent(codec, attack(first, second, random)))) found[name] += 1;
       }
     }
-  }
-  const result = {
-    honestRuns: bases * runs,
-    judgements,
-    suspected: suspects,
-    falseAlarms,
-    falseAlarmRate: falseAlarms / judgements,
-    aim: 0.001,
-    attacks: [...caught].map(([attack, row]) => ({ attack, tried: row.tried, caught: row.caught, rate: row.caught / row.tried })),
-  };
-  if (values.json) return console.log(JSON.stringify(result));
-  console.log(
-    `${result.honestRuns} honest runs, ${judgements} judgements in groups of ${groupSize}: ${suspects} suspected, ${falseAlarms} false alarms (aim: under ${result.aim})`,
-  );
-  for (const { attack, tried, caught: found, rate } of result.attacks)
-    console.log(`${attack.padEnd(40)} ${found} of ${tried} (${(100 * rate).toFixed(0)}%)`);
+    for (const steps of trainedOn) {
+      const name = `trained on for ${steps} steps`;
+      found[name] = 0;
+      for (let turn = 0; turn < attacked; turn++) {
+        const victim = turn % Math.min(victims, honest.length);
+        const others = random.draw(groupSize - 1, honest.length).filter((member) => member !== victim);
+        if (isFound([victim, ...others.slice(0, groupSize - 2)], goneOn.get(`${steps} ${victim}`) as Delta)) found[name] += 1;
+      }
+    }
+    const steps = pretrainSteps[base % pretrainSteps.length] as number;
+    return { codec: codec.name, pretrainSteps: steps, groupSize, judged: groupsJudged, falseAlarms, found, tried: attacked };
+  });
 }

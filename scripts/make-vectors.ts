@@ -14,7 +14,7 @@ import { agreedScores, mergeOrder, voteOnVersion } from "../src/protocol/agreeme
 import { artifactRoot } from "../src/protocol/artifact.ts";
 import { canonicalJson, documentHash } from "../src/protocol/canonical.ts";
 import { ballotHash, commitmentHash } from "../src/protocol/commitment.ts";
-import { drawCoordinates, explain, suspicion, unexplained, usualLikeness } from "../src/protocol/copies.ts";
+import { cosines, createSketcher, drawPlaces, likenessOf } from "../src/protocol/copies.ts";
 import { judge } from "../src/protocol/evaluation.ts";
 import { assignMiners } from "../src/protocol/experts/assignment.ts";
 import { selectExperts, sharesOf } from "../src/protocol/experts/esft.ts";
@@ -292,40 +292,58 @@ function evaluationVectors() {
 
 function copyVectors() {
   const random = stream(name("sketches"));
-  const values = () => Float64Array.from({ length: 24 }, () => (random.uniform(2001) - 1000) / 1000);
+  const values = () => Float32Array.from({ length: 32 }, () => (random.uniform(2001) - 1000) / 1000);
   const shared = values();
-  const mixed = (...parts: [number, Float64Array][]) =>
+  const mixed = (...parts: [number, Float32Array][]) =>
     shared.map((_, i) => parts.reduce((sum, [by, of]) => sum + by * (of[i] as number), 0));
-  const honest = [0, 1, 2, 3].map(() => mixed([0.6, shared], [1, values()]));
-  const [first, second] = honest as [Float64Array, Float64Array];
-  const judged = [
-    { title: "honest", later: mixed([0.6, shared], [1, values()]) },
-    { title: "scaled", later: mixed([-1.5, first]) },
-    { title: "a mixture of two", later: mixed([0.5, first], [0.5, second]) },
-    { title: "with noise", later: mixed([1, first], [0.4, values()]) },
-    { title: "nothing", later: mixed([0, first]) },
+  const honest = () => mixed([0.9, shared], [1, values()]);
+  const earlier = Array.from({ length: 7 }, honest) as [Float32Array, Float32Array, ...Float32Array[]];
+  const [first, second, third] = earlier;
+  const groups = [
+    { title: "honest", deltas: [...earlier, honest()] },
+    { title: "scaled", deltas: [...earlier, mixed([-1.5, first])] },
+    { title: "a mixture of two", deltas: [...earlier, mixed([0.5, first], [0.5, second])] },
+    { title: "a mixture of two with noise", deltas: [...earlier, mixed([1, first], [1, second], [0.2, values()])] },
+    { title: "much noise", deltas: [...earlier, mixed([1, first], [0.9, values()])] },
+    {
+      title: "a copy between the original and honest work",
+      deltas: [first, mixed([1, first], [0.3, values()]), second, third as Float32Array],
+    },
+    { title: "two", deltas: [first, mixed([1, first], [0.1, values()])] },
+    { title: "nothing", deltas: [first, second, third as Float32Array, mixed([0, first])] },
   ];
-  const usual = usualLikeness(honest) as number;
-  const delta = [1.5, -2.25, 1e-7, 0.1];
-  const source = [0.5, 0.75, 3, 0.1];
+  const runs = { elements: 10, starts: [7, 2, 9], length: 4 };
+  const tensors = [Float32Array.of(0, 1, 2), new Float32Array(0), Float32Array.of(3, 0, 0, 6, 7, 8, 9)];
+  const sketcher = createSketcher(runs);
+  for (const tensor of tensors) sketcher.add(tensor);
+  const sketch = sketcher.finish();
+  const places = { elements: shared.length, starts: [0], length: shared.length };
   return {
-    about: "the first sketch coordinates of two groups; earlier sketches and what they explain of later ones; what is left of a delta",
-    coordinates: [
+    about: "the first places of sketches; a sketch of runs; deltas of groups in order of commits, and what is said of each of them",
+    places: [
       { seed: name("sketch"), group: 0, elements: 1_000 },
       { seed: name("sketch"), group: 1, elements: 10_000_000_000 },
-    ].map((input) => ({ ...input, first: drawCoordinates(input.seed, input.group, input.elements).slice(0, 12) })),
-    earlier: honest.map((sketch) => [...sketch]),
-    usual,
-    later: judged.map(({ title, later }) => {
-      const { share, sources } = explain(later, honest);
-      return { title, sketch: [...later], share, sources, suspicion: suspicion(share, usual), alone: suspicion(share, undefined) };
+      { seed: name("sketch"), group: 1, elements: 1_000_000, kept: 39 },
+    ].map(({ kept, ...input }) => {
+      const { starts, length } = drawPlaces(input.seed, input.group, input.elements, kept);
+      return { ...input, kept: kept ?? null, runs: starts.length, length, first: starts.slice(0, 12) };
     }),
-    rest: {
-      delta,
-      source,
-      factor: 0.7,
-      left: float32Bits(unexplained(Float32Array.from(delta), [{ delta: Float32Array.from(source), factor: 0.7 }])),
-    },
+    runs: { ...runs, tensors: tensors.map((tensor) => [...tensor]), sketch: [...sketch.at].map((at, index) => [at, sketch.values[index]]) },
+    groups: groups.map(({ title, deltas }) => {
+      const all = createSketcher(places);
+      const cosine = cosines(
+        deltas.map((delta) => {
+          all.add(delta);
+          return all.finish();
+        }),
+      );
+      return {
+        title,
+        deltas: deltas.map((delta) => [...delta]),
+        dense: deltas.map((_, place) => likenessOf(cosine, place, false)),
+        sparse: deltas.map((_, place) => likenessOf(cosine, place, true)),
+      };
+    }),
   };
 }
 

@@ -1,137 +1,202 @@
 /**
- * Near copies (docs/protocol.md, section 8). Two honest trainings of the same experts on the same texts share a direction, so being alike is
- * not enough, and how much they share depends on how raw the base is. A submission is suspect when earlier ones explain far more of it than the
- * group's submissions usually explain of each other; it is a near copy when, in addition, the part that they do not explain gains less than honest
- * work that is so much alike would. The explained part is found on a
- * sketch: coordinates of the decoded deltas drawn after the reveal, which nobody could prepare for.
+ * Near copies (docs/protocol.md, section 8). Two honest trainings of the same experts on the same texts share a direction, on a raw base most of
+ * theirs, so being alike is not enough. Two things tell a copy: earlier submissions explain far more of it than the group's submissions usually
+ * explain of each other; or, where several are as much alike as it, it still holds one or two of them and nothing of the others, as noise cannot hide
+ * and training on from them hardly. Both are read off inner products of sketches: places of the decoded deltas drawn after the reveal,
+ * which nobody could prepare for. What a submission gains plays no part (docs/performance.md, "Near copies", says why).
  */
 import { type Hash, hashFields, hashToBytes, u16 } from "./hash.ts";
 import { stream } from "./random.ts";
 
-/** Coordinates of a sketch: a cosine is right to 0.01. */
-export const sketchCoordinates = 16_384;
+/** Values of a delta in a sketch that can be other than 0: a cosine is right to 0.01. */
+export const sketchValues = 16_384;
+/** Of each run of so many values a sparse codec keeps some: its sketches are of whole runs. */
+const sparseRun = 4096;
+/** A source of whose squares those before it leave no more than this says nothing new; told apart, the two would share a weight at random. */
+const sameSquares = 0.05;
 /** At most so many earlier submissions explain a later one: those most like it. More would explain an honest one, too. */
 const maximumSources = 3;
-/** What honest pairs of a group can have in common, as a cosine, and the pairs that it takes to tell. */
-const usualCosine = { least: 0.2, most: 0.8, pairs: 3 };
-/** From which shares on a submission is suspect, and certainly a copy, where nothing is known of what is usual. */
-const unknownUsual = { suspect: 0.6, certain: 0.98 };
+/** What honest pairs of a group can have in common, as a cosine; the most also stands where there is no pair to learn it from. */
+const usualCosine = { least: 0.2, mostDense: 0.9, mostSparse: 0.5 };
+/** A submission's weights are told apart among so many others: those most like it. */
+const compared = { least: 4, most: 6 };
+/** Of all weights those of one source, or of two among `compared.most`, from which on it is they that it holds; and the cosine that says it is anything. */
+const held = { one: 0.8, two: 0.95, cosine: 0.25 };
 
-/** Places in the group's deltas, laid end to end in canonical order, `elements` in all; a place may come twice. */
-export function drawCoordinates(seed: Hash, group: number, elements: number): number[] {
+/** Runs of places in the group's deltas, laid end to end in canonical order; a run goes on from the first place behind the last. */
+export interface Places {
+  readonly elements: number;
+  readonly starts: readonly number[];
+  readonly length: number;
+}
+
+/** The places of a cycle's sketches of a group of `elements` in all; `kept` of each 4,096 values is what a sparse codec keeps. */
+export function drawPlaces(seed: Hash, group: number, elements: number, kept?: number): Places {
   const random = stream(hashFields("connito/sketch/1", hashToBytes(seed), u16(group)));
   const blocks = Math.ceil(elements / 2 ** 32);
   const next = (): number => {
+    if (elements < 2 ** 32) return random.uniform(elements);
     const place = random.uniform(blocks) * 2 ** 32 + random.uniform(2 ** 32);
     return place < elements ? place : next();
   };
-  return Array.from({ length: sketchCoordinates }, elements < 2 ** 32 ? () => random.uniform(elements) : next);
+  const count = kept === undefined ? sketchValues : Math.ceil(sketchValues / kept);
+  return { elements, starts: Array.from({ length: count }, next), length: kept === undefined ? 1 : sparseRun };
 }
 
-export type Sketch = Float64Array;
+/** A delta's values at the places, where they are not 0; `at` rises. */
+export interface Sketch {
+  readonly at: Uint32Array;
+  readonly values: Float32Array;
+}
 
-/** The sketch of deltas that lie in pieces, laid end to end. */
-export function sketchOf(deltas: readonly Float32Array[], coordinates: readonly number[]): Sketch {
-  const rising = coordinates.map((place, index) => ({ place, index })).sort((a, b) => a.place - b.place);
-  const sketch = new Float64Array(coordinates.length);
-  let [piece, start] = [0, 0];
-  for (const { place, index } of rising) {
-    while (place - start >= (deltas[piece] as Float32Array).length) start += (deltas[piece++] as Float32Array).length;
-    sketch[index] = (deltas[piece] as Float32Array)[place - start] as number;
+/** Takes deltas one after another, each tensor by tensor, laid end to end, and makes their sketches. */
+export interface Sketcher {
+  add(tensor: Float32Array): void;
+  /** The sketch of what was added; the next tensor is another delta's first. */
+  finish(): Sketch;
+}
+
+export function createSketcher({ elements, starts, length }: Places): Sketcher {
+  // Runs that go on from the first place are cut there, so that all parts lie in order.
+  const parts: { start: number; end: number; at: number }[] = [];
+  for (const [run, first] of starts.entries()) {
+    for (let done = 0, start = first; done < length; start = 0) {
+      const end = Math.min(elements, start + length - done);
+      parts.push({ start, end, at: run * length + done });
+      done += end - start;
+    }
   }
-  return sketch;
+  parts.sort((a, b) => a.start - b.start);
+  const all = new Float32Array(starts.length * length);
+  let [offset, first] = [0, 0];
+  return {
+    add(tensor) {
+      const behind = offset + tensor.length;
+      while (first < parts.length && (parts[first] as { end: number }).end <= offset) first++;
+      for (let index = first; index < parts.length; index++) {
+        const { start, end, at } = parts[index] as (typeof parts)[number];
+        if (start >= behind) break;
+        const [from, to] = [Math.max(start, offset), Math.min(end, behind)];
+        if (from < to) all.set(tensor.subarray(from - offset, to - offset), at + from - start);
+      }
+      offset = behind;
+    },
+    finish() {
+      const at = new Uint32Array(all.length);
+      let count = 0;
+      for (let index = 0; index < all.length; index++) if (all[index] !== 0) at[count++] = index;
+      const places = at.slice(0, count);
+      const sketch = { at: places, values: Float32Array.from(places, (index) => all[index] as number) };
+      all.fill(0);
+      [offset, first] = [0, 0];
+      return sketch;
+    },
+  };
 }
 
 function dot(a: Sketch, b: Sketch): number {
   let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
+  for (let i = 0, j = 0; i < a.at.length && j < b.at.length; ) {
+    const difference = (a.at[i] as number) - (b.at[j] as number);
+    if (difference === 0) sum += (a.values[i] as number) * (b.values[j] as number);
+    if (difference <= 0) i++;
+    if (difference >= 0) j++;
+  }
   return sum;
 }
 
-/** The cosine of two sketches; 0 where one is all zeros. */
-export function cosine(a: Sketch, b: Sketch): number {
-  const norms = dot(a, a) * dot(b, b);
-  return norms > 0 ? dot(a, b) / Math.sqrt(norms) : 0;
+/** Cosines of all pairs; 0 with a sketch that is all zeros. */
+export function cosines(sketches: readonly Sketch[]): number[][] {
+  const lengths = sketches.map((sketch) => Math.sqrt(dot(sketch, sketch)));
+  return sketches.map((a, i) =>
+    sketches.map((b, j) => {
+      const lengthsOfBoth = (lengths[i] as number) * (lengths[j] as number);
+      return lengthsOfBoth > 0 ? dot(a, b) / lengthsOfBoth : 0;
+    }),
+  );
 }
 
-export interface Explained {
-  /** Root of the explained share of the squares, 0 to 1: with one source the size of the cosine. */
+export interface Likeness {
+  /** Root of the share of its squares that the earlier submissions most like it explain, 0 to 1: with one of them the size of the cosine. */
   readonly share: number;
-  /** The earlier submissions by their place in the list given, and how much of each is in the later. */
-  readonly sources: readonly { readonly index: number; readonly factor: number }[];
+  /** The cosine that pairs of the group's other submissions usually have, within what can be usual. */
+  readonly usual: number;
+  /** The earlier submissions most like it, by their places, the most alike first. */
+  readonly like: readonly number[];
+  /** Of the weights of the others in it, the largest; absent where there are too few others. */
+  readonly weight?: number;
+  readonly copy: boolean;
 }
 
-/** How far the earlier sketches explain the later: least squares on the three that are most like it. */
-export function explain(later: Sketch, earlier: readonly Sketch[]): Explained {
-  const likeness = earlier.map((sketch, index) => ({ index, size: Math.abs(cosine(later, sketch)) }));
-  const nearest = likeness
-    .filter(({ size }) => size > 0)
-    .sort((a, b) => b.size - a.size || a.index - b.index)
-    .slice(0, maximumSources);
-  // By Gram-Schmidt: each source without what those before it say already; one that then is next to nothing says nothing new.
-  const rows: { readonly rest: Sketch; readonly size: number; readonly parts: number[] }[] = [];
-  for (const { index } of nearest) {
-    const rest = Float64Array.from(earlier[index] as Sketch);
-    const whole = dot(rest, rest);
-    const parts = nearest.map((source): number => (source.index === index ? 1 : 0));
-    for (const row of rows) {
-      const factor = dot(rest, row.rest) / row.size;
-      for (let i = 0; i < rest.length; i++) rest[i] = (rest[i] as number) - factor * (row.rest[i] as number);
-      for (let i = 0; i < parts.length; i++) parts[i] = (parts[i] as number) - factor * (row.parts[i] as number);
-    }
-    const size = dot(rest, rest);
-    if (size > 1e-9 * whole) rows.push({ rest, size, parts });
-  }
-  let squares = 0;
-  const factors = nearest.map(() => 0);
-  for (const { rest, size, parts } of rows) {
-    const factor = dot(later, rest) / size;
-    squares += factor * factor * size;
-    for (let i = 0; i < parts.length; i++) factors[i] = (factors[i] as number) + factor * (parts[i] as number);
-  }
-  const whole = dot(later, later);
-  return {
-    share: whole > 0 ? Math.sqrt(Math.min(1, squares / whole)) : 0,
-    sources: nearest.map(({ index }, place) => ({ index, factor: factors[place] as number })),
+/**
+ * What the submission at `place` has in common with the earlier ones of its group, of which `cosine` holds all pairs in order of commits, and whether
+ * that makes it a near copy.
+ */
+export function likenessOf(cosine: readonly (readonly number[])[], place: number, sparse: boolean): Likeness {
+  const size = (a: number, b = place): number => Math.abs(cosine[a]?.[b] as number);
+  const byLikeness = (list: readonly number[]) => [...list].sort((a, b) => size(b) - size(a) || a - b);
+  const explain = (sources: readonly number[]) => leastSquares(cosine, sources, place);
+  const others = cosine.map((_, index) => index).filter((index) => index !== place);
+
+  const usual = usualCosineOf(
+    others.flatMap((a) => others.filter((b) => b > a).map((b) => cosine[a]?.[b] as number)),
+    sparse,
+  );
+  const like = byLikeness(others.filter((index) => index < place && size(index) > 0)).slice(0, maximumSources);
+  const { share } = explain(like);
+  const shared = { share, usual, like };
+  if (share >= certainShare(usual)) return { ...shared, copy: true };
+
+  // A later submission that is more like it than any earlier one may be a copy of it, and would take the weight of what it copied.
+  const nearest = like[0] === undefined ? 0 : size(like[0]);
+  const near = byLikeness(others.filter((index) => index < place || size(index) < nearest)).slice(0, compared.most);
+  if (near.length < compared.least) return { ...shared, copy: false };
+  const { weights } = explain(near);
+  const sum = weights.reduce((total, weight) => total + Math.abs(weight), 0);
+  const parts = near
+    .map((index, at) => ({ index, part: sum > 0 ? Math.abs(weights[at] as number) / sum : 0 }))
+    .sort((a, b) => b.part - a.part || a.index - b.index);
+  const holds = (count: number, part: number): boolean => {
+    const first = parts.slice(0, count);
+    const all = first.reduce((total, one) => total + one.part, 0);
+    return all >= part && first.every(({ index }) => index < place && size(index) >= held.cosine);
   };
+  const copy = holds(1, held.one) || (near.length === compared.most && holds(2, held.two));
+  return { ...shared, weight: parts[0]?.part as number, copy };
 }
 
-/** The median cosine of the pairs of a group's sketches other than the one judged, within what can be usual; undefined of fewer than three pairs. */
-export function usualLikeness(others: readonly Sketch[]): number | undefined {
-  const cosines = others.flatMap((a, index) => others.slice(index + 1).map((b) => cosine(a, b))).sort((a, b) => a - b);
-  const { least, most, pairs } = usualCosine;
-  if (cosines.length < pairs) return undefined;
-  return Math.min(most, Math.max(least, cosines[(cosines.length - 1) >> 1] as number));
+/** The lower median of the cosines of pairs, within what can be usual; the most that can be where there is none. */
+function usualCosineOf(pairs: readonly number[], sparse: boolean): number {
+  const { least, mostDense, mostSparse } = usualCosine;
+  const most = sparse ? mostSparse : mostDense;
+  const median = [...pairs].sort((a, b) => a - b)[(pairs.length - 1) >> 1] ?? most;
+  return Math.min(most, Math.max(least, median));
 }
 
-/**
- * `clear`: no copy. `suspect`, from half of the way between what is usual and identity on: what the unexplained part gains decides
- * (`addsNothing`). `certain`, from three quarters of the way on: a near copy.
- */
-export function suspicion(share: number, usual: number | undefined): "clear" | "suspect" | "certain" {
-  const { suspect, certain } = usual === undefined ? unknownUsual : { suspect: (1 + usual) / 2, certain: (3 + usual) / 4 };
-  if (share >= certain) return "certain";
-  return share >= suspect ? "suspect" : "clear";
+/** The share from which on a submission is a near copy. */
+export function certainShare(usual: number): number {
+  const rest = 1 - usual;
+  return 1 - rest * Math.max(1 / 4, (5 / 8) * rest);
 }
 
-/**
- * Whether the part of a submission that no earlier one explains gains too little to be work of its own; mean gains, same sequences. Of two honest
- * trainings whose deltas have the cosine c, the rest of one keeps about 1 - c of the gain: its own reading of what both learned. Noise keeps
- * nothing. Half of that is asked for.
- */
-export function addsNothing(gainOfRest: number, gainOfWhole: number, share: number): boolean {
-  return !(gainOfRest > ((1 - share) / 2) * gainOfWhole);
-}
-
-/** `later` without what its sources say, tensor by tensor: fp32, sources taken off in their order, each product and difference rounded. */
-export function unexplained(
-  later: Float32Array,
-  sources: readonly { readonly delta: Float32Array; readonly factor: number }[],
-): Float32Array {
-  const rest = new Float32Array(later);
-  for (const { delta, factor } of sources) {
-    const by = Math.fround(factor);
-    for (let i = 0; i < rest.length; i++) rest[i] = (rest[i] as number) - Math.fround(by * (delta[i] as number));
+/** The deltas at `sources`, each of length 1, that together come nearest to the one at `place`; one that those before it nearly make up has no weight. */
+function leastSquares(
+  cosine: readonly (readonly number[])[],
+  sources: readonly number[],
+  place: number,
+): { readonly share: number; readonly weights: readonly number[] } {
+  // Gauss and Jordan, on the normal equations with their right side.
+  const rows = sources.map((a) => [...sources, place].map((b) => cosine[a]?.[b] as number));
+  for (const [i, pivot] of rows.entries()) {
+    const by = pivot[i] as number;
+    const factor = by > sameSquares ? 1 / by : 0;
+    for (const k of pivot.keys()) pivot[k] = (pivot[k] as number) * factor;
+    for (const row of rows) {
+      const times = row[i] as number;
+      if (row !== pivot) for (const k of row.keys()) row[k] = (row[k] as number) - times * (pivot[k] as number);
+    }
   }
-  return rest;
+  const weights = rows.map((row) => row.at(-1) as number);
+  const squares = weights.reduce((sum, weight, at) => sum + weight * (cosine[sources[at] as number]?.[place] as number), 0);
+  return { share: Math.sqrt(Math.min(1, Math.max(0, squares))), weights };
 }

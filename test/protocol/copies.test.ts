@@ -1,135 +1,188 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
-  addsNothing,
-  cosine,
-  drawCoordinates,
-  explain,
-  sketchCoordinates,
-  sketchOf,
-  suspicion,
-  unexplained,
-  usualLikeness,
+  certainShare,
+  cosines,
+  createSketcher,
+  drawPlaces,
+  likenessOf,
+  type Places,
+  type Sketch,
+  sketchValues,
 } from "../../src/protocol/copies.ts";
 import { stream } from "../../src/protocol/random.ts";
 import { hash } from "./support.ts";
 
-function normals(name: string, count: number): Float64Array {
+const length = 4_096;
+
+function normals(name: string, count = length): Float32Array {
   const random = stream(hash(name));
-  return Float64Array.from({ length: count }, () =>
+  return Float32Array.from({ length: count }, () =>
     Array.from({ length: 12 }, () => random.uniform(2 ** 20) / 2 ** 20).reduce((a, b) => a + b, -6),
   );
 }
 
-const mix = (...parts: [number, Float64Array][]) =>
-  Float64Array.from(parts[0]?.[1] ?? [], (_, i) => parts.reduce((sum, [by, of]) => sum + by * (of[i] as number), 0));
+const mix = (...parts: [number, Float32Array][]) =>
+  Float32Array.from(parts[0]?.[1] ?? [], (_, i) => parts.reduce((sum, [by, of]) => sum + by * (of[i] as number), 0));
 
-/** Honest trainings: half a shared direction, the rest their own; a cosine of 0.2. */
-const shared = normals("shared", 4_096);
-const honest = Array.from({ length: 6 }, (_, index) => mix([0.5, shared], [1, normals(`own ${index}`, 4_096)]));
-const [a, b, c, d] = honest as [Float64Array, Float64Array, Float64Array, Float64Array];
+function sketchOf(tensors: readonly Float32Array[], places: Places): Sketch {
+  const sketcher = createSketcher(places);
+  for (const tensor of tensors) sketcher.add(tensor);
+  return sketcher.finish();
+}
+
+/** Sketches of all places, each once. */
+const whole = (delta: Float32Array) => sketchOf([delta], { elements: delta.length, starts: [0], length: delta.length });
+/** What the rule says of the last. */
+const judge = (deltas: readonly Float32Array[], sparse = false) => likenessOf(cosines(deltas.map(whole)), deltas.length - 1, sparse);
+
+/** Honest trainings: a direction that all share, and the rest their own. */
+const family = (cosine: number, count: number, name = "") => {
+  const shared = normals("shared");
+  return Array.from({ length: count }, (_, index) =>
+    mix([Math.sqrt(cosine), shared], [Math.sqrt(1 - cosine), normals(`own ${name} ${index}`)]),
+  );
+};
+/** On a base that has learned, and on a raw one. */
+const apart = family(0.2, 8);
+const alike = family(0.8, 8);
+const noise = normals("noise");
 
 describe("sketches", () => {
   it("take the same places of every delta of a group, other places for another seed or group", () => {
-    const places = drawCoordinates(hash("seed"), 0, 1_000);
-    assert.equal(places.length, sketchCoordinates);
-    assert.ok(places.every((place) => place >= 0 && place < 1_000));
-    assert.notDeepEqual(drawCoordinates(hash("seed"), 1, 1_000), places);
-    assert.notDeepEqual(drawCoordinates(hash("other"), 0, 1_000), places);
+    const { starts, length: run } = drawPlaces(hash("seed"), 0, 1_000);
+    assert.deepEqual([starts.length, run], [sketchValues, 1]);
+    assert.ok(starts.every((place) => place >= 0 && place < 1_000));
+    assert.notDeepEqual(drawPlaces(hash("seed"), 1, 1_000).starts, starts);
+    assert.notDeepEqual(drawPlaces(hash("other"), 0, 1_000).starts, starts);
   });
 
-  it("hold the values at those places, tensors laid end to end", () => {
-    const values = Float32Array.from({ length: 100 }, (_, index) => index);
-    const pieces = [values.subarray(0, 7), values.subarray(7, 7), values.subarray(7, 61), values.subarray(61)];
-    assert.deepEqual([...sketchOf(pieces, [99, 0, 7, 61, 7, 60])], [99, 0, 7, 61, 7, 60]);
+  it("take whole runs where a codec leaves few values, and as many values", () => {
+    const { starts, length: run } = drawPlaces(hash("seed"), 0, 1_000_000, 39);
+    assert.equal(run, 4096);
+    assert.ok(starts.length * 39 >= sketchValues && (starts.length - 1) * 39 < sketchValues);
+  });
+
+  it("hold the values at those places that are not 0, however the tensors lie", () => {
+    const values = Float32Array.from({ length: 20 }, (_, index) => index);
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 0, max: 19 }), { minLength: 1, maxLength: 6 }),
+        fc.integer({ min: 1, max: 50 }),
+        fc.array(fc.integer({ min: 0, max: 20 }), { maxLength: 4 }),
+        (starts, run, cuts) => {
+          const bounds = [0, ...cuts.sort((a, b) => a - b), 20];
+          const tensors = bounds.slice(1).map((end, index) => values.subarray(bounds[index], end));
+          const sketch = sketchOf(tensors, { elements: 20, starts, length: run });
+          const expected = starts.flatMap((start) => Array.from({ length: run }, (_, index) => (start + index) % 20));
+          assert.deepEqual(
+            [...sketch.at].map((at, index) => [at, sketch.values[index]]),
+            expected.flatMap((value, at) => (value === 0 ? [] : [[at, value]])),
+          );
+        },
+      ),
+    );
   });
 
   it("show nearly the cosine of the whole", () => {
-    const [x, y] = [normals("x", 60_000), normals("y", 60_000)].map((values) =>
-      Float32Array.from(mix([0.5, normals("z", 60_000)], [1, values])),
-    );
-    const places = drawCoordinates(hash("seed"), 0, 60_000);
-    const whole = cosine(Float64Array.from(x as Float32Array), Float64Array.from(y as Float32Array));
-    const seen = cosine(sketchOf([x as Float32Array], places), sketchOf([y as Float32Array], places));
-    assert.ok(Math.abs(whole - seen) < 0.03, `${whole} ${seen}`);
+    const shared = normals("z", 20_000);
+    const [x, y] = ["x", "y"].map((name) => mix([0.5, shared], [1, normals(name, 20_000)])) as [Float32Array, Float32Array];
+    const places = drawPlaces(hash("seed"), 0, 20_000);
+    const all = cosines([whole(x), whole(y)])[0]?.[1] as number;
+    const seen = cosines([sketchOf([x], places), sketchOf([y], places)])[0]?.[1] as number;
+    assert.ok(Math.abs(all - seen) < 0.03, `${all} ${seen}`);
   });
 });
 
-describe("likeness", () => {
-  const level = (later: Float64Array, earlier: readonly Float64Array[] = [a, b, c, d]) =>
-    suspicion(explain(later, earlier).share, usualLikeness([...earlier]));
+describe("near copies", () => {
+  it("are not found among honest work, much alike or hardly, in groups of any size", () => {
+    for (const deltas of [apart, alike, family(0.05, 8, "hardly")])
+      for (let count = 2; count <= deltas.length; count++) {
+        const { copy, weight } = judge(deltas.slice(0, count));
+        assert.equal(copy, false);
+        assert.equal(weight !== undefined, count >= 5);
+      }
+  });
 
-  it("is what earlier submissions explain, whatever the scale", () => {
-    assert.deepEqual(
-      [explain(a, [b]).share].map((share) => share.toFixed(9)),
-      [cosine(a, b).toFixed(9)],
-    );
+  it("are found scaled, with a little noise, and of two mixed, whatever the scale and the group", () => {
     fc.assert(
-      fc.property(fc.double({ min: 1e-3, max: 1e3, noNaN: true }), (scale) => {
-        assert.ok(Math.abs(explain(mix([-scale, a]), [b, a]).share - 1) < 1e-9);
-      }),
-    );
-    const { share, sources } = explain(mix([0.5, a], [2, c]), [a, b, c]);
-    assert.ok(Math.abs(share - 1) < 1e-9);
-    assert.deepEqual(
-      sources.map(({ index, factor }) => [index, Math.round(100 * factor) + 0]),
-      [
-        [2, 200],
-        [0, 50],
-        [1, 0],
-      ],
-    );
-  });
-
-  it("does not suspect honest work", () => {
-    for (const [index, later] of honest.entries()) assert.equal(level(later, honest.slice(0, index)), "clear");
-  });
-
-  it("is certain of copies, scaled, with a little noise, of two mixed, and when the same is there twice", () => {
-    const noise = normals("noise", 4_096);
-    for (const copy of [a, mix([3, a]), mix([1, a], [0.4, noise]), mix([0.5, a], [0.5, b]), mix([1, a], [1, b], [1, c])])
-      assert.equal(level(copy), "certain");
-    assert.equal(level(a, [a, a, b]), "certain");
-  });
-
-  it("suspects copies with as much noise, or half of their coordinates, as there was signal", () => {
-    assert.equal(level(mix([1, a], [1, normals("noise", 4_096)])), "suspect");
-    assert.equal(level(a.map((value, index) => (index % 2 === 0 ? value : 0))), "suspect");
-  });
-
-  it("knows what is usual from the group, within limits that copies among it cannot move", () => {
-    assert.ok(Math.abs((usualLikeness(honest) ?? 0) - 0.2) < 0.05);
-    assert.equal(usualLikeness([a, b]), undefined);
-    assert.equal(usualLikeness([normals("p", 4_096), normals("q", 4_096), normals("r", 4_096)]), 0.2);
-    assert.equal(usualLikeness([a, a, a, a, b]), 0.8);
-  });
-
-  it("has nothing to say of a delta that is zero, or of the first", () => {
-    assert.equal(explain(new Float64Array(4), [new Float64Array([1, 2, 3, 4])]).share, 0);
-    assert.equal(explain(a, []).share, 0);
-  });
-});
-
-describe("what is left of a later submission", () => {
-  it("suspects, where nothing is known of what is usual, but is certain of hardly anything", () => {
-    assert.deepEqual(
-      [0.55, 0.6, 0.97, 0.98].map((share) => suspicion(share, undefined)),
-      ["clear", "suspect", "suspect", "certain"],
-    );
-  });
-
-  it("is nothing of a copy, and work of its own from half on of what honest work so much alike would keep", () => {
-    const delta = Float32Array.of(1, -2, 3);
-    assert.deepEqual(
-      unexplained(
-        delta.map((value) => 2 * value),
-        [{ delta, factor: 2 }],
+      fc.property(
+        fc.constantFrom(apart, alike),
+        fc.integer({ min: 2, max: 8 }),
+        fc.double({ min: 1e-3, max: 1e3, noNaN: true }),
+        (honest, count, scale) => {
+          const earlier = honest.slice(0, count);
+          const [a, b] = earlier as [Float32Array, Float32Array];
+          for (const copy of [mix([-scale, a]), mix([scale, a], [0.2 * scale, noise]), mix([scale, a], [scale, b])])
+            assert.equal(judge([...earlier, copy]).copy, true);
+        },
       ),
-      Float32Array.of(0, 0, 0),
+      { numRuns: 20 },
     );
-    assert.deepEqual(
-      [addsNothing(0.09, 1, 0.8), addsNothing(0.11, 1, 0.8), addsNothing(-1, 1, 0.8), addsNothing(Number.NaN, 1, 0.8)],
-      [true, false, true, true],
-    );
+  });
+
+  it("are found under as much noise as there was signal by what they hold of one, or two, of several others", () => {
+    const [a, b] = alike as [Float32Array, Float32Array];
+    const hidden = mix([1, a], [1, noise]);
+    assert.equal(judge([...alike.slice(0, 3), hidden]).weight, undefined);
+    for (const count of [4, 6, 8]) {
+      const { copy, weight, share, usual } = judge([...alike.slice(0, count), hidden]);
+      assert.deepEqual([copy, (weight as number) > 0.8, share < certainShare(usual)], [true, true, true]);
+    }
+    assert.equal(judge([...alike, mix([1, a], [1, b], [0.7, noise])]).copy, true);
+  });
+
+  it("are not hidden by a later submission that is nearly the original", () => {
+    const [a] = alike as [Float32Array];
+    for (const more of [0.001, 0.01, 0.1, 0.3]) {
+      const group = cosines([...alike, mix([1, a], [1, noise]), mix([1, a], [more, normals("more")])].map(whole));
+      assert.deepEqual([likenessOf(group, 8, false).copy, likenessOf(group, 0, false).copy], [true, false]);
+    }
+  });
+
+  it("are found where an honest training of its own was put on top", () => {
+    for (const honest of [apart, alike]) {
+      const own = honest[7] as Float32Array;
+      assert.equal(judge([...honest.slice(0, 7), mix([1, honest[2] as Float32Array], [0.2, own])]).copy, true);
+    }
+  });
+
+  it("are the later ones only: a later copy, even two, takes nothing from the original, and does not hide an earlier copy", () => {
+    const [original, ...rest] = alike as [Float32Array, ...Float32Array[]];
+    const copy = mix([1, original], [0.5, noise]);
+    const again = mix([1, original], [0.5, normals("other noise")]);
+    const group = cosines([...rest, original, copy, again].map(whole));
+    const found = group.map((_, place) => likenessOf(group, place, false).copy);
+    assert.deepEqual(found, [...rest.map(() => false), false, true, true]);
+    const first = cosines([original, copy, ...rest, mix([1, copy], [0.01, noise])].map(whole));
+    assert.deepEqual([likenessOf(first, 0, false).copy, likenessOf(first, 1, false).copy], [false, true]);
+  });
+
+  it("are judged by what is usual, which copies among the others move only so far", () => {
+    const [a, b, c] = apart as [Float32Array, Float32Array, Float32Array];
+    assert.equal(judge([a, b]).usual, 0.9);
+    assert.equal(judge([a, b], true).usual, 0.5);
+    assert.ok(Math.abs(judge(alike).usual - 0.8) < 0.03);
+    assert.equal(judge([normals("p"), normals("q"), c]).usual, 0.2);
+    assert.equal(judge([a, a, a, a, c]).usual, 0.9);
+    assert.equal(judge([a, a, a, a, c], true).usual, 0.5);
+    const shares = [0.2, 0.4, 0.6, 0.8, 0.9].map((usual) => certainShare(usual).toFixed(4));
+    assert.deepEqual(shares, ["0.6000", "0.7750", "0.9000", "0.9500", "0.9750"]);
+  });
+
+  it("explain with the three most alike, the most alike first, and once where the same is there twice", () => {
+    const [a, b, c, d] = apart as [Float32Array, Float32Array, Float32Array, Float32Array];
+    const { share, like } = judge([a, b, c, d, mix([0.5, a], [2, c], [1, d])]);
+    assert.deepEqual(like, [2, 3, 0]);
+    assert.ok(Math.abs(share - 1) < 1e-6);
+    const { share: twice } = judge([a, a, mix([1, a], [1, noise])]);
+    assert.ok(Math.abs(twice - Math.SQRT1_2) < 0.02);
+  });
+
+  it("have nothing to say of a delta that is zero, or of the first", () => {
+    const zero = new Float32Array(length);
+    assert.deepEqual([judge([alike[0] as Float32Array, zero]).share, judge([...alike, zero]).copy], [0, false]);
+    assert.deepEqual(judge([alike[0] as Float32Array]).like, []);
+    assert.equal(judge([zero, zero]).copy, false);
   });
 });

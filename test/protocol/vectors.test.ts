@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { makeVectors, readVectors } from "../../scripts/make-vectors.ts";
 import { codecNamed } from "../../src/model/codecs/index.ts";
+import type { Likeness } from "../../src/protocol/copies.ts";
 import { averageDeltas } from "../../src/protocol/outer-step.ts";
 import { decodeRecord } from "../../src/protocol/records.ts";
 import { parseTask } from "../../src/protocol/task.ts";
@@ -158,25 +159,35 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("copies", () => {
-    const { coordinates, earlier, usual, later, rest } = readVectors("copies.json");
-    for (const { seed, group, elements, first } of coordinates)
-      assert.deepEqual(second.secondCoordinates(seed, group, elements, 12), first);
-    for (const { title, sketch, share, sources, suspicion, alone } of later) {
-      if (title === "nothing") {
-        assert.deepEqual([share, sources], [0, []]);
-        continue;
-      }
-      const expected = second.secondExplain(sketch, earlier);
-      assert.ok(Math.abs(expected.share - share) < 1e-9, title);
-      for (const [place, { factor }] of sources.entries()) assert.ok(Math.abs((expected.factors[place] as number) - factor) < 1e-9, title);
-      assert.equal(suspicion, share >= (3 + usual) / 4 ? "certain" : share >= (1 + usual) / 2 ? "suspect" : "clear", title);
-      assert.equal(alone, share >= 0.98 ? "certain" : share >= 0.6 ? "suspect" : "clear", title);
+    const { places, runs, groups } = readVectors("copies.json");
+    for (const { seed, group, elements, kept, runs: count, length, first } of places) {
+      assert.deepEqual(second.secondPlaces(seed, group, elements, 12), first);
+      assert.deepEqual([count, length], kept === null ? [16_384, 1] : [Math.ceil(16_384 / kept), 4_096]);
     }
-    const left = rest.delta.map((value, i) => {
-      const taken = second.times(second.single(rest.factor), second.single(rest.source[i] as number));
-      return second.plus(second.single(value), -taken);
-    });
-    assert.deepEqual(toBits(left), rest.left);
+    const flat = runs.tensors.flat();
+    const all = runs.starts.flatMap((start) => Array.from({ length: runs.length }, (_, i) => flat[(start + i) % runs.elements] as number));
+    assert.deepEqual(
+      runs.sketch,
+      all.flatMap((value, at) => (value === 0 ? [] : [[at, value]])),
+    );
+    for (const { title, deltas, ...said } of groups)
+      for (const sparse of [false, true])
+        for (const place of deltas.keys()) {
+          const { share, usual, weight, ...exact } = said[sparse ? "sparse" : "dense"][place] as Likeness;
+          const {
+            share: secondShare,
+            usual: secondUsual,
+            weight: secondWeight,
+            ...expected
+          } = second.secondLikeness(deltas, place, sparse);
+          assert.deepEqual(exact, expected, `${title} ${place}`);
+          for (const [a, b] of [
+            [share, secondShare],
+            [usual, secondUsual],
+            [weight ?? 0, secondWeight ?? 0],
+          ] as const)
+            assert.ok(Math.abs(a - b) < 1e-6, `${title} ${place}: ${a} ${b}`);
+        }
   });
 
   it("merge: aggregates", () => {

@@ -27,9 +27,9 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
     const judgement = v.object({ status: v.string(), score: v.number(), sequences: v.number() });
     const likeness = v.object({
       share: v.number(),
-      usual: v.optional(v.number()),
+      usual: v.number(),
       like: v.array(v.string()),
-      gainOfRest: v.optional(v.number()),
+      weight: v.optional(v.number()),
     });
     const scorer = v.object({
       validator: v.string(),

@@ -24,9 +24,9 @@ const schema = v.strictObject({
       /** Losses on the stages it took, and on the open sequences (-1 for one that is not finite); none where there was no time. */
       losses,
       openLosses: losses,
-      /** What earlier submissions explain of it, and what the rest gains by itself (mean, nats per token) where that was measured. */
+      /** What earlier submissions explain of it, and the largest weight of another in it (section 8 of the protocol). */
       likeness: v.optional(
-        v.strictObject({ share: v.number(), usual: v.optional(v.number()), like: v.array(v.string()), gainOfRest: v.optional(v.number()) }),
+        v.strictObject({ share: v.number(), usual: v.number(), like: v.array(v.string()), weight: v.optional(v.number()) }),
       ),
     }),
   ),

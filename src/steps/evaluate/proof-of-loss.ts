@@ -1,14 +1,14 @@
 /**
  * Proof-of-Loss over the stages of a cycle: each adds sequences for whoever is not judged yet, and is one pass over the model for all of them. What
- * the evidence needs beside (open sequences, and the part of a suspect that no earlier submission explains) goes along in the same passes.
+ * the evidence needs beside (the open sequences) goes along in the first.
  */
 
 import { type Judgement, judge } from "../../protocol/evaluation.ts";
 import type { Task } from "../../protocol/task.ts";
-import type { ScoreEvidence } from "./evidence.ts";
+import type { Likeness, ScoreEvidence } from "./evidence.ts";
 import type { CycleSequences } from "./held-out.ts";
 import type { MeasureLosses } from "./losses.ts";
-import { isNearCopy, type Sketched, type Suspicion } from "./near-copies.ts";
+import type { Comparison, Sketched } from "./near-copies.ts";
 
 /** What is decided of a submission. */
 export type Verdict = Pick<Judgement, "score"> & { readonly status: Judgement["status"] | "near-copy" };
@@ -18,7 +18,7 @@ export interface ProofInput {
   readonly losses: MeasureLosses;
   readonly sequences: CycleSequences;
   readonly submissions: readonly Sketched[];
-  readonly suspicions: ReadonlyMap<string, Suspicion>;
+  readonly comparisons: ReadonlyMap<string, Comparison>;
   /** Whether there is just time to report what is known: asked before each stage. */
   readonly isLate: () => Promise<boolean>;
   /** Told how many submissions are judged when a stage ends. */
@@ -34,31 +34,25 @@ export interface Proof {
 
 interface Measured {
   readonly submission: Sketched;
-  readonly suspicion: Suspicion | undefined;
+  readonly comparison: Comparison | undefined;
   readonly losses: number[];
-  /** Of the part that earlier submissions do not explain, on the same sequences; only where it is suspect. */
-  readonly lossesOfRest: number[];
   openLosses: readonly number[];
   judgement?: Judgement;
 }
 
 /** Measures stage after stage until everybody is judged. Who is not judged when time is out has no verdict: that is not the miner's doing. */
 export async function proveLosses(input: ProofInput): Promise<Proof> {
-  const { task, sequences, suspicions } = input;
+  const { task, sequences, comparisons } = input;
   const { stages, open } = sequences;
   const measured = input.submissions.map((submission): Measured => {
-    return { submission, suspicion: suspicions.get(submission.miner), losses: [], lossesOfRest: [], openLosses: [] };
+    return { submission, comparison: comparisons.get(submission.miner), losses: [], openLosses: [] };
   });
   const base: number[] = [];
   let openBase: readonly number[] = [];
   for (const [index, stage] of stages.entries()) {
     const undecided = measured.filter(({ judgement }) => judgement === undefined);
     if (undecided.length === 0 || (await input.isLate())) break;
-    const suspects = undecided.filter(({ suspicion }) => suspicion?.level === "suspect");
-    const models = [
-      ...undecided.map(({ submission }) => submission.deltas),
-      ...suspects.map(({ suspicion }) => (suspicion as Suspicion).rest),
-    ];
+    const models = undecided.map(({ submission }) => submission.deltas);
     const found = await input.losses(index === 0 ? [...stage, ...open] : stage, models);
     const ofStage = (losses: Float64Array) => losses.subarray(0, stage.length);
     base.push(...ofStage(found.base));
@@ -70,8 +64,6 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
       const judgement = judge({ task, baseLosses: base, candidateLosses: one.losses, stage: index + 1, stages: stages.length });
       if (judgement !== undefined) one.judgement = judgement;
     }
-    for (const [place, one] of suspects.entries())
-      one.lossesOfRest.push(...ofStage(found.candidates[undecided.length + place] as Float64Array));
     input.onJudged(measured.filter(({ judgement }) => judgement !== undefined).length);
   }
 
@@ -79,7 +71,7 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
   const miners: ScoreEvidence["miners"] = [];
   for (const one of measured) {
     const { miner } = one.submission;
-    const { verdict, likeness } = settle(one, base);
+    const { verdict, likeness } = settle(one);
     if (verdict !== undefined) verdicts.set(miner, verdict);
     if (verdict?.status === "non-finite") continue;
     const openLosses = one.openLosses.map((loss) => (Number.isFinite(loss) ? loss : -1));
@@ -93,14 +85,9 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
 }
 
 /** Takes its pay from a near copy. */
-function settle({ judgement, suspicion, losses, lossesOfRest }: Measured, base: readonly number[]) {
-  if (suspicion === undefined) return { verdict: judgement };
-  if (judgement?.status !== "accepted") return { verdict: judgement, likeness: suspicion.likeness };
-  const { copy, likeness } = isNearCopy(suspicion, meanGain(base, losses), meanGain(base, lossesOfRest));
-  const verdict: Verdict = copy ? { status: "near-copy", score: 0 } : judgement;
-  return { verdict, likeness };
-}
-
-function meanGain(base: readonly number[], losses: readonly number[]): number {
-  return losses.reduce((sum, loss, index) => sum + ((base[index] as number) - loss), 0) / losses.length;
+function settle({ judgement, comparison }: Measured): { readonly verdict?: Verdict; readonly likeness?: Likeness } {
+  const likeness = comparison && { likeness: comparison.likeness };
+  if (judgement === undefined) return { ...likeness };
+  const copied = judgement.status === "accepted" && comparison?.copy === true;
+  return { verdict: copied ? { status: "near-copy", score: 0 } : judgement, ...likeness };
 }

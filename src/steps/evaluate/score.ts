@@ -75,7 +75,7 @@ async function evaluateGroups(context: Context, membership: Membership, view: Cy
       losses: opened.losses,
       sequences,
       submissions,
-      suspicions: await compareSubmissions(sequences.seed, submissions),
+      comparisons: await compareSubmissions({ seed: sequences.seed, codec: task.submission.codec }, submissions),
       isLate: () => isLate(context, membership, view.cycle),
       onJudged: (judged) => context.progress.update(judged),
     });

@@ -381,8 +381,8 @@ export function secondJudgement(base: readonly number[], candidate: readonly num
   return null;
 }
 
-/** Section 8's coordinates. */
-export function secondCoordinates(seed: string, group: number, elements: number, count: number): number[] {
+/** Section 8's first places of the runs of a sketch. */
+export function secondPlaces(seed: string, group: number, elements: number, count: number): number[] {
   const random = secondStream(H("connito/sketch/1", hex(seed), little(group, 2)));
   const result: number[] = [];
   while (result.length < count) {
@@ -393,23 +393,58 @@ export function secondCoordinates(seed: string, group: number, elements: number,
   return result;
 }
 
-/** Section 8's least squares, by the normal equations of the three nearest. */
-export function secondExplain(later: readonly number[], earlier: readonly (readonly number[])[]): { share: number; factors: number[] } {
+/** Section 8's near copies: what is said of the delta at `place` of a group in order of commits. Least squares by coordinate descent. */
+export function secondLikeness(deltas: readonly (readonly number[])[], place: number, sparse: boolean) {
   const inner = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * (b[i] as number), 0);
-  const cosine = (a: readonly number[]) => Math.abs(inner(a, later)) / Math.sqrt(inner(a, a) * inner(later, later));
-  const nearest = [...earlier].sort((a, b) => cosine(b) - cosine(a)).slice(0, 3);
-  const rows = nearest.map((a) => [...nearest.map((b) => inner(a, b)), inner(a, later)]);
-  for (const [i, pivot] of rows.entries()) {
-    const by = pivot[i] as number;
-    for (const k of pivot.keys()) pivot[k] = (pivot[k] as number) / by;
-    for (const row of rows) {
-      const times = row[i] as number;
-      if (row !== pivot) for (const k of row.keys()) row[k] = (row[k] as number) - times * (pivot[k] as number);
-    }
-  }
-  const factors = rows.map((row) => row.at(-1) as number);
-  const fitted = later.map((_, i) => nearest.reduce((sum, list, k) => sum + (factors[k] as number) * (list[i] as number), 0));
-  return { share: Math.sqrt(inner(fitted, fitted) / inner(later, later)), factors };
+  const unit = deltas.map((delta) => delta.map((x) => x / (Math.sqrt(inner(delta, delta)) || 1)));
+  const own = unit[place] as number[];
+  const size = (k: number) => Math.abs(inner(unit[k] as number[], own));
+  const nearest = (list: number[], count: number) => list.sort((a, b) => size(b) - size(a) || a - b).slice(0, count);
+  const others = [...deltas.keys()].filter((k) => k !== place);
+  const descend = (target: readonly number[], sources: readonly number[]) => {
+    const weights = new Map(sources.map((k) => [k, 0]));
+    let rest = target;
+    for (let round = 0; round < 1_000; round++)
+      for (const k of sources) {
+        const step = inner(rest, unit[k] as number[]);
+        weights.set(k, (weights.get(k) as number) + step);
+        rest = rest.map((x, i) => x - step * (unit[k]?.[i] as number));
+      }
+    return { weights, left: inner(rest, rest) };
+  };
+  const explain = (sources: readonly number[]) => {
+    const taken: number[] = [];
+    for (const k of sources) if (descend(unit[k] as number[], taken).left > 0.05) taken.push(k);
+    const { weights, left } = descend(own, taken);
+    return { weights: sources.map((k) => weights.get(k) ?? 0), share: Math.sqrt(Math.max(0, inner(own, own) - left)) };
+  };
+
+  const pairs = others.flatMap((a) => others.filter((b) => b > a).map((b) => inner(unit[a] as number[], unit[b] as number[])));
+  const most = sparse ? 0.5 : 0.9;
+  const median = pairs.sort((a, b) => a - b)[Math.ceil(pairs.length / 2) - 1] ?? most;
+  const usual = Math.max(0.2, Math.min(most, median));
+  const like = nearest(
+    others.filter((k) => k < place && size(k) > 0),
+    3,
+  );
+  const { share } = explain(like);
+  const needed = usual >= 0.6 ? 1 - (1 - usual) / 4 : 1 - 0.625 * (1 - usual) ** 2;
+  if (share >= needed) return { share, usual, like, copy: true };
+  const closest = Math.max(0, ...others.filter((k) => k < place).map(size));
+  const six = nearest(
+    others.filter((k) => k < place || size(k) < closest),
+    6,
+  );
+  if (six.length < 4) return { share, usual, like, copy: false };
+  const { weights } = explain(six);
+  const total = weights.reduce((sum, weight) => sum + Math.abs(weight), 0);
+  const parts = six
+    .map((k, at) => ({ part: total === 0 ? 0 : Math.abs(weights[at] as number) / total, counts: k < place && size(k) >= 0.25 }))
+    .sort((a, b) => b.part - a.part);
+  const [first, next] = parts as [(typeof parts)[number], (typeof parts)[number]];
+  const one = first.part >= 0.8 && first.counts;
+  const two = six.length === 6 && first.part + next.part >= 0.95 && first.counts && next.counts;
+  return { share, usual, like, weight: first.part, copy: one || two };
 }
 
 type Rule = { method: string; tolerated: number; normCap: number };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type Tensors, tensorsOf } from "../../../src/model/tensors.ts";
 import type { HeldOutSequence } from "../../../src/steps/evaluate/held-out.ts";
-import type { Sketched, Suspicion } from "../../../src/steps/evaluate/near-copies.ts";
+import type { Comparison, Sketched } from "../../../src/steps/evaluate/near-copies.ts";
 import { proveLosses } from "../../../src/steps/evaluate/proof-of-loss.ts";
 import { exampleTask } from "../../protocol/support.ts";
 
@@ -16,11 +16,7 @@ const submission = (miner: string, gain: number): Sketched => ({
   commit: { hotkey: miner, block: 1, extrinsicIndex: 0 },
   deltas: tensorsOf(new Map([["gain", Float32Array.of(gain)]])),
 });
-const suspicion = (level: Suspicion["level"], gainOfRest: number): Suspicion => ({
-  level,
-  likeness: { share: 0.9, like: ["clear"] },
-  rest: tensorsOf(new Map([["gain", Float32Array.of(gainOfRest)]])),
-});
+const compared = (copy: boolean): Comparison => ({ copy, likeness: { share: 0.9, usual: 0.4, like: ["clear"] } });
 
 /** Losses of 3; a candidate gains what its delta says, and where that is below 1 in 1000 as much again as noise. */
 function meter() {
@@ -45,7 +41,7 @@ describe("Proof-of-Loss in stages", () => {
     const judged: number[] = [];
     const submissions = [submission("clear", 0.5), submission("none", -0.5), submission("slight", 2e-4)];
     const { verdicts, evidence } = await proveLosses({
-      ...{ task, losses, sequences, submissions, suspicions: new Map(), ...inTime },
+      ...{ task, losses, sequences, submissions, comparisons: new Map(), ...inTime },
       onJudged: (count) => judged.push(count),
     });
     assert.deepEqual(
@@ -75,24 +71,22 @@ describe("Proof-of-Loss in stages", () => {
     assert.equal(evidence.baseLosses.length, 32);
   });
 
-  it("measures what is left of a suspect beside it, and takes the pay of who adds nothing", async () => {
-    const { passes, losses } = meter();
-    const submissions = [submission("clear", 0.5), submission("copy", 0.5), submission("own", 0.5), submission("same", 0.5)];
-    const suspicions = new Map([
-      ["copy", suspicion("suspect", 0.001)],
-      ["own", suspicion("suspect", 0.1)],
-      ["same", suspicion("certain", 0)],
+  it("takes the pay of near copies, and shows what they are like", async () => {
+    const { losses } = meter();
+    const submissions = [submission("clear", 0.5), submission("copy", 0.5), submission("own", 0.5), submission("worthless copy", -0.5)];
+    const comparisons = new Map([
+      ["copy", compared(true)],
+      ["own", compared(false)],
+      ["worthless copy", compared(true)],
     ]);
-    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, suspicions, ...inTime });
-    assert.deepEqual(
-      passes.map(({ candidates }) => candidates),
-      [6],
-    );
+    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, comparisons, ...inTime });
     const statuses = Object.fromEntries([...verdicts].map(([miner, { status }]) => [miner, status]));
-    assert.deepEqual(statuses, { clear: "accepted", copy: "near-copy", own: "accepted", same: "near-copy" });
+    assert.deepEqual(statuses, { clear: "accepted", copy: "near-copy", own: "accepted", "worthless copy": "no-gain" });
     assert.equal(verdicts.get("copy")?.score, 0);
-    const shown = evidence.miners.find(({ miner }) => miner === "own")?.likeness?.gainOfRest as number;
-    assert.ok(Math.abs(shown - 0.1) < 0.01);
+    assert.deepEqual(
+      evidence.miners.map(({ likeness }) => likeness?.share),
+      [undefined, 0.9, 0.9, 0.9],
+    );
   });
 
   it("leaves whoever is not judged when time is out without a verdict, and measures nothing for nobody", async () => {
@@ -104,7 +98,7 @@ describe("Proof-of-Loss in stages", () => {
         losses: late.losses,
         sequences,
         submissions: [submission("clear", 0.5), submission("slight", 2e-4)],
-        suspicions: new Map(),
+        comparisons: new Map(),
       },
       ...inTime,
       isLate: async () => looks.shift() as boolean,
@@ -112,14 +106,14 @@ describe("Proof-of-Loss in stages", () => {
     assert.deepEqual([[...verdicts.keys()], late.passes.length], [["clear"], 1]);
     assert.equal(evidence.miners.length, 2);
     const none = meter();
-    await proveLosses({ task, losses: none.losses, sequences, submissions: [], suspicions: new Map(), ...inTime });
+    await proveLosses({ task, losses: none.losses, sequences, submissions: [], comparisons: new Map(), ...inTime });
     assert.equal(none.passes.length, 0);
   });
 
   it("shows nothing of a submission whose losses are not finite", async () => {
     const { losses } = meter();
     const submissions = [submission("clear", 0.5), submission("broken", Number.NaN)];
-    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, suspicions: new Map(), ...inTime });
+    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, comparisons: new Map(), ...inTime });
     assert.deepEqual(verdicts.get("broken"), { status: "non-finite", score: 0, sequences: 8 });
     assert.deepEqual(
       evidence.miners.map(({ miner }) => miner),
