@@ -83,7 +83,7 @@ async function openScene(directory: string, threads: number) {
   const read = async (file: string) => (await readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength })).sequences;
   const domains = await Promise.all(files.map(read));
   const walk = createWalk(
-    domains.map(({ length }) => ({ sequences: length, shards: [{ sequences: length }] })),
+    domains.map(({ length }) => [{ shard: 0, first: 0, sequences: length }]),
     hashFields("connito/bench-codec/1"),
   );
   const batches = (first: number, count: number) =>

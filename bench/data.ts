@@ -16,13 +16,14 @@ import { nothingPrepared, prepareSide } from "../src/data/prepare.ts";
 import { openSequences } from "../src/data/sequence-reader.ts";
 import { bringSource } from "../src/data/sources/local.ts";
 import { parseSource } from "../src/data/sources/source.ts";
-import { openTokenizerPool } from "../src/data/tokenizer-pool.ts";
 import { createWalk } from "../src/data/walk.ts";
 import { sha256, toHex } from "../src/protocol/hash.ts";
 import { parseTokenData, sequenceBytes } from "../src/protocol/token-data.ts";
+import { wholeShare } from "../src/protocol/training-share.ts";
 import { bytePairs, json } from "../test/data/tokenizers.ts";
+import { built } from "./storage/support.ts";
 
-const textBytes = 3e6;
+const textBytes = 30e6;
 const sequenceLength = 1023;
 
 interface Rate {
@@ -88,6 +89,7 @@ export async function run(): Promise<void> {
     const shards = new Map<string, string>();
     let prepared: Awaited<ReturnType<typeof prepareSide>> | undefined;
     for (const threads of [...new Set([1, availableParallelism()])]) {
+      const { openTokenizerPool } = await built<typeof import("../src/data/tokenizer-pool.ts")>("data/tokenizer-pool.js");
       const pool = openTokenizerPool({ tokenizer: json(tokenizer), dtype: "u16" }, threads);
       const time = await seconds(async () => {
         prepared = await prepareSide({
@@ -139,7 +141,7 @@ export async function run(): Promise<void> {
     const tokens = data.sequences * (sequenceLength + 1);
     add("reading the shards' files", plain / reads, tokens, size, 1);
     const reader = openSequences(data, async (shard) => ({ file: shards.get(data.shards[shard]?.hash ?? "") as string, offset: 0 }));
-    const walk = createWalk([data], "07".repeat(32));
+    const walk = createWalk([wholeShare(data)], "07".repeat(32));
     const walked = await seconds(async () => {
       for (let place = 0; place < reads * data.sequences; place++) await reader.read(walk.at(place).index);
     });

@@ -34,6 +34,7 @@ import { drawScorers } from "../src/protocol/scorers.ts";
 import { requestProof, type SessionRequest, sessionKey } from "../src/protocol/session.ts";
 import { parseTask, taskHash } from "../src/protocol/task.ts";
 import { decodeTokens, parseTokenData, placeOfSequence, sequenceBytes, shardBytes } from "../src/protocol/token-data.ts";
+import { trainingShare } from "../src/protocol/training-share.ts";
 import { weightsOf } from "../src/protocol/weights.ts";
 
 const name = (text: string) => toHex(sha256(utf8(text)));
@@ -567,8 +568,28 @@ function dataVectors() {
     { dtype: "u32", sequenceLength: 1, sizes: [4, 4] },
     { dtype: "u16", sequenceLength: 5, sizes: [1] },
   ] as const;
+  const shares = [
+    { sizes: [5, 5, 5, 2], cycle: 3, group: 1, domain: 0, miners: 4 },
+    { sizes: [5, 5, 5, 2], cycle: 4, group: 1, domain: 1, miners: 4 },
+    { sizes: [2, 1], cycle: 0, group: 0, domain: 0, miners: 5 },
+    { sizes: [7], cycle: 9, group: 65_534, domain: 2, miners: 1 },
+  ];
   return {
-    about: "data documents, their shards as hexadecimal digits, and the tokens of all their sequences",
+    about:
+      "data documents, their shards as hexadecimal digits, and the tokens of all their sequences; the sequences that each miner of a group trains on",
+    shares: shares.map(({ sizes, ...place }) => {
+      const data = {
+        sequences: sizes.reduce((sum, size) => sum + size, 0),
+        shards: sizes.map((sequences) => ({ hash: name("shard"), sequences })),
+      };
+      const taskHash = name("task");
+      const trained = Array.from({ length: place.miners }, (_, miner) =>
+        trainingShare(data, { ...place, taskHash, miner }).flatMap(({ first, sequences }) =>
+          Array.from({ length: sequences }, (_, at) => first + at),
+        ),
+      );
+      return { sizes, taskHash, ...place, trained };
+    }),
     cases: cases.map(({ dtype, sequenceLength, sizes }, index) => {
       const random = stream(name(`tokens ${index}`));
       const shards = sizes.map((sequences) =>

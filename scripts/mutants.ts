@@ -108,6 +108,14 @@ export const mutants: readonly Mutant[] = [
     ["data: shards of any sizes", "if (!fits) throw", "if (false) throw"],
   ),
   ...mutantsOf(
+    "protocol/training-share.ts",
+    ["protocol/training-share.test.ts", vectors],
+    ["share: all miners of a group have the same", "(miner * data.sequences)", "(0 * data.sequences)"],
+    ["share: the same in every cycle", "u32(cycle), u16(group)", "u32(0), u16(group)"],
+    ["share: nothing where there is too little", "Math.max(begin + 1, ", "Math.max(begin, "],
+    ["share: a shard's sequences from its begin", "first: first + from - at", "first"],
+  ),
+  ...mutantsOf(
     "protocol/verdict.ts",
     ["protocol/verdict.test.ts"],
     ["verdict: the last to commit owns a copied artifact", "compareCommits(commit, owner) < 0", "compareCommits(commit, owner) > 0"],

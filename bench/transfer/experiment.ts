@@ -109,7 +109,7 @@ async function train(
   });
   try {
     const walk = createWalk(
-      texts.map(({ length }) => ({ sequences: length, shards: [{ sequences: length }] })),
+      texts.map(({ length }) => [{ shard: 0, first: 0, sequences: length }]),
       hashFields("connito/bench-transfer/1"),
     );
     for (let step = 0; step < steps; step++) {

@@ -1,10 +1,11 @@
 /**
- * Sequences by their number, from shards that lie on the disk: what is read is what was asked for, so that memory does not grow with the
- * data. Shards are brought when a sequence of theirs is wanted first.
+ * Sequences by their number, from shards that lie on the disk. A miner comes to all sequences of a shard, in an order of its own: so a
+ * run of neighbours is read at once, and the last runs are kept, so many that memory does not grow with the data. Shards are
+ * brought when a sequence of theirs is wanted first.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { ConnitoError } from "../errors.ts";
-import { decodeTokens, placeOfSequence, sequenceBytes, type TokenData } from "../protocol/token-data.ts";
+import { decodeTokens, placeOfSequence, sequenceBytes, shardBytes, type TokenData } from "../protocol/token-data.ts";
 
 export interface SequenceReader {
   readonly data: TokenData;
@@ -13,11 +14,19 @@ export interface SequenceReader {
   close(): Promise<void>;
 }
 
+/** Bytes of a run, but one sequence at least, and how many runs are kept: enough for a shard as `connito task create` makes them. */
+const runBytes = 1 << 20;
+const keptRuns = 10;
+
 /** Where a shard's bytes lie; brings them first where they are missing. */
 export type BringShard = (shard: number) => Promise<{ readonly file: string; readonly offset: number }>;
 
 /** Reads sequences one after another: one call at a time. */
 export function openSequences(data: TokenData, bringShard: BringShard): SequenceReader {
+  const size = sequenceBytes(data);
+  const perRun = Math.max(1, Math.floor(runBytes / size));
+  /** The one used last comes last. */
+  const runs = new Map<string, Uint8Array>();
   let current: { readonly shard: number; readonly handle: FileHandle; readonly offset: number } | undefined;
 
   async function shardAt(shard: number) {
@@ -34,19 +43,29 @@ export function openSequences(data: TokenData, bringShard: BringShard): Sequence
     await handle?.close();
   }
 
+  async function readRun(shard: number, first: number): Promise<Uint8Array> {
+    const { handle, offset } = await shardAt(shard);
+    const bytes = new Uint8Array(Math.min(perRun * size, shardBytes(data, shard) - first));
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesRead } = await handle.read(bytes, at, bytes.length - at, offset + first + at);
+      if (bytesRead === 0) throw cutShort(data.shards[shard]?.hash);
+      at += bytesRead;
+    }
+    return bytes;
+  }
+
   return {
     data,
     close,
     async read(index) {
-      const place = placeOfSequence(data, index);
-      const { handle, offset } = await shardAt(place.shard);
-      const bytes = new Uint8Array(sequenceBytes(data));
-      for (let at = 0; at < bytes.length; ) {
-        const { bytesRead } = await handle.read(bytes, at, bytes.length - at, offset + place.offset + at);
-        if (bytesRead === 0) throw cutShort(data.shards[place.shard]?.hash);
-        at += bytesRead;
-      }
-      return decodeTokens(data.dtype, bytes);
+      const { shard, offset } = placeOfSequence(data, index);
+      const within = offset % (perRun * size);
+      const key = `${shard} ${offset - within}`;
+      const bytes = runs.get(key) ?? (await readRun(shard, offset - within));
+      runs.delete(key);
+      if (runs.size === keptRuns) runs.delete(runs.keys().next().value as string);
+      runs.set(key, bytes);
+      return decodeTokens(data.dtype, bytes.subarray(within, within + size));
     },
   };
 }

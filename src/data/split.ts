@@ -9,6 +9,7 @@ import { createWriteStream, type WriteStream } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { finished } from "node:stream/promises";
 import { ConnitoError } from "../errors.ts";
+import { fileError } from "../files.ts";
 import { type Hash, hashFields, utf8 } from "../protocol/hash.ts";
 import { readText } from "./text.ts";
 
@@ -122,7 +123,7 @@ function createPart(file: string) {
   let bytes = 0;
   let count = 0;
   stream.on("error", (cause) => {
-    failed = writeError(cause, file);
+    failed = fileError(cause, file);
   });
   return {
     isEmpty: () => count === 0,
@@ -157,17 +158,6 @@ function drained(stream: WriteStream): Promise<void> {
       resolve();
     };
     stream.on("drain", settle).on("close", settle);
-  });
-}
-
-function writeError(cause: NodeJS.ErrnoException, file: string): ConnitoError {
-  const full = cause.code === "ENOSPC" || cause.code === "EDQUOT";
-  return new ConnitoError(full ? `No space left for ${file}` : `Cannot write ${file} (${cause.code ?? cause.message})`, {
-    code: full ? "disk-full" : "storage-failed",
-    exit: "storage",
-    hint: full ? "Free space on that volume and run the same command again." : "Check the path and that this user may write there.",
-    retryable: full,
-    cause,
   });
 }
 

@@ -1,17 +1,12 @@
 /**
- * The order in which one miner goes through its data: domains take turns, whatever their sizes, because evaluation weighs them equally; a
- * domain's shards come in an order drawn from the miner's seed, and so do the sequences of a shard. So a miner needs only the shards
- * that it comes to, another miner others, and every place of the walk can be computed without the way to it.
+ * The order in which a miner goes through its share of the data: domains take turns, whatever their sizes, because evaluation weighs them
+ * equally; a domain's runs come in an order drawn from the miner's seed, and so do the sequences of a run. So only the shards
+ * that are come to are needed, and every place of the walk can be computed without the way to it.
  */
 import type { Hash } from "../protocol/hash.ts";
 import { hashFields, hashToBytes, u32 } from "../protocol/hash.ts";
 import { stream } from "../protocol/random.ts";
-
-/** What the walk has to know of a domain's data. */
-export interface WalkedData {
-  readonly sequences: number;
-  readonly shards: readonly { readonly sequences: number }[];
-}
+import type { Run } from "../protocol/training-share.ts";
 
 export interface WalkPlace {
   readonly domain: number;
@@ -27,9 +22,9 @@ export interface Walk {
   shardAfter(place: number): { readonly domain: number; readonly shard: number };
 }
 
-/** A walk through domains that have at least one sequence each. */
-export function createWalk(domains: readonly WalkedData[], seed: Hash): Walk {
-  const walks = domains.map((data, domain) => createDomainWalk(data, (...numbers) => seedOf(seed, domain, ...numbers)));
+/** A walk through domains, each of which has at least one sequence. */
+export function createWalk(domains: readonly (readonly Run[])[], seed: Hash): Walk {
+  const walks = domains.map((runs, domain) => createDomainWalk(runs, (...numbers) => seedOf(seed, domain, ...numbers)));
   const split = (place: number) => ({ domain: place % domains.length, turn: Math.floor(place / domains.length) });
   return {
     at(place) {
@@ -45,56 +40,65 @@ export function createWalk(domains: readonly WalkedData[], seed: Hash): Walk {
 
 type DomainWalk = ReturnType<typeof createDomainWalk>;
 
-function createDomainWalk({ sequences, shards }: WalkedData, seedAt: (...numbers: number[]) => Hash) {
-  /** All shards but the last have as many sequences as the first. */
-  const each = shards[0]?.sequences ?? 1;
-  const last = shards.length - 1;
-  const shuffled = remember((epoch, part) => {
-    const size = part < 0 ? shards.length : (shards[part]?.sequences ?? 0);
-    return stream(part < 0 ? seedAt(epoch) : seedAt(epoch, part)).shuffle(size);
-  });
+/** The runs of one epoch in their order: which run is at each rank, and how many sequences lie before it. */
+interface Epoch {
+  readonly order: readonly number[];
+  readonly before: readonly number[];
+}
 
-  /** The turn's epoch, the place of its shard in the epoch's order, and its place in the shard. */
+function createDomainWalk(runs: readonly Run[], seedAt: (...numbers: number[]) => Hash) {
+  const total = runs.reduce((sum, { sequences }) => sum + sequences, 0);
+  const run = (index: number | undefined) => runs[index as number] as Run;
+  const epochAt = remember(2, (epoch): Epoch => {
+    const order = stream(seedAt(epoch)).shuffle(runs.length);
+    const before = [0];
+    for (const index of order.slice(0, -1)) before.push((before.at(-1) as number) + run(index).sequences);
+    return { order, before };
+  });
+  const sequencesAt = remember(1, (epoch, index) => stream(seedAt(epoch, index)).shuffle(run(index).sequences));
+
   function locate(turn: number): { epoch: number; order: readonly number[]; rank: number; within: number } {
-    const epoch = Math.floor(turn / sequences);
-    const order = shuffled.shards(epoch);
-    const rest = turn % sequences;
-    const shortRank = order.indexOf(last);
-    // The shard that may be shorter moves those after it forward.
-    const short = shards[last]?.sequences ?? each;
-    const shifted = rest < shortRank * each + short ? rest : rest + each - short;
-    return { epoch, order, rank: Math.floor(shifted / each), within: shifted % each };
+    const epoch = Math.floor(turn / total);
+    const { order, before } = epochAt(epoch);
+    const rest = turn % total;
+    const rank = lastNotAbove(before, rest);
+    return { epoch, order, rank, within: rest - (before[rank] as number) };
   }
 
   return {
     at(turn: number): { index: number; shard: number } {
       const { epoch, order, rank, within } = locate(turn);
-      const shard = order[rank] as number;
-      return { shard, index: shard * each + (shuffled.sequences(epoch, shard)[within] as number) };
+      const index = order[rank] as number;
+      const { shard, first } = run(index);
+      return { shard, index: first + (sequencesAt(epoch, index)[within] as number) };
     },
     shardAfter(turn: number): number {
       const { epoch, order, rank } = locate(turn);
-      return order[rank + 1] ?? (shuffled.shards(epoch + 1)[0] as number);
+      return run(order[rank + 1] ?? epochAt(epoch + 1).order[0]).shard;
     },
   };
 }
 
-/** Keeps the orders that were asked for last: of shards for two epochs, of sequences for one shard. */
-function remember(shuffle: (epoch: number, part: number) => number[]) {
-  const orders = new Map<number, number[]>();
-  let current: { key: string; order: number[] } | undefined;
-  return {
-    shards(epoch: number): number[] {
-      const known = orders.get(epoch) ?? shuffle(epoch, -1);
-      orders.set(epoch, known);
-      for (const old of orders.keys()) if (orders.size > 2 && old !== epoch) orders.delete(old);
-      return known;
-    },
-    sequences(epoch: number, shard: number): number[] {
-      const key = `${epoch}/${shard}`;
-      if (current?.key !== key) current = { key, order: shuffle(epoch, shard) };
-      return current.order;
-    },
+/** The last place in a rising list whose value is not above `value`. */
+function lastNotAbove(rising: readonly number[], value: number): number {
+  let [low, high] = [0, rising.length - 1];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if ((rising[middle] as number) <= value) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** Keeps what was made last, so many at most. */
+function remember<T>(most: number, make: (...numbers: number[]) => T): (...numbers: number[]) => T {
+  const made = new Map<string, T>();
+  return (...numbers) => {
+    const key = numbers.join();
+    const value = made.get(key) ?? make(...numbers);
+    if (!made.has(key) && made.size === most) made.delete(made.keys().next().value as string);
+    made.set(key, value);
+    return value;
   };
 }
 

@@ -35,7 +35,7 @@ export const trainingJobSchema = v.strictObject({
       }),
     ),
     v.description(
-      "Shards: from the offset on, little-endian tokens, row after row of sequenceLength + 1. Domains weigh the same, whatever their sizes.",
+      "The miner's share: from the offset on, little-endian tokens, row after row of sequenceLength + 1, each part of the shard with that hash. Domains weigh the same, whatever their sizes.",
     ),
   ),
   sequenceLength: count,

@@ -137,7 +137,7 @@ describe("data/split", () => {
 
     it("a place that cannot be written", async () => {
       const files = await store("a\n\nb\n\nc");
-      await refused(files, 0.5, { code: "storage-failed", exit: 50 }, join(directory, "nowhere", "train.txt"));
+      await refused(files, 0.5, { code: "file-missing", exit: 13 }, join(directory, "nowhere", "train.txt"));
     });
 
     it("a full disk", async function () {

@@ -1,40 +1,37 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { createWalk } from "../../src/data/walk.ts";
+import type { Run } from "../../src/protocol/training-share.ts";
 
-/** Data whose shards all have `each` sequences, but for a last one with `rest`. */
-const data = (shards: number, each: number, rest: number) => {
-  const sizes = Array.from({ length: shards }, (_, shard) => ({ sequences: shard === shards - 1 ? rest : each }));
-  return { sequences: sizes.reduce((sum, { sequences }) => sum + sequences, 0), shards: sizes };
-};
-const shape = fc
-  .tuple(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 9 }))
-  .chain(([shards, each]) => fc.integer({ min: 1, max: each }).map((rest) => data(shards, each, rest)));
+/** Runs of so many sequences, each the last of a shard of ten. */
+const runsOf = (sizes: readonly number[]): Run[] =>
+  sizes.map((sequences, shard) => ({ shard, first: 10 * shard + 10 - sequences, sequences }));
+const shape = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 6 }).map(runsOf);
+const count = (runs: readonly Run[]) => runs.reduce((sum, { sequences }) => sum + sequences, 0);
 const seed = (text: string) => text.repeat(32);
 
 describe("data/walk", () => {
-  it("comes to every sequence of a domain once in an epoch, shard by shard, in another order each time", () => {
+  it("comes to every sequence of a share once in an epoch, run by run, in another order each time", () => {
     fc.assert(
-      fc.property(shape, fc.integer({ min: 0, max: 2 }), (domain, epoch) => {
-        const walk = createWalk([domain], seed("a7"));
-        const places = Array.from({ length: domain.sequences }, (_, turn) => walk.at(epoch * domain.sequences + turn));
+      fc.property(shape, fc.integer({ min: 0, max: 2 }), (runs, epoch) => {
+        const walk = createWalk([runs], seed("a7"));
+        const places = Array.from({ length: count(runs) }, (_, turn) => walk.at(epoch * count(runs) + turn));
         assert.deepEqual(
           places.map(({ index }) => index).sort((a, b) => a - b),
-          Array.from({ length: domain.sequences }, (_, index) => index),
+          runs.flatMap(({ first, sequences }) => Array.from({ length: sequences }, (_, at) => first + at)),
         );
-        const each = domain.shards[0]?.sequences ?? 0;
-        assert.ok(places.every(({ index, shard }) => Math.floor(index / each) === shard));
+        assert.ok(places.every(({ index, shard }) => Math.floor(index / 10) === shard));
         const changes = places.filter(({ shard }, turn) => shard !== places[turn - 1]?.shard).length;
-        assert.equal(changes, domain.shards.length);
+        assert.equal(changes, runs.length);
       }),
     );
-    const walk = createWalk([data(1, 100, 100)], seed("01"));
+    const walk = createWalk([[{ shard: 0, first: 0, sequences: 100 }]], seed("01"));
     const order = (epoch: number) => Array.from({ length: 100 }, (_, turn) => walk.at(100 * epoch + turn).index);
     assert.notDeepEqual(order(0), order(1));
   });
 
   it("is the same wherever it is entered, and for the same seed only", () => {
-    const domains = [data(5, 7, 3), data(1, 4, 4)];
+    const domains = [runsOf([7, 7, 7, 7, 3]), runsOf([4])];
     const way = (from: string) => {
       const walk = createWalk(domains, seed(from));
       return Array.from({ length: 200 }, (_, place) => walk.at(place));
@@ -45,18 +42,19 @@ describe("data/walk", () => {
   });
 
   it("lets domains take turns, whatever their sizes", () => {
-    const walk = createWalk([data(9, 9, 9), data(1, 1, 1), data(2, 3, 1)], seed("ef"));
+    const walk = createWalk([runsOf([9, 9, 9]), runsOf([1]), runsOf([3, 1])], seed("ef"));
     for (let place = 0; place < 300; place++) assert.equal(walk.at(place).domain, place % 3);
   });
 
   it("says which shard comes next, over the end of an epoch too", () => {
     fc.assert(
-      fc.property(shape, (domain) => {
-        const walk = createWalk([domain], seed("5c"));
-        for (let place = 0; place < 2 * domain.sequences; place++) {
+      fc.property(shape, (runs) => {
+        const walk = createWalk([runs], seed("5c"));
+        const total = count(runs);
+        for (let place = 0; place < 2 * total; place++) {
           const { shard } = walk.at(place);
           let later = place;
-          while (walk.at(later).shard === shard && Math.floor(later / domain.sequences) === Math.floor(place / domain.sequences)) later++;
+          while (walk.at(later).shard === shard && Math.floor(later / total) === Math.floor(place / total)) later++;
           assert.deepEqual(walk.shardAfter(place), { domain: 0, shard: walk.at(later).shard });
         }
       }),

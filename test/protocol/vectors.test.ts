@@ -121,7 +121,8 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("data", () => {
-    const { cases } = readVectors("data.json");
+    const { cases, shares } = readVectors("data.json");
+    for (const { sizes, trained, ...place } of shares) assert.deepEqual(second.secondShares(sizes, place), trained);
     for (const { document, hash, shards, shardBytes, sequences } of cases) {
       assert.equal(second.secondDocumentHash(document), hash);
       const bytes = shards.map(hex);

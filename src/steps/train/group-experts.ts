@@ -2,6 +2,7 @@
 
 import type { Piece } from "../../model/pieces.ts";
 import { piecesOf } from "../../model/weights.ts";
+import { type Run, trainingShare } from "../../protocol/training-share.ts";
 import type { Context } from "../context.ts";
 import { assignedGroup, type CycleView } from "../cycle-view.ts";
 import { selectExperts } from "../distribute/select-experts.ts";
@@ -44,6 +45,19 @@ export async function openTrainingData(
     domains.push(await openTaskData(context, membership, { hash, tokenizer: manifest.tokenizer, what: `the training data of ${name}` }));
   }
   return domains;
+}
+
+/** Of each domain what this miner trains on in the cycle. */
+export function trainingShares(
+  { taskHash }: Membership,
+  { cycle, assignment }: CycleView,
+  group: number,
+  hotkey: string,
+  domains: readonly TaskSequences[],
+): Run[][] {
+  const members = assignment.groups[group] as readonly string[];
+  const place = { taskHash, cycle, group, miner: members.indexOf(hotkey), miners: members.length };
+  return domains.map(({ data }, domain) => trainingShare(data, { ...place, domain }));
 }
 
 /** What a tensor became, minus what it was. */

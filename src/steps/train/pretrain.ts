@@ -79,7 +79,7 @@ export async function pretrain(context: Pick<Context, "threads" | "progress" | "
   });
   try {
     const walk = createWalk(
-      texts.map(({ sequences: { length } }) => ({ sequences: length, shards: [{ sequences: length }] })),
+      texts.map(({ sequences: { length } }) => [{ shard: 0, first: 0, sequences: length }]),
       hashFields("connito/pretrain/1", u32(input.seed)),
     );
     const batchAt = (first: number) =>

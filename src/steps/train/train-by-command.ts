@@ -4,6 +4,8 @@ import { listWeights } from "../../model/families/index.ts";
 import { pieceName } from "../../model/pieces.ts";
 import { hashFields, hashToBytes, u32 } from "../../protocol/hash.ts";
 import { publicKeyOf } from "../../protocol/hotkey.ts";
+import { placeOfSequence } from "../../protocol/token-data.ts";
+import type { Run } from "../../protocol/training-share.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
@@ -11,14 +13,14 @@ import type { TaskSequences } from "../task-data.ts";
 import { assertNotMissed, type Opening } from "../windows.ts";
 import { createCheckpoints } from "./checkpoints.ts";
 import { graceSeconds, removeJob, trainExternally } from "./external-training.ts";
-import { difference, openGroupExperts, openTrainingData } from "./group-experts.ts";
+import { difference, openGroupExperts, openTrainingData, trainingShares } from "./group-experts.ts";
 import { recordLosses } from "./loss-curve.ts";
 import type { Schedule } from "./schedule.ts";
 import { lastTiming, type StoredSubmission, type Timing } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
 
-/** Shards of a domain that the program is given: others at another place of the seed. */
-const shardsOfDomain = 16;
+/** Runs of a domain that the program is given at most. */
+const runsOfDomain = 16;
 /** Sequences of each domain on which the result is measured again. */
 const measuredSequences = 8;
 /** A mainnet block, for the times that the job names where no blocks were seen yet; the window itself is counted in blocks. */
@@ -48,7 +50,9 @@ export async function trainByCommand(
   const { architecture, manifest } = experts.slice;
   const order = hashFields("connito/order/1", hashToBytes(taskHash), u32(cycle), publicKeyOf(context.signer.address));
   const seed = Number.parseInt(order.slice(0, 8), 16);
-  const { data, sample } = await provideData(context, membership, await openTrainingData(context, membership, experts), seed);
+  const domains = await openTrainingData(context, membership, experts);
+  const shares = trainingShares(membership, view, group, context.signer.address, domains);
+  const { data, sample } = await provideData(context, membership, domains, shares);
   const directory = workspace.layout.cycle(cycle, "trainer");
   assertNotMissed(await clock.now(), input.opening);
 
@@ -119,26 +123,29 @@ function watchProgram(schedule: Schedule, last: Timing | undefined) {
   };
 }
 
-/** Shards from the miner's own place on, where they lie, and sequences of them. */
+/** The first shards of the miner's share, where they lie, and sequences of it. */
 async function provideData(
   { signal }: Context,
   { task }: Membership,
   domains: readonly TaskSequences[],
-  seed: number,
+  shares: readonly (readonly Run[])[],
 ): Promise<{ data: TrainingJob["data"]; sample: Int32Array[] }> {
   const data: TrainingJob["data"] = [];
   const sample: Int32Array[] = [];
   for (const [place, domain] of domains.entries()) {
-    const { shards, dtype, sequences } = domain.data;
-    for (let turn = 0; turn < Math.min(shardsOfDomain, shards.length); turn++) {
+    const { shards, dtype } = domain.data;
+    const share = shares[place] as readonly Run[];
+    for (const { shard, first, sequences } of share.slice(0, runsOfDomain)) {
       signal.throwIfAborted();
-      const shard = (seed + turn) % shards.length;
-      const { hash: sha256, sequences: count } = shards[shard] as (typeof shards)[number];
       const { file, offset } = await domain.locate(shard);
-      data.push({ domain: task.data.domains[place]?.name as string, file, offset, dtype, sequences: count, sha256 });
+      const skipped = placeOfSequence(domain.data, first).offset;
+      const sha256 = shards[shard]?.hash as string;
+      data.push({ domain: task.data.domains[place]?.name as string, file, offset: offset + skipped, dtype, sequences, sha256 });
     }
-    const first = ((seed % shards.length) * (shards[0]?.sequences ?? 0)) % sequences;
-    for (let turn = 0; turn < Math.min(measuredSequences, sequences); turn++) sample.push(await domain.read((first + turn) % sequences));
+    const indices = share.flatMap(({ first, sequences }) =>
+      Array.from({ length: Math.min(sequences, measuredSequences) }, (_, at) => first + at),
+    );
+    for (const index of indices.slice(0, measuredSequences)) sample.push(await domain.read(index));
     await domain.close();
   }
   return { data, sample };

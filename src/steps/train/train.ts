@@ -17,7 +17,7 @@ import type { Membership } from "../membership.ts";
 import type { TaskSequences } from "../task-data.ts";
 import { assertNotMissed, awaitOpening, sendingWindow } from "../windows.ts";
 import { createCheckpoints } from "./checkpoints.ts";
-import { difference, type GroupExperts, openGroupExperts, openTrainingData } from "./group-experts.ts";
+import { difference, type GroupExperts, openGroupExperts, openTrainingData, trainingShares } from "./group-experts.ts";
 import { type LossRecorder, recordLosses } from "./loss-curve.ts";
 import { followSchedule, type Schedule } from "./schedule.ts";
 import { lastTiming, type StoredSubmission, submissionOf } from "./submissions.ts";
@@ -188,9 +188,9 @@ async function openRun(context: Context, membership: Membership, view: CycleView
   const { task, taskHash } = membership;
   const experts = await openGroupExperts(context, membership, view);
   const domains = await openTrainingData(context, membership, experts);
-  // Each miner walks through the data in its own order: what it is worth is decided by Proof-of-Loss, not by this.
+  // Each miner goes through its share in its own order: what it is worth is decided by Proof-of-Loss, not by this.
   const walk = createWalk(
-    domains.map(({ data }) => data),
+    trainingShares(membership, view, experts.group, context.signer.address, domains),
     hashFields("connito/order/1", hashToBytes(taskHash), u32(view.cycle), publicKeyOf(context.signer.address)),
   );
   const trainer = await openTrainer({

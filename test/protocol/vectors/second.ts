@@ -556,6 +556,25 @@ export function secondSequences(document: { dtype: string; sequenceLength: numbe
   return [...Array(count).keys()].map((sequence) => [...Array(run).keys()].map((place) => token(sequence * run + place)));
 }
 
+/** Section 5: the numbers of the sequences that each of a group's miners trains on. */
+export function secondShares(
+  sizes: readonly number[],
+  place: { taskHash: string; cycle: number; group: number; domain: number; miners: number },
+): number[][] {
+  const seed = H("connito/share/1", hex(place.taskHash), little(place.cycle, 4), little(place.group, 2), little(place.domain, 4));
+  const numbers: number[][] = [];
+  let next = 0;
+  for (const size of sizes) numbers.push(Array.from({ length: size }, () => next++));
+  const line = secondStream(seed)
+    .draw(sizes.length, sizes.length)
+    .flatMap((shard) => numbers[shard] as number[]);
+  const owner = (at: number) => [...Array(place.miners).keys()].find((k) => at < Math.floor(((k + 1) * line.length) / place.miners));
+  return Array.from({ length: place.miners }, (_, k) => {
+    const own = line.filter((_, at) => owner(at) === k);
+    return own.length > 0 ? own : [line[Math.floor((k * line.length) / place.miners)] as number];
+  });
+}
+
 export function secondDigest(bytes: Buffer): string {
   return h(bytes).toString("hex");
 }
