@@ -48,7 +48,6 @@ const taskOverrides: TaskOverrides = {
   inner: { learningRate: 2e-3, batchSequences: 16 },
   evaluation: { sequencesPerDomain: 16 },
   merge: { scales: [1, 0.5, 0.25] },
-  validators: { scorers: 2 },
   submission: { codec: "dense-bf16" },
   cycle: { phases: { distribute: 4, train: 4, commit: 6, reveal: 6, score: 6, merge: 10 } },
 };
