@@ -12,7 +12,7 @@ type Observed = Awaited<ReturnType<typeof observeValidators>>;
 export default class ScoreValidators extends BaseCommand<typeof ScoreValidators, Observed> {
   static override readonly summary = "Show how each validator's scores of a past cycle stand to what was agreed.";
   static override readonly description =
-    "A lazy or lying validator differs from the agreed scores or from its group's result, or commits to a report that it does not show. Beside a running `cycle run`, give another --state-dir.";
+    "A lazy or lying validator differs from the agreed scores or from its group's result, says what does not follow from the losses that it shows, or commits to a report that it does not show. Beside a running `cycle run`, give another --state-dir.";
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1",
     "<%= config.bin %> <%= command.id %> --netuid 1 --cycle 12 --json",
@@ -27,6 +27,7 @@ export default class ScoreValidators extends BaseCommand<typeof ScoreValidators,
       standing: v.string(),
       scored: v.number(),
       differing: v.array(v.string()),
+      unfounded: v.array(v.string()),
       differingGroups: v.array(v.number()),
     });
     return v.object({ cycle: v.number(), validators: v.array(validator) });
@@ -47,8 +48,9 @@ export default class ScoreValidators extends BaseCommand<typeof ScoreValidators,
       row.standing,
       row.scored,
       row.differing.map(shortAddress).join(", "),
+      row.unfounded.map(shortAddress).join(", "),
       row.differingGroups.join(", "),
     ]);
-    return `Cycle ${cycle}\n${table(["validator", right("stake"), "groups", "report", right("scored"), "differs on", "other result for group"], rows)}`;
+    return `Cycle ${cycle}\n${table(["validator", right("stake"), "groups", "report", right("scored"), "differs on", "shows no losses for", "other result for group"], rows)}`;
   }
 }

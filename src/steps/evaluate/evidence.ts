@@ -7,8 +7,10 @@ import * as v from "valibot";
 import { ConnitoError } from "../../errors.ts";
 import { canonicalJson } from "../../protocol/canonical.ts";
 import { type Evidence, type Judgement, judge } from "../../protocol/evaluation.ts";
+import type { ReportEntry } from "../../protocol/report.ts";
 
-const losses = v.array(v.number());
+const finite = v.pipe(v.number(), v.finite());
+const losses = v.array(finite);
 const place = { domain: v.number(), index: v.number() };
 
 const schema = v.strictObject({
@@ -17,7 +19,7 @@ const schema = v.strictObject({
   stages: v.array(v.number()),
   baseLosses: losses,
   /** Sequences that are shown; never paid for. */
-  open: v.array(v.strictObject({ ...place, tokens: v.array(v.number()), baseLoss: v.number() })),
+  open: v.array(v.strictObject({ ...place, tokens: v.array(v.number()), baseLoss: finite })),
   miners: v.array(
     v.strictObject({
       miner: v.string(),
@@ -55,14 +57,31 @@ export function parseEvidence(bytes: Uint8Array): ScoreEvidence {
   });
 }
 
-/** What follows from the losses by the rules: the validator's last judgement of a miner, computed again. */
+/** What follows from the losses by the rules: the validator's last judgement of a miner, computed again; undefined where nothing follows. */
 export function judgeAgain(
   task: Evidence["task"],
   evidence: ScoreEvidence,
   { losses: candidateLosses }: MinerEvidence,
 ): Judgement | undefined {
+  if (candidateLosses.length < 2 || evidence.baseLosses.length < candidateLosses.length) return undefined;
   let stage = 0;
   for (let count = 0; count < candidateLosses.length; stage++) count += evidence.stages[stage] ?? candidateLosses.length;
   const baseLosses = evidence.baseLosses.slice(0, candidateLosses.length);
   return judge({ task, baseLosses, candidateLosses, stage, stages: evidence.stages.length });
+}
+
+/** Whether what a report says of a miner is what `judgeAgain` made of its evidence; a near copy is one that would be accepted. */
+export function follows({ status, score }: Pick<ReportEntry, "status" | "score">, judged: Judgement | undefined): boolean {
+  if (status === "near-copy") return judged?.status === "accepted";
+  return judged?.status === status && judged.score === score;
+}
+
+/** The miners that a report judges, and whose judgement does not follow from the evidence, or has none. What was never measured needs none. */
+export function unfounded(task: Evidence["task"], entries: readonly ReportEntry[], evidence: ScoreEvidence | undefined): string[] {
+  return entries.flatMap((entry) => {
+    if (!["accepted", "no-gain", "near-copy"].includes(entry.status)) return [];
+    const shown = evidence?.miners.find(({ miner }) => miner === entry.miner);
+    const judged = evidence && shown && judgeAgain(task, evidence, shown);
+    return follows(entry, judged) ? [] : [entry.miner];
+  });
 }

@@ -10,17 +10,17 @@ import { type AgreedScore, agreedScores } from "../../protocol/agreement.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import type { Judgement } from "../../protocol/evaluation.ts";
 import { groupOfMiner } from "../../protocol/experts/assignment.ts";
-import type { ReportEntry, SignedReport } from "../../protocol/report.ts";
+import type { ReportEntry } from "../../protocol/report.ts";
 import { type ChainVerdict, type Status, statuses } from "../../protocol/verdict.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
-import { peerSources, provideObject } from "../fetch.ts";
+import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { openCandidate, roomForDecoded } from "./candidates.ts";
-import { judgeAgain, type Likeness, maximumEvidenceBytes, parseEvidence, type ScoreEvidence } from "./evidence.ts";
+import { follows, judgeAgain, type Likeness, type ScoreEvidence } from "./evidence.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
-import { collectReports, committedReports, weigh } from "./reports.ts";
+import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
 
@@ -134,18 +134,6 @@ async function openMeasurement(
   return undefined;
 }
 
-async function fetchEvidence(context: Context, membership: Membership, { report }: SignedReport): Promise<ScoreEvidence | undefined> {
-  try {
-    const sources = await peerSources(context, membership.task);
-    await provideObject(context, sources, { hash: report.evidence, maximumBytes: maximumEvidenceBytes, what: "a validator's evidence" });
-    return parseEvidence(await context.workspace.objects.read(report.evidence));
-  } catch (error) {
-    if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
-    context.progress.note(`No evidence of ${report.validator}: ${error.message}`, { code: error.code });
-    return undefined;
-  }
-}
-
 async function explainReport(
   { task }: Membership,
   entry: ReportEntry,
@@ -156,8 +144,7 @@ async function explainReport(
   const own = evidence?.miners.find(({ miner }) => miner === entry.miner);
   if (evidence === undefined || own === undefined) return said;
   const computedAgain = judgeAgain(task, evidence, own);
-  const judged = entry.status === "near-copy" ? computedAgain?.status === "accepted" : computedAgain?.score === entry.score;
-  const consistent = judged && (entry.status === "near-copy" || computedAgain?.status === entry.status);
+  const consistent = follows(entry, computedAgain);
   const facts = { ...said, ...(computedAgain && { computedAgain }), ...(own.likeness && { likeness: own.likeness }), consistent };
   if (measured === undefined || own.openLosses.length === 0) return facts;
   const sequences = evidence.open.map(({ domain, index, tokens }) => ({ domain, index, tokens: Int32Array.from(tokens) }));

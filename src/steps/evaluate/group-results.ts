@@ -23,7 +23,7 @@ import {
 import { fromHex, type Hash, toHex } from "../../protocol/hash.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Workspace } from "../../workspace/workspace.ts";
-import type { Validator } from "../chain-records.ts";
+import { participantsAt, type Validator } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import { peerSources, provideObject, sourceAt } from "../fetch.ts";
@@ -60,19 +60,28 @@ export async function publishGroupResult(
   return { outcome, kept: { group, contributors, gradient: kept } };
 }
 
-/** What the scorers of a group say of it, as far as they can be asked now; each kept here, with its signature checked. */
+/** What this validator made of a group, if it has computed it. */
+export async function findGroupResult({ workspace, signer }: Context, cycle: number, group: number): Promise<GroupResult | undefined> {
+  return (await readJson<SignedGroupResult>(groupResultPath(workspace, cycle, group, signer.address)))?.result;
+}
+
+/** What the scorers of a group say of it, as far as they can be asked where they are found now; each kept here, with its signature checked. */
 export async function collectGroupResults(
   context: Context,
-  { taskHash: task }: Membership,
+  { task: rules, taskHash: task }: Membership,
   view: CycleView,
   group: number,
   scorers: readonly Validator[],
 ): Promise<GroupResult[]> {
+  // Not as they were when the cycle began: in its first cycle nobody has said yet where it serves.
+  const { finalized } = await context.clock.now();
+  const { validators } = await participantsAt(context.chain, context.netuid, rules, finalized.hash);
   const results = await Promise.all(
-    scorers.map(async ({ hotkey, record }): Promise<GroupResult | undefined> => {
+    scorers.map(async ({ hotkey }): Promise<GroupResult | undefined> => {
       const file = groupResultPath(context.workspace, view.cycle, group, hotkey);
       const kept = await readJson<SignedGroupResult>(file);
       if (kept !== undefined) return kept.result;
+      const record = validators.find((validator) => validator.hotkey === hotkey)?.record;
       if (record === undefined || hotkey === context.signer.address) return undefined;
       try {
         const source = sourceAt(context, record.locator, hotkey);

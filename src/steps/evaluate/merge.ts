@@ -26,7 +26,7 @@ import { sendRecord } from "../send-record.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { groupGradients } from "./contributions.ts";
 import { cycleSequences } from "./held-out.ts";
-import { openWholeModel } from "./losses.ts";
+import { type OpenModel, openWholeModel } from "./losses.ts";
 import { type MergeSearch, mergeGroups, openStep } from "./merge-groups.ts";
 import { collectReports, committedReports, showReport, weigh } from "./reports.ts";
 import { requireValidator, scorersOf } from "./validators.ts";
@@ -101,13 +101,7 @@ async function compute(context: Context, membership: Membership, input: { cycle:
 
   const opened = await openWholeModel(context, membership, view.base);
   try {
-    const { gate } = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
-    const inDomains = (losses: Float64Array) => domainLosses(losses, gate, task.data.domains.length);
-    const measure = async (candidates: readonly Tensors[]) => {
-      const losses = await opened.losses(gate, candidates);
-      return { base: inDomains(losses.base), candidates: losses.candidates.map(inDomains) };
-    };
-    const search = { task, momentum: sliceMomentum(context, opened.slice), measure };
+    const search = await openSearch(context, membership, view, opened);
     const gradients = await groupGradients(context, membership, { view, scorers, verdicts, slice: opened.slice, search });
     const { merged, scale, before, after, gradient } = await mergeGroups(search, gradients);
     const root = gradient === undefined ? view.base : await keepVersion(context, opened.slice, search, gradient, scale);
@@ -115,6 +109,18 @@ async function compute(context: Context, membership: Membership, input: { cycle:
   } finally {
     opened.close();
   }
+}
+
+/** What merging asks of a version: its momentum, and losses on the gate's sequences. */
+export async function openSearch(context: Context, membership: Membership, view: CycleView, opened: OpenModel): Promise<MergeSearch> {
+  const { task } = membership;
+  const { gate } = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
+  const inDomains = (losses: Float64Array) => domainLosses(losses, gate, task.data.domains.length);
+  const measure: MergeSearch["measure"] = async (candidates) => {
+    const losses = await opened.losses(gate, candidates);
+    return { base: inDomains(losses.base), candidates: losses.candidates.map(inDomains) };
+  };
+  return { task, momentum: sliceMomentum(context, opened.slice), measure };
 }
 
 /** Makes and keeps the new version's pieces and manifest, and returns its root. */

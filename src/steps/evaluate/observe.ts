@@ -8,13 +8,16 @@ import type { Context } from "../context.ts";
 import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
-import { collectGroupResults } from "./group-results.ts";
-import { collectReports, committedReports, weigh } from "./reports.ts";
+import { unfounded } from "./evidence.ts";
+import { collectGroupResults, findGroupResult } from "./group-results.ts";
+import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { groupsOf, scorersOf } from "./validators.ts";
 
 export interface ObservedValidator extends Standing {
   readonly stake: bigint;
-  /** Groups of which it signed another result than more than half of their scoring stake. */
+  /** Miners of whom it says something that does not follow from the losses it shows. */
+  readonly unfounded: readonly string[];
+  /** Groups of which it signed another result than more than half of their scoring stake, or, without such, than this machine computed. */
   readonly differingGroups: readonly number[];
 }
 
@@ -33,12 +36,15 @@ export async function observeValidators(
   const differing = new Map<string, number[]>();
   for (const [group, drawn] of scorers.entries()) {
     const results = await collectGroupResults(context, membership, view, group, drawn);
-    const settled = settledOutcome(results, drawn);
+    const right = settledOutcome(results, drawn) ?? (await findGroupResult(context, cycle, group));
     for (const result of results) {
-      if (settled === undefined || sameOutcome(result, settled)) continue;
+      if (right === undefined || sameOutcome(result, right)) continue;
       differing.set(result.validator, [...(differing.get(result.validator) ?? []), group]);
     }
   }
+  const unfoundedOf = new Map<string, readonly string[]>();
+  for (const [hotkey, signed] of reports)
+    unfoundedOf.set(hotkey, unfounded(membership.task, signed.report.entries, await fetchEvidence(context, membership, signed)));
   const { validators } = view.participants;
   const rows = standings({
     validators: validators.map(({ hotkey }) => ({ hotkey, groups: groupsOf(scorers, hotkey) })),
@@ -51,6 +57,7 @@ export async function observeValidators(
     validators: rows.map((row, index) => ({
       ...row,
       stake: validators[index]?.stake ?? 0n,
+      unfounded: unfoundedOf.get(row.validator) ?? [],
       differingGroups: differing.get(row.validator) ?? [],
     })),
   };

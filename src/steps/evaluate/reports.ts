@@ -16,10 +16,11 @@ import type { Workspace } from "../../workspace/workspace.ts";
 import { recordsInWindow, type Validator } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
-import { peerSources } from "../fetch.ts";
+import { peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { type SentRecord, sendRecord } from "../send-record.ts";
+import { maximumEvidenceBytes, parseEvidence, type ScoreEvidence } from "./evidence.ts";
 import { groupsOf } from "./validators.ts";
 
 export function reportPath(workspace: Workspace, cycle: number, validator: string): string {
@@ -113,6 +114,23 @@ export async function collectReports(
     }),
   );
   return reports;
+}
+
+/** What a validator shows with its report, under the hash that it signed; undefined, which is said, where nobody has it or it cannot be used. */
+export async function fetchEvidence(
+  context: Context,
+  membership: Membership,
+  { report }: SignedReport,
+): Promise<ScoreEvidence | undefined> {
+  try {
+    const sources = await peerSources(context, membership.task);
+    await provideObject(context, sources, { hash: report.evidence, maximumBytes: maximumEvidenceBytes, what: "a validator's evidence" });
+    return parseEvidence(await context.workspace.objects.read(report.evidence));
+  } catch (error) {
+    if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
+    context.progress.note(`No evidence of ${report.validator}: ${error.message}`, { code: error.code });
+    return undefined;
+  }
 }
 
 /** With their validators' stake, as agreement takes them. */
