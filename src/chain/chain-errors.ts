@@ -36,7 +36,8 @@ export function isNetworkTrouble(error: unknown): boolean {
 }
 
 export function chainUnreachable(endpoints: readonly string[], cause: unknown): ConnitoError {
-  const reason = cause instanceof Error ? cause.message : "no answer";
+  // what broke names its endpoint
+  const reason = (cause instanceof Error ? cause.message : "no answer").replace(endpoints.length === 1 ? `${endpoints[0]}: ` : "", "");
   return new ConnitoError(`no node answers at ${endpoints.join(", ")}: ${reason}`, {
     code: "chain-unreachable",
     exit: "network",

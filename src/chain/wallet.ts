@@ -11,6 +11,7 @@ import { open, readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
+import { isHotkey } from "../protocol/hotkey.ts";
 import { boxOf, corrupt, deriveKey, isEncrypted, openBox, readKey } from "./key-file.ts";
 import { type Signer, signerFromKey } from "./signer.ts";
 
@@ -70,6 +71,31 @@ export async function listHotkeys(location: Pick<WalletLocation, "path" | "walle
   }
 }
 
+/** The names of the directories that hold wallets, sorted; empty where there are none. */
+export async function listWallets(path?: string): Promise<string[]> {
+  const directory = walletsDirectory(path);
+  try {
+    const entries = await readdir(directory, { withFileTypes: true });
+    return entries
+      .filter((entry) => !entry.isFile() && names.test(entry.name))
+      .map((entry) => entry.name)
+      .sort();
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return [];
+    throw unreadable(directory, error);
+  }
+}
+
+/** The address that the public half of a hotkey states, without opening the hotkey; undefined where there is no such file, or it says nothing. */
+export async function statedAddress(location: WalletLocation): Promise<string | undefined> {
+  try {
+    const { ss58Address } = JSON.parse(Buffer.from(await readKeyFile(location, `${hotkeyPath(location)}pub.txt`)).toString("utf8"));
+    return isHotkey(ss58Address) ? ss58Address : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function unreadable(path: string, cause: unknown): ConnitoError {
   return new ConnitoError(`${path} cannot be read (${codeOf(cause) ?? "unknown reason"})`, {
     code: "wallet-unreadable",
@@ -87,7 +113,7 @@ async function notFound(location: WalletLocation, file: string): Promise<Connito
     hint:
       known.length > 0
         ? `This wallet has: ${known.slice(0, 20).join(", ")}. Name one with --hotkey.`
-        : "Check --wallet-path, --wallet-name and --hotkey, or make one with `btcli wallet new-hotkey`.",
+        : "`connito wallet list` shows what there is. Check --wallet-path, --wallet-name and --hotkey, or make one with `btcli wallet new-hotkey`, for a local chain with `connito wallet new`.",
   });
 }
 

@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { openHotkey } from "../chain/wallet.ts";
@@ -9,7 +6,6 @@ import { contextOver, lookInto, participantFlags } from "../cli/participant.ts";
 import { type DoctorResult, diagnose } from "../steps/doctor/doctor.ts";
 import { download, lookForTask } from "../steps/membership.ts";
 import { table } from "../ui/table.ts";
-import { openWorkspace } from "../workspace/workspace.ts";
 
 export default class Doctor extends BaseCommand<typeof Doctor, DoctorResult> {
   static override readonly summary = "Look at everything that a night of work needs, and say what to do about what is missing.";
@@ -48,21 +44,13 @@ export default class Doctor extends BaseCommand<typeof Doctor, DoctorResult> {
       signal,
       openHotkey: () => openHotkey({ ...location, password }),
       findTask: async (chain, signer) => {
-        // documents are looked for in a workspace of its own: the operator's may be in use, or not be there yet
-        const directory = await mkdtemp(join(tmpdir(), "connito-"));
-        onFinish(() => rm(directory, { recursive: true, force: true }));
-        const workspace = await openWorkspace(directory, { lock: true });
+        const workspace = await lookInto(flags["state-dir"], onFinish);
         onFinish(() => workspace.close());
         const context = contextOver(invocation, { chain, signer, workspace });
         const { taskHash, membership } = await lookForTask(context);
         if (membership === undefined) return { ...(taskHash && { taskHash }) };
-        const own = await lookInto(flags["state-dir"], onFinish);
-        onFinish(() => own.close());
-        return {
-          taskHash: membership.taskHash,
-          task: membership.task,
-          data: { objects: own.objects, fetch: (hash) => download(context, hash), signal },
-        };
+        const data = { objects: workspace.objects, fetch: (hash: string) => download(context, hash), signal };
+        return { taskHash: membership.taskHash, task: membership.task, data };
       },
       publish: flags.publish,
       onFinding: ({ check }, count) => progress.update(count, check),

@@ -29,7 +29,7 @@ describe("wallet commands", () => {
       run(["list", "--wallet-name", "miners"]),
       run(["show", "--wallet-name", "miners", "--hotkey", "first"]),
     ]);
-    assert.deepEqual(JSON.parse(listed.stdout).hotkeys, ["first"]);
+    assert.deepEqual(JSON.parse(listed.stdout).hotkeys, [{ wallet: "miners", hotkey: "first", address: made.address }]);
     assert.equal(JSON.parse(shown.stdout).address, made.address);
     for (const secret of [secretPhrase, secretSeed]) assert.ok(!JSON.stringify([made, listed, shown]).includes(secret));
   });
@@ -37,6 +37,7 @@ describe("wallet commands", () => {
   it("restore a hotkey from its phrase on stdin, once", async () => {
     const restored = await document(run(["new", "--hotkey", "restored", "--phrase-file", "-"], `${phrase}\n`));
     assert.equal(restored.address, address);
+    assert.ok((await document(run(["list"]))).hotkeys.some(({ wallet }: { wallet: string }) => wallet === "default"));
     const again = await run(["new", "--hotkey", "restored"]);
     assert.deepEqual([again.code, JSON.parse(again.stdout).error.code], [12, "wallet-exists"]);
   });

@@ -1,34 +1,50 @@
+import { Flags } from "@oclif/core";
 import * as v from "valibot";
-import { listHotkeys } from "../../chain/wallet.ts";
+import { listHotkeys, listWallets, statedAddress } from "../../chain/wallet.ts";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { walletFlags } from "../../cli/flags.ts";
+import { table } from "../../ui/table.ts";
 
 interface WalletList {
-  readonly wallet: string;
   readonly path: string;
-  readonly hotkeys: readonly string[];
+  readonly hotkeys: readonly { readonly wallet: string; readonly hotkey: string; readonly address?: string }[];
 }
 
-const { "wallet-name": walletName, "wallet-path": walletPath } = walletFlags;
-
 export default class ListWallet extends BaseCommand<typeof ListWallet, WalletList> {
-  static override readonly summary = "List a wallet's hotkeys by name.";
+  static override readonly summary = "List wallets and their hotkeys.";
+  static override readonly description = "Addresses are what the public files say; nothing is opened, so that no password is asked for.";
   static override readonly examples = [
     "<%= config.bin %> wallet list",
-    "<%= config.bin %> wallet list --wallet-name miners --json | jq -r '.hotkeys[]'",
+    "<%= config.bin %> wallet list --wallet-name miners --json | jq -r '.hotkeys[].address'",
   ];
-  static override readonly flags = { "wallet-name": walletName, "wallet-path": walletPath };
+  static override readonly flags = {
+    "wallet-path": walletFlags["wallet-path"],
+    "wallet-name": Flags.string({ helpValue: "NAME", summary: "Only this wallet.", env: "BT_WALLET_NAME" }),
+  };
 
   static override resultSchema() {
-    return v.strictObject({ wallet: v.string(), path: v.string(), hotkeys: v.array(v.string()) });
+    const hotkey = v.strictObject({ wallet: v.string(), hotkey: v.string(), address: v.optional(v.string()) });
+    return v.strictObject({ path: v.string(), hotkeys: v.array(hotkey) });
   }
 
   protected override async perform({ flags }: Invocation<typeof ListWallet>): Promise<WalletList> {
-    const location = { path: flags["wallet-path"], wallet: flags["wallet-name"] };
-    return { ...location, hotkeys: await listHotkeys(location) };
+    const path = flags["wallet-path"];
+    const wallets = flags["wallet-name"] === undefined ? await listWallets(path) : [flags["wallet-name"]];
+    const hotkeys: WalletList["hotkeys"][number][] = [];
+    for (const wallet of wallets) {
+      for (const hotkey of await listHotkeys({ path, wallet })) {
+        const address = await statedAddress({ path, wallet, hotkey });
+        hotkeys.push({ wallet, hotkey, ...(address !== undefined && { address }) });
+      }
+    }
+    return { path, hotkeys };
   }
 
-  protected override render({ wallet, path, hotkeys }: WalletList): string {
-    return hotkeys.length === 0 ? `The wallet ${wallet} in ${path} has no hotkeys.` : hotkeys.join("\n");
+  protected override render({ path, hotkeys }: WalletList): string {
+    if (hotkeys.length === 0) return `There are no hotkeys in ${path}.`;
+    return table(
+      ["wallet", "hotkey", "address"],
+      hotkeys.map(({ wallet, hotkey, address = "?" }) => [wallet, hotkey, address]),
+    );
   }
 }

@@ -13,7 +13,7 @@ import type { Standing } from "./network.ts";
 
 export interface DataPlaces {
   /** The participant's own objects; nothing is written. */
-  readonly objects: Pick<ObjectStore, "has" | "absent" | "read" | "stream">;
+  readonly objects: Pick<ObjectStore, "has" | "absent" | "locate" | "read" | "stream">;
   /** A document's bytes from whoever delivers it, checked; undefined where nobody does. */
   readonly fetch: (hash: Hash) => Promise<Uint8Array | undefined>;
   readonly signal: AbortSignal;
@@ -51,18 +51,23 @@ async function checkSide({ data: { domains } }: Task, side: Side, isOwner: boole
     return warning(check, found, advice);
   }
   const state = await shardsHere(documents as TokenData[], places);
-  const found = `${state.here} of ${state.shards} shards here (${formatBytes(state.bytesHere)})`;
-  if (state.corrupt > 0) {
-    const wrong = `${found}, ${state.corrupt} of them not what their hashes say`;
+  const found = `${state.here} of ${shardCount(state.shards)} here (${formatBytes(state.bytesHere)})`;
+  const [corrupt] = state.corrupt;
+  if (corrupt !== undefined) {
+    const wrong = `${found}, ${state.corrupt.length} of them not what their hashes say, such as ${corrupt}`;
     return isOwner
-      ? failed(check, "storage", wrong, `${restore} Look at the disk.`)
+      ? failed(check, "storage", wrong, `Delete them, and look at the disk. ${restore}`)
       : warning(check, wrong, "They are fetched again when they are wanted. Look at the disk.");
   }
   if (state.here === state.shards) return ok(check, `${found}, all as their hashes say`);
   if (isOwner) return failed(check, "storage", found, restore);
   const rest = `${formatBytes(state.bytes - state.bytesHere)} are fetched as they are wanted`;
-  return state.here === 0 ? unknown(check, `${state.shards} shards, ${rest}`) : ok(check, `${found}, all as their hashes say; ${rest}`);
+  return state.here === 0
+    ? unknown(check, `${shardCount(state.shards)}, ${rest}`)
+    : ok(check, `${found}, all as their hashes say; ${rest}`);
 }
+
+const shardCount = (shards: number): string => `${shards} ${shards === 1 ? "shard" : "shards"}`;
 
 const restore = "Run `connito task create` with the same sources and --state-dir again: it makes what is missing.";
 
@@ -73,7 +78,7 @@ async function documentOf(hash: Hash, { objects, fetch }: DataPlaces): Promise<T
 }
 
 async function shardsHere(documents: readonly TokenData[], { objects, signal }: DataPlaces) {
-  const total = { shards: 0, here: 0, corrupt: 0, bytes: 0, bytesHere: 0 };
+  const total = { shards: 0, here: 0, bytes: 0, bytesHere: 0, corrupt: [] as string[] };
   for (const document of documents) {
     const away = new Set(await objects.absent(document.shards.map(({ hash }) => hash)));
     for (const [index, { hash }] of document.shards.entries()) {
@@ -83,7 +88,8 @@ async function shardsHere(documents: readonly TokenData[], { objects, signal }: 
       if (away.has(hash)) continue;
       total.here += 1;
       total.bytesHere += bytes;
-      if (!(await isWhole(objects, hash, signal))) total.corrupt += 1;
+      const file = (await objects.locate(hash))?.file ?? hash;
+      if (!(await isWhole(objects, hash, signal))) total.corrupt.push(file);
     }
   }
   return total;
