@@ -105,7 +105,7 @@ export const mutants: readonly Mutant[] = [
       "sequenceLength * tokenWidths[dtype]",
     ],
     ["data: tokens of another tokenizer pass", "data.tokenizer !== expected.tokenizer", "false"],
-    ["data: shards of any sizes", "if (!fits) throw", "if (false) throw"],
+    ["data: shards of any sizes", "if (!fits)", "if (false)"],
   ),
   ...mutantsOf(
     "protocol/training-share.ts",
@@ -170,10 +170,10 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "protocol/aggregate.ts",
     ["protocol/aggregate.test.ts", vectors],
-    ["aggregate: norms are not capped", "if (!(norm > limit)) return delta;", "return delta;"],
+    ["aggregate: norms are not capped", "shortened(norms, cap * median(norms))", "shortened(norms, Number.POSITIVE_INFINITY)"],
     ["aggregate: nothing is trimmed", "middleMean(values, suspects)", "middleMean(values, 0)"],
-    ["aggregate: Krum takes everybody", ".slice(0, contributors.length - suspects)", ""],
-    ["aggregate: nobody is clipped", "reach > radius ? fround(radius / reach) : 1", "reach > radius ? 1 : 1"],
+    ["aggregate: Krum takes everybody", ".slice(0, indices.length - suspects)", ""],
+    ["aggregate: nobody is clipped", "shortened(distances, median(distances))", "shortened(distances, Number.POSITIVE_INFINITY)"],
     ["aggregate: one lane", "lanes[i & 3] = (lanes[i & 3] as number)", "lanes[0] = (lanes[0] as number)"],
   ),
   ...mutantsOf(
@@ -215,17 +215,32 @@ export const mutants: readonly Mutant[] = [
     "protocol/gate.ts",
     ["protocol/gate.test.ts", vectors],
     ["gate: a domain may get worse", " && candidate.every((loss, domain) => loss <= (base[domain] as number))", ""],
-    [
-      "gate: the first contributor is dropped, not the last",
-      "contributors.slice(0, kept)",
-      "contributors.slice(contributors.length - kept)",
-    ],
+    ["gate: the first contributor is dropped, not the last", "contributors.slice(0, -1)", "contributors.slice(1)"],
     ["gate: of equal scales the later", "total(candidate) < total(candidates[best]", "total(candidate) <= total(candidates[best]"],
   ),
   ...mutantsOf(
     "steps/evaluate/merge-groups.ts",
     ["steps/evaluate/merge-groups.test.ts"],
     ["gate: groups are tried at the largest scale", "Math.min(...task.merge.scales)", "Math.max(...task.merge.scales)"],
+    ["step: momentum is forgotten", "await momentum.read(name, before)", "before.fill(0)"],
+  ),
+  ...mutantsOf(
+    "steps/evaluate/aggregate.ts",
+    ["steps/evaluate/aggregate.test.ts"],
+    ["gradient: norms are those of the last tensor", "(squares[index] as number) + squaredDistance(values)", "squaredDistance(values)"],
+    ["gradient: nobody is shortened", "if (factor === 1) return { sizes, read };", "if (factor !== 0) return { sizes, read };"],
+    ["gradient: the upper median", "middleMean(values, (count - 1) >> 1,", "middleMean(values, count >> 1,"],
+  ),
+  ...mutantsOf(
+    "steps/evaluate/proof-of-loss.ts",
+    ["steps/evaluate/proof-of-loss.test.ts"],
+    ["Proof-of-Loss: open sequences are paid for", "losses.subarray(0, stage.length)", "losses"],
+    ["Proof-of-Loss: everybody is measured on every stage", "filter(({ judgement }) => judgement === undefined);", "filter(() => true);"],
+  ),
+  ...mutantsOf(
+    "steps/evaluate/evidence.ts",
+    ["steps/evaluate/evidence.test.ts"],
+    ["evidence: a score without losses is founded", "return follows(entry, judged) ? [] : [entry.miner];", "return [];"],
   ),
   ...mutantsOf(
     "protocol/weights.ts",
@@ -255,7 +270,7 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "model/submission.ts",
     ["model/submission.test.ts"],
-    ["submission: its metadata is not checked", "    checkMetadata(header, metadataStrings(expected.metadata, codec.name));\n", ""],
+    ["submission: its metadata is not checked", "    checkMetadata(found, metadataStrings(expected.metadata, codec.name));\n", ""],
     ["submission: NaN passes", "      if (!allFinite(delta)) throw nonFinite(name);\n", ""],
     ["submission: any size passes", "file.size > expected.maximumBytes", "false"],
   ),

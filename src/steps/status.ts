@@ -7,7 +7,7 @@ import { readJson } from "../workspace/files.ts";
 import { type Participants, participantsAt } from "./chain-records.ts";
 import type { Context } from "./context.ts";
 import { type CycleView, viewCycle } from "./cycle-view.ts";
-import { differingRoots } from "./distribute/announce.ts";
+import { differingRoots } from "./distribute/version-news.ts";
 import { findReport } from "./evaluate/reports.ts";
 import type { lookForTask, Membership } from "./membership.ts";
 import { submissionOf } from "./train/submissions.ts";

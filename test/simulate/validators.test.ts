@@ -8,12 +8,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type CycleStep, roles } from "../../src/cycle/roles.ts";
 import { votingWindows, windowOf } from "../../src/protocol/clock.ts";
+import { hashFields } from "../../src/protocol/hash.ts";
 import { simulate } from "../../src/simulate/simulate.ts";
 import { honest } from "../../src/simulate/strategies/miners.ts";
 import { type RunStep, replacing, type Strategy } from "../../src/simulate/strategies/strategy.ts";
 import { validatorAttacks } from "../../src/simulate/strategies/validators.ts";
 import type { Context } from "../../src/steps/context.ts";
 import { viewCycle } from "../../src/steps/cycle-view.ts";
+import { sliceForCycle } from "../../src/steps/distribute/slice.ts";
 import { agreedVerdicts } from "../../src/steps/evaluate/agreed.ts";
 import { groupGradients } from "../../src/steps/evaluate/contributions.ts";
 import { type Explanation, explainScore } from "../../src/steps/evaluate/explain.ts";
@@ -24,6 +26,7 @@ import { type ObservedValidator, observeValidators } from "../../src/steps/evalu
 import type { SetWeightsResult } from "../../src/steps/evaluate/set-weights.ts";
 import type { Membership } from "../../src/steps/membership.ts";
 import { silentProgress } from "../../src/ui/progress.ts";
+import { writeJson } from "../../src/workspace/files.ts";
 
 type Note = Readonly<Record<string, unknown>>;
 type Scorer = readonly [name: string, stake: bigint];
@@ -32,6 +35,7 @@ const hotkeys = new Map<string, string>();
 const merged = new Map<string, MergeResult[]>();
 const weights = new Map<string, SetWeightsResult[]>();
 const explained: Explanation[] = [];
+const news: Note[] = [];
 let observed: readonly ObservedValidator[] = [];
 /** Hashes of each group's gradient, by who was said to have scored the groups, and what was noted on the way. */
 const exchanged = new Map<string, { readonly contributors: readonly string[][]; readonly bits: string[]; readonly notes: Note[] }>();
@@ -104,7 +108,15 @@ const signWrong: RunStep = async (context, membership, { cycle }) => {
     const { outcome } = await publishGroupResult(context, membership, view, { group, contributors: [...miners], gradient });
     await rm(join(context.locator?.slice("file:".length) ?? "", "objects", outcome.gradient ?? ""));
   }
+  // A version that it computed all by itself.
+  await writeJson(context.workspace.layout.cycle(cycle, "merge.json"), { root: hashFields("wrong"), verdicts: [] });
   return {};
+};
+
+/** Goes on with the canonical version, and notes what is said of it. */
+const listenToNews: RunStep = (context, membership, input) => {
+  const note = (_text: string, fields: Note = {}) => news.push(fields);
+  return sliceForCycle("whole")({ ...context, progress: { ...silentProgress, note } }, membership, input);
 };
 
 /** When the cycle's merge is over for everybody, asks as a validator that was not drawn would. */
@@ -129,7 +141,7 @@ const compare: RunStep = async (context, membership, { cycle }) => {
 };
 
 const lazy = validatorAttacks.find(({ name }) => name === "lazy") as Strategy;
-const liar: Strategy = { ...lazy, name: "liar", steps: (scene) => replacing(lazy.steps(scene), { merge: signWrong }) };
+const liar: Strategy = { ...lazy, name: "liar", steps: (scene) => replacing(lazy.steps(scene), { merge: signWrong, slice: listenToNews }) };
 const miner: Strategy = {
   ...honest,
   steps: (scene) => [
@@ -215,6 +227,14 @@ describe("validators among each other", function () {
       }
       for (const scorer of scorers.filter(({ validator: name }) => name === hotkeys.get("liar"))) assert.notEqual(scorer.consistent, true);
     }
+  });
+
+  it("give up a version that only they computed, say so, and go on with the canonical one", () => {
+    const root = merged.get("first")?.[0]?.root;
+    assert.deepEqual(
+      news.filter(({ code }) => code === "version-given-up"),
+      [{ code: "version-given-up", own: hashFields("wrong"), canonical: root }],
+    );
   });
 
   it("join late from the chain and their peers alone: the same version and the same weights", () => {

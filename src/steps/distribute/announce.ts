@@ -21,27 +21,12 @@ export interface AnnounceResult extends SentRecord {
 export async function announce(context: Context, membership: Membership, input: { cycle: number }): Promise<AnnounceResult> {
   const view = await viewCycle(context, membership, input.cycle);
   const validator = requireValidator(view, context.signer.address);
-  const differing = differingRoots(view);
-  if (differing.length > 0) {
-    const list = differing.map(({ hotkey, root }) => `${hotkey} ${root}`).join(", ");
-    context.progress.note(`Validators differ on the version of cycle ${input.cycle}; ${view.base} is canonical, but: ${list}`, {
-      code: "roots-differ",
-      differing,
-    });
-  }
   const { record } = validator;
   if (record?.kind === "version" && record.cycle >= input.cycle && record.locator === requireLocator(context, "version")) {
     return { cycle: input.cycle, root: record.root, block: view.block, alreadyDone: true };
   }
   const sent = await sendVersion(context, { cycle: input.cycle, previousRoot: view.base, root: view.base });
   return { cycle: input.cycle, root: view.base, ...sent };
-}
-
-/** Validators whose record for this cycle names another root than the canonical one. */
-export function differingRoots(view: CycleView): { hotkey: string; root: string }[] {
-  return view.participants.validators.flatMap(({ hotkey, record }) =>
-    record?.kind === "version" && record.cycle === view.cycle && record.root !== view.base ? [{ hotkey, root: record.root }] : [],
-  );
 }
 
 /** Puts a version record on the chain: the model that `cycle` trains is `root`. */

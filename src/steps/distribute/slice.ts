@@ -21,6 +21,7 @@ import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects } from "../publish.ts";
 import { pruneVersions } from "./prune.ts";
 import { taskGrouping } from "./task-grouping.ts";
+import { tellVersionNews } from "./version-news.ts";
 
 /** Pieces fetched at the same time. More than the disk needs, fewer than would crowd out other peers of the same validator. */
 const parallelFetches = 8;
@@ -175,6 +176,7 @@ async function writeFile({ workspace, progress, threads, signal }: Context, plan
 export function sliceForCycle(kind: "whole" | "assigned") {
   return async (context: Context, membership: Membership, { cycle }: { cycle: number }): Promise<SliceResult> => {
     const view = await viewCycle(context, membership, cycle);
+    await tellVersionNews(context, view);
     const group = kind === "whole" ? "whole" : assignedGroup(view, context.signer.address);
     return slice(context, membership, { root: view.base, group, prune: true });
   };

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { canonicalJson } from "../../../src/protocol/canonical.ts";
-import { encodeEvidence, judgeAgain, parseEvidence, type ScoreEvidence } from "../../../src/steps/evaluate/evidence.ts";
+import type { Status } from "../../../src/protocol/verdict.ts";
+import { encodeEvidence, judgeAgain, parseEvidence, type ScoreEvidence, unfounded } from "../../../src/steps/evaluate/evidence.ts";
 import { exampleTask } from "../../protocol/support.ts";
 
 const task = exampleTask();
@@ -27,6 +28,22 @@ describe("evidence", () => {
     assert.deepEqual(judgeAgain(task, evidence, sure), { status: "accepted", score: 500_000, sequences: 2 });
     // After two of three stages nothing was clear, and nothing is.
     assert.equal(judgeAgain(task, evidence, unsure), undefined);
+  });
+
+  it("founds what follows from it, and nothing else", () => {
+    const entry = (miner: string, status: Status, score = 0) => ({ miner, group: 0, root: null, status, score });
+    const told = (...entries: ReturnType<typeof entry>[]) => unfounded(task, entries, evidence);
+    assert.deepEqual(told(entry("sure", "accepted", 500_000), entry("none", "not-revealed"), entry("late", "unscored")), []);
+    assert.deepEqual(told(entry("sure", "near-copy")), []);
+    assert.deepEqual(told(entry("sure", "accepted", 500_001)), ["sure"]);
+    assert.deepEqual(told(entry("sure", "no-gain"), entry("unsure", "no-gain"), entry("unseen", "accepted", 1)), [
+      "sure",
+      "unsure",
+      "unseen",
+    ]);
+    assert.deepEqual(unfounded(task, [entry("sure", "accepted", 500_000)], undefined), ["sure"]);
+    const cut = { ...evidence, baseLosses: [3] };
+    assert.deepEqual(unfounded(task, [entry("sure", "accepted", 500_000)], cut), ["sure"]);
   });
 
   it("is refused when it is something else", () => {

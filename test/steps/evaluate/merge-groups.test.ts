@@ -95,6 +95,24 @@ describe("merging groups", () => {
     assert.deepEqual((await result).merged, [{ group: 1, contributors: ["y"] }]);
   });
 
+  it("steps on with the momentum that the version has, and gives the next", async () => {
+    const gradient = tensorsOf(
+      new Map([
+        ["a", Float32Array.of(1)],
+        ["b", Float32Array.of(1)],
+      ]),
+    );
+    const momentum = tensorsOf(new Map([["a", Float32Array.of(2)]]));
+    const rule = { ...task, outer: { optimizer: "nesterov", learningRate: 1, momentum: 0.5 } } as unknown as Task;
+    const next = openStep({ task: rule, momentum }, gradient, 1);
+    const stepped = async (name: string) => {
+      const { weights, momentum: kept } = await next(name, async (base) => base.fill(10));
+      return [weights[0], kept[0]];
+    };
+    assert.deepEqual(await stepped("a"), [12, 2]);
+    assert.deepEqual(await stepped("b"), [11.5, 1]);
+  });
+
   it("takes one pass a round for all groups, and one for all scales", async () => {
     const { passes, result } = search([[contribution("x", "a", 1), contribution("bad", "a", -9)], [contribution("y", "b", 1)]], (a, b) => [
       100 - 10 * a - 10 * b,
