@@ -148,6 +148,6 @@ export function requireFloatDtype(dtype: string, name: string): FloatDtype {
   throw new ConnitoError(`${name} is stored as ${dtype}, whose values cannot be read`, {
     code: "dtype-unsupported",
     exit: "invalidInput",
-    hint: "Use a checkpoint in F32, BF16 or F16.",
+    hint: "Use a checkpoint in F32, BF16 or F16: `connito model convert` makes one of packed weights.",
   });
 }

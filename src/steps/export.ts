@@ -1,7 +1,8 @@
 /** A version that the workspace holds, written out as a checkpoint directory that other programs load. */
 import { ConnitoError } from "../errors.ts";
-import { type ExportedVersion, exportVersion } from "../model/export.ts";
+import { exportVersion } from "../model/export.ts";
 import { readArchitecture } from "../model/families/index.ts";
+import type { WrittenCheckpoint } from "../model/write-shards.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Context } from "./context.ts";
 import { findManifest } from "./manifests.ts";
@@ -12,7 +13,7 @@ export interface ExportInput {
   readonly maximumShardBytes: number;
 }
 
-export interface ExportResult extends ExportedVersion {
+export interface ExportResult extends WrittenCheckpoint {
   readonly root: Hash;
   readonly directory: string;
 }

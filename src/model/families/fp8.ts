@@ -6,7 +6,8 @@
 import { sharedShape } from "../shared-shape.ts";
 import type { TensorSpec } from "./family.ts";
 
-export function scaleName({ name }: TensorSpec): string {
+/** The name of a weight's scales. */
+export function scaleNameOf(name: string): string {
   return `${name}_scale_inv`;
 }
 
@@ -25,7 +26,7 @@ export function withBlockScales(
     const [out, width] = spec.shape;
     if (spec.shape.length !== 2 || out === undefined || width === undefined || !hasScale(spec)) return [spec];
     const shape = sharedShape([Math.ceil(out / rows), Math.ceil(width / columns)]);
-    const scale = { ...spec, name: scaleName(spec), shape, part: undefined, parametersPerElement: 0 };
+    const scale = { ...spec, name: scaleNameOf(spec.name), shape, part: undefined, parametersPerElement: 0 };
     return [{ ...spec, dtype: "F8_E4M3" }, scale];
   });
 }

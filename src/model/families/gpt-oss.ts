@@ -18,10 +18,9 @@ import {
   positive,
   slidingLayer,
 } from "./config.ts";
+import { blocksName, blockValues, scalesName } from "./mxfp4.ts";
 import { readRope, rope } from "./rope.ts";
 import { bias, decoderTensors, linear, norm, projections, type Row, row } from "./tensors.ts";
-
-const blockValues = 32;
 
 /** How the published models scale positions, and what transformers takes where a configuration says nothing. */
 const usualScaling = {
@@ -156,8 +155,8 @@ function packedMatrix(matrix: Matrix, experts: number, out: number, width: numbe
   const blocks = [experts, out, width / blockValues];
   const packed = { fusedExperts: experts, dtype: "U8" } as const;
   return [
-    { ...row(`${name}_blocks`, [...blocks, blockValues / 2]), ...packed, parametersPerElement: 2 },
-    { ...row(`${name}_scales`, blocks), ...packed, parametersPerElement: 0 },
+    { ...row(blocksName(name), [...blocks, blockValues / 2]), ...packed, parametersPerElement: 2 },
+    { ...row(scalesName(name), blocks), ...packed, parametersPerElement: 0 },
     { ...row(`${name}_bias`, [experts, out], `expert.${matrix}Bias`), fusedExperts: experts },
   ];
 }

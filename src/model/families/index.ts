@@ -7,7 +7,7 @@ import { dbrx } from "./dbrx.ts";
 import { deepseekV2 } from "./deepseek-v2.ts";
 import { deepseekV3 } from "./deepseek-v3.ts";
 import type { Architecture, Family, TensorSpec } from "./family.ts";
-import { isUsuallyFp8, scaleName, withBlockScales } from "./fp8.ts";
+import { isUsuallyFp8, scaleNameOf, withBlockScales } from "./fp8.ts";
 import { glm4Moe } from "./glm4-moe.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { jamba } from "./jamba.ts";
@@ -82,7 +82,7 @@ export function familyNamed(modelType: string): Family {
 export function listTensors(architecture: Architecture, names?: ReadonlySet<string>): TensorSpec[] {
   const specs = familyNamed(architecture.family).tensors(architecture);
   if (architecture.fp8Block === undefined) return specs;
-  return withBlockScales(specs, architecture.fp8Block, names ? (spec) => names.has(scaleName(spec)) : isUsuallyFp8);
+  return withBlockScales(specs, architecture.fp8Block, names ? (spec) => names.has(scaleNameOf(spec.name)) : isUsuallyFp8);
 }
 
 /**
@@ -124,6 +124,11 @@ export function shapeOfExpert([leading = 1, ...rest]: readonly number[], experts
   return leading === experts ? rest : [leading / experts, ...rest];
 }
 
+/** Whether experts are stored in a type whose values nothing here reads: FP8 with block scales, or MXFP4. */
+export function isPacked({ form, fp8Block }: Architecture): boolean {
+  return form === "mxfp4" || fp8Block !== undefined;
+}
+
 /** Why the engine cannot compute an architecture, which can still be sliced; empty where it can. */
 export function whyNotComputable({ family, form, computation, notComputed, fp8Block }: Architecture): string[] {
   return [
@@ -142,6 +147,8 @@ export function requireComputable(architecture: Architecture): Computation {
   throw new ConnitoError(`the engine does not compute this ${family} model: ${reasons.join(", ")}`, {
     code: "config-not-computable",
     exit: "invalidInput",
-    hint: "Such a checkpoint can be indexed and sliced; to train or score it, choose one that the engine computes.",
+    hint: isPacked(architecture)
+      ? "Such a checkpoint can be indexed and sliced; `connito model convert` writes it in BF16, to train and score."
+      : "Such a checkpoint can be indexed and sliced; to train or score it, choose one that the engine computes.",
   });
 }

@@ -8,6 +8,7 @@ import { openSequences } from "../../data/sequence-reader.ts";
 import { checkSources } from "../../data/sources/local.ts";
 import type { Location } from "../../files.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
+import { isPacked, requireComputable } from "../../model/families/index.ts";
 import { openHashMemo } from "../../model/hash-memo.ts";
 import { type IndexedCheckpoint, indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { makeStandIns } from "../../model/make-stand-ins.ts";
@@ -78,7 +79,7 @@ export interface SideCounts {
   readonly shards: number;
 }
 
-/** @throws task-invalid, with every problem at once; what is wrong with sources, as prepareData has it; held-out-too-short; locator-missing; the chain's errors when the record is refused. */
+/** @throws config-not-computable; task-invalid, with every problem at once; what is wrong with sources, as prepareData has it; held-out-too-short; locator-missing; the chain's errors when the record is refused. */
 export async function createTask(context: Context, input: CreateTaskInput): Promise<CreateTaskResult> {
   const { workspace, progress } = context;
   const { checkpoint } = input;
@@ -86,6 +87,9 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
 
   // Before anything slow: a group count that does not divide the experts, rules that cannot be, and sources that cannot be had.
   createExpertManager(expertLayout(checkpoint.architecture), input.groups);
+  // Packed experts have no stand-ins; and what the engine does not compute it cannot measure.
+  if (isPacked(checkpoint.architecture) || input.scores === undefined || input.grouping !== "even")
+    requireComputable(checkpoint.architecture);
   const draft = draftTask(context, input);
   await noteScarceSpace(context, draft);
   await checkSources(

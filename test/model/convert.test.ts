@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Checkpoint, openCheckpoint, type StoredTensor } from "../../src/model/checkpoint.ts";
+import { convertCheckpoint } from "../../src/model/convert.ts";
+import { fromFloat32, toFloat32 } from "../../src/model/dtype.ts";
+import { isPacked, whyNotComputable } from "../../src/model/families/index.ts";
+import { unpackFp8, unpackMxfp4 } from "../../src/model/packed.ts";
+import { bytesOfTensor, type SmallModel, smallModels, writeSmallModel } from "./families/goldens.ts";
+import { failure, inDirectory } from "./support.ts";
+
+/** Made with PyTorch and transformers by scripts/goldens/packed.py. */
+const golden = JSON.parse(readFileSync(join(import.meta.dirname, "packed.json"), "utf8"));
+const modelNamed = (part: string) => smallModels().find(({ name }) => name.includes(part)) as SmallModel;
+const bytesIn = (model: SmallModel, name: string) => bytesOfTensor(name, model.tensors[name] as SmallModel["tensors"][string]);
+
+function stored(checkpoint: Checkpoint, name: string): Uint8Array {
+  const { file, offset, bytes } = checkpoint.tensors.get(name) as StoredTensor;
+  return readFileSync(file).subarray(offset, offset + bytes);
+}
+
+/** Writes the model, converts it, and opens both. */
+function converted(model: SmallModel, use: (before: Checkpoint, after: Checkpoint) => void | Promise<void>): Promise<void> {
+  return inDirectory(async (directory) => {
+    await writeSmallModel(join(directory, "packed"), model);
+    const before = await openCheckpoint(join(directory, "packed"));
+    assert.ok(isPacked(before.architecture));
+    const { files } = await convertCheckpoint(before, { directory: join(directory, "plain"), maximumShardBytes: 20_000 });
+    assert.ok(files > 1);
+    const after = await openCheckpoint(join(directory, "plain"));
+    assert.ok(!isPacked(after.architecture));
+    assert.deepEqual(whyNotComputable(after.architecture), []);
+    await use(before, after);
+  });
+}
+
+describe("model/convert", () => {
+  it("reads every FP8 byte as PyTorch does, times the scale of its block", () => {
+    const codes = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+    const expected = Float32Array.from(golden.fp8, (value) => (value === "NaN" ? Number.NaN : (value as number)));
+    assert.deepEqual(unpackFp8(codes, 256, Float32Array.of(1), 256), expected);
+    // Two rows of 128 in blocks of 100 columns: the last block is short.
+    const scaled = unpackFp8(codes, 128, Float32Array.of(0.3, -7), 100);
+    assert.deepEqual(
+      scaled,
+      expected.map((value, at) => value * Math.fround(at % 128 < 100 ? 0.3 : -7)),
+    );
+  });
+
+  it("reads MXFP4 blocks as transformers does", () => {
+    const { rows, blocks, scales, values } = golden.mxfp4;
+    for (const expert of blocks.keys()) {
+      const given = unpackMxfp4(Uint8Array.from(blocks[expert]), Uint8Array.from(scales[expert]), rows);
+      assert.deepEqual([...given], values[expert]);
+    }
+  });
+
+  it("writes a model in FP8 as one in BF16, all else as it was", () => {
+    const model = modelNamed("deepseek_v3, FP8");
+    return converted(model, (before, after) => {
+      const name = `model.layers.${before.architecture.expertLayers[0]}.mlp.experts.1.down_proj.weight`;
+      const { shape } = before.tensors.get(name) as StoredTensor;
+      const [rows, columns] = shape as [number, number];
+      const [blockRows, blockColumns] = before.architecture.fp8Block as readonly [number, number];
+      assert.ok(rows % blockRows !== 0 || columns % blockColumns !== 0, "the last blocks are short");
+      const scale = before.tensors.get(`${name}_scale_inv`) as StoredTensor;
+      const scales = toFloat32(scale.dtype as "BF16", bytesIn(model, `${name}_scale_inv`));
+      const bytes = bytesIn(model, name);
+      const expected = new Float32Array(bytes.length);
+      for (let row = 0; row < rows; row++) {
+        for (let column = 0; column < columns; column++) {
+          const factor = scales[Math.floor(row / blockRows) * (scale.shape[1] as number) + Math.floor(column / blockColumns)] as number;
+          const value = golden.fp8[bytes[row * columns + column] as number];
+          expected[row * columns + column] = (value === "NaN" ? Number.NaN : value) * factor;
+        }
+      }
+      assert.equal(after.tensors.get(name)?.dtype, "BF16");
+      assert.deepEqual(toFloat32("BF16", Uint8Array.from(stored(after, name))), toFloat32("BF16", fromFloat32("BF16", expected)));
+      for (const same of ["model.norm.weight", name.replace("experts.1.down_proj", "gate")])
+        assert.deepEqual(stored(after, same), stored(before, same));
+      assert.ok(![...after.tensors.keys()].some((one) => one.endsWith("_scale_inv")));
+    });
+  });
+
+  it("writes gpt-oss's experts as matrices", () => {
+    const model = modelNamed("gpt_oss, MXFP4");
+    return converted(model, (_, after) => {
+      const name = "model.layers.0.mlp.experts.gate_up_proj";
+      const { shape } = after.tensors.get(name) as StoredTensor;
+      const [experts, hidden, columns] = shape as [number, number, number];
+      const [blocks, scales] = [bytesIn(model, `${name}_blocks`), bytesIn(model, `${name}_scales`)];
+      const part = (bytes: Uint8Array, expert: number) =>
+        bytes.subarray((expert * bytes.length) / experts, ((expert + 1) * bytes.length) / experts);
+      const all = stored(after, name);
+      for (let expert = 0; expert < experts; expert++) {
+        const values = unpackMxfp4(part(blocks, expert), part(scales, expert), columns);
+        assert.equal(values.length, hidden * columns);
+        assert.deepEqual(Buffer.from(part(all, expert)), Buffer.from(fromFloat32("BF16", values)));
+      }
+    });
+  });
+
+  it("refuses a checkpoint that has nothing to unpack, and a directory in use", () =>
+    inDirectory(async (directory) => {
+      await writeSmallModel(join(directory, "plain"), modelNamed("olmoe"));
+      const plain = await openCheckpoint(join(directory, "plain"));
+      await assert.rejects(
+        convertCheckpoint(plain, { directory: join(directory, "out"), maximumShardBytes: 1e9 }),
+        failure("nothing-packed"),
+      );
+      await writeSmallModel(join(directory, "packed"), modelNamed("MXFP4"));
+      const packed = await openCheckpoint(join(directory, "packed"));
+      await assert.rejects(convertCheckpoint(packed, { directory, maximumShardBytes: 1e9 }), failure("output-exists"));
+    }));
+});
