@@ -1,9 +1,12 @@
 /**
  * One cycle of a subnet for each family that the engine computes, by real processes on an embedded chain: an owner publishes a task on a small model, a miner and
- * a validator run their roles, and the validator's report and version are shown. Fails where a validator did not score its miner or set no weights.
+ * a validator run their roles, and the validator's report and version are shown and the version exported. Fails where a validator did not score its miner or set no
+ * weights, or where the export cannot be opened.
  *
- *     npm run cycles -- [FAMILY ...]
+ *     npm run cycles -- [--grouping affinity|coactivation] [FAMILY ...]
  */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { creatableFamilies } from "../src/model/families/index.ts";
 import { openScene, result } from "../test/commands/scene.ts";
 
@@ -11,8 +14,8 @@ import { openScene, result } from "../test/commands/scene.ts";
 const phases = { distribute: 24, train: 60, commit: 8, reveal: 8, score: 24, merge: 24 };
 
 /** What one cycle came to. Throws an Error where a role failed, or came too late for a step. */
-async function cycle(family: string): Promise<string> {
-  const scene = await openScene({ phases, blockTime: 250, lead: 4, family });
+async function cycle(family: string, grouping: "affinity" | "coactivation" | undefined): Promise<string> {
+  const scene = await openScene({ phases, blockTime: 250, lead: 4, family, ...(grouping && { grouping }) });
   try {
     const run = (name: "miner" | "validator", more: readonly string[] = []) =>
       scene.begin(name, ["cycle", "run", "--role", name, "--cycles", "1", ...more, "--json"]).ended;
@@ -25,16 +28,24 @@ async function cycle(family: string): Promise<string> {
     const measured = entries.find(({ status }) => status === "accepted" || status === "no-gain");
     if (measured === undefined) throw new Error(`nothing was measured: ${JSON.stringify(entries)}`);
     const version = merged["root"] === merged["base"] ? "nothing merged" : `version ${String(merged["root"]).slice(0, 10)}`;
-    return `${trained["steps"]} steps, ${measured.status} with ${measured.score} micro-nats, ${version}`;
+    const output = join(scene.directory, "export");
+    const exported = result(await scene.run("validator", ["model", "export", "--version", "current", "--output", output, "--json"]));
+    if (exported["root"] !== merged["root"]) throw new Error(`the current version is ${exported["root"]}, merged was ${merged["root"]}`);
+    const opened = result(await scene.run("stranger", ["model", "inspect", output, "--json"]));
+    const groups = grouping === undefined ? "even groups" : `groups by ${grouping}`;
+    return `${groups}, ${trained["steps"]} steps, ${measured.status} with ${measured.score} micro-nats, ${version}, exported ${opened["tensors"]} tensors`;
   } finally {
     await scene.close();
   }
 }
 
-const chosen = process.argv.slice(2);
+const { values, positionals: chosen } = parseArgs({ options: { grouping: { type: "string" } }, allowPositionals: true });
+const { grouping } = values;
+if (grouping !== undefined && grouping !== "affinity" && grouping !== "coactivation")
+  throw new Error("--grouping is affinity or coactivation");
 for (const family of chosen.length > 0 ? chosen : creatableFamilies) {
   try {
-    console.log(`${family}: ${await cycle(family)}`);
+    console.log(`${family}: ${await cycle(family, grouping)}`);
   } catch (error) {
     console.log(`${family}: FAILED ${error instanceof Error ? error.message : error}`);
     process.exitCode = 1;

@@ -137,7 +137,8 @@ describe("a chain that goes away", function () {
   let scene: Scene;
   before(async () => {
     const phases = { distribute: 30, train: 16, commit: 24, reveal: 24, score: endless, merge: 5 };
-    scene = await openScene({ phases, blockTime: 250 });
+    scene = await openScene({ phases, blockTime: 250, grouping: "affinity" });
+    assert.match(scene.task.task.experts.grouping, /^[0-9a-f]{64}$/);
   });
   after(() => scene?.close());
 

@@ -3,6 +3,7 @@ import { mkdtemp, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connito } from "../cli/process.ts";
+import { type SmallModel, smallModels, writeSmallModel } from "../model/families/goldens.ts";
 
 const small = ["--layers", "2", "--hidden-size", "32", "--intermediate-size", "16", "--experts", "4"];
 
@@ -42,6 +43,18 @@ describe("model commands", () => {
     assert.equal(olmoe.family, "olmoe");
     const impossible = await run("init", join(directory, "impossible"), ...small, "--experts-per-token", "5");
     assert.deepEqual([impossible.code, JSON.parse(impossible.stdout).error.code], [13, "config-invalid"]);
+  });
+
+  it("convert a checkpoint in FP8 to one in BF16, and leave one alone that is in it", async () => {
+    const [packed, plain] = [join(directory, "packed"), join(directory, "plain")];
+    await writeSmallModel(packed, smallModels().find(({ name }) => name.includes("FP8")) as SmallModel);
+    assert.deepEqual(JSON.parse((await run("inspect", packed)).stdout).notComputed, ["FP8 weights"]);
+    const made = JSON.parse((await run("convert", packed, "--output", plain, "--max-shard-size", "20KB")).stdout);
+    assert.ok(made.files > 1 && made.unpacked > 10);
+    const inspected = JSON.parse((await run("inspect", plain)).stdout);
+    assert.deepEqual([inspected.notComputed, inspected.dtypes.F8_E4M3, inspected.bytes.total], [[], undefined, made.bytes]);
+    const again = await run("convert", plain, "--output", join(directory, "again"));
+    assert.deepEqual([again.code, JSON.parse(again.stdout).error.code], [13, "nothing-packed"]);
   });
 
   it("refuse a damaged checkpoint with the rule that it breaks", async () => {

@@ -125,6 +125,28 @@ describe("commands while a cycle is distributed", function () {
     });
   });
 
+  it("model export writes what the chain calls the base and the current version, and refuses what it does not have", async () => {
+    const output = (name: string) => ["--output", join(scene.directory, `exported-${name}`)];
+    const version = (name: string) => ["model", "export", "--version", name, ...output(name)];
+    const root = scene.task.task.model.root;
+    for (const name of ["base", "current"]) {
+      const exported = result(await scene.run("owner", [...version(name), "--max-shard-size", "20KB", "--json"]));
+      assert.equal(exported["root"], root);
+      assert.ok(Number(exported["files"]) > 1);
+      assert.equal(
+        result(await scene.run("stranger", ["model", "inspect", join(scene.directory, `exported-${name}`), "--json"]))["root"],
+        root,
+      );
+    }
+    await refuses(scene, "owner", version("base"), { exit: 13, code: "output-exists", hint: /another directory/ });
+    const message = await refuses(scene, "stranger", ["model", "export", ...output("none")], {
+      exit: 40,
+      code: "version-not-here",
+      hint: /slice --whole/,
+    });
+    assert.ok(message.includes(root), message);
+  });
+
   it("cycle run is alone in its state directory, which status and cycle status may read beside it", async () => {
     const running = scene.begin("miner", ["cycle", "run", "--role", "miner"], { state: "daemon" });
     try {

@@ -23,6 +23,8 @@ export interface SceneOptions {
   readonly lead?: number;
   /** Of the base model; that of `model init` by default. */
   readonly family?: string;
+  /** How its experts are grouped; evenly by default. */
+  readonly grouping?: "affinity" | "coactivation";
 }
 
 export interface Scene {
@@ -34,7 +36,11 @@ export interface Scene {
   readonly model: string;
   readonly texts: { readonly train: string; readonly heldOut: string };
   readonly addresses: Readonly<Record<Participant, string>>;
-  readonly task: { readonly taskHash: string; readonly task: { readonly model: { readonly root: string } } };
+  readonly task: {
+    readonly taskHash: string;
+    readonly task: { readonly model: { readonly root: string }; readonly experts: { readonly grouping: string } };
+    readonly kept?: readonly { readonly domain: string }[];
+  };
   localnet: Localnet;
   /** The environment of a participant; its state directory may be another than its own. */
   environment(name: Participant, state?: string): Record<string, string>;
@@ -70,7 +76,7 @@ const smallTask = {
   experts: { selection: { threshold: 0.9 } },
 };
 
-export async function openScene({ phases, blockTime = 100, lead = 1, family }: SceneOptions): Promise<Scene> {
+export async function openScene({ phases, blockTime = 100, lead = 1, family, grouping }: SceneOptions): Promise<Scene> {
   const directory = await mkdtemp(join(tmpdir(), "connito-scene-"));
   const at = (...names: string[]) => join(directory, ...names);
   const [exchange, heldOut, model] = [at("exchange"), at("held-out"), at("base")];
@@ -133,6 +139,7 @@ export async function openScene({ phases, blockTime = 100, lead = 1, family }: S
     result(await connito(["model", "init", model, ...smallModel, ...(family === undefined ? [] : ["--family", family]), "--json"]));
     const flags = ["--name", "scene", "--model", model, "--groups", "2", "--domain", `novel=${texts.train},${texts.heldOut}`];
     const args = ["task", "create", ...flags, "--sample-tokens", "1024", "--lead", String(lead), "--publish-held-out", heldOut];
+    if (grouping !== undefined) args.push("--grouping", grouping);
     const document = JSON.stringify({ ...smallTask, cycle: { phases } });
     scene.task = result(await scene.run("owner", [...args, "--from", "-", "--json"], { input: document })) as unknown as Scene["task"];
     return scene as Scene;
