@@ -10,7 +10,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { codecNamed } from "../src/model/codecs/index.ts";
 import { type AggregationRule, aggregateDeltas } from "../src/protocol/aggregate.ts";
-import { agreedScores, mergeOrder, voteOnVersion } from "../src/protocol/agreement.ts";
+import { agreedScores, disputedMiners, mergeOrder, voteOnVersion } from "../src/protocol/agreement.ts";
 import { artifactRoot } from "../src/protocol/artifact.ts";
 import { canonicalJson, documentHash } from "../src/protocol/canonical.ts";
 import { ballotHash, commitmentHash } from "../src/protocol/commitment.ts";
@@ -413,6 +413,13 @@ function agreementVectors() {
     score: score ?? 0,
     root: name(`artifact ${index}`),
   });
+  const reportOf = (index: number) => ({
+    task: taskHash(task),
+    cycle: 5,
+    base: name("base"),
+    validator: hotkey(`validator ${index}`),
+    evidence: name(`evidence ${index}`),
+  });
   const rows: [string, [number, number | null][]][] = [
     [
       "6000000000000",
@@ -440,15 +447,17 @@ function agreementVectors() {
   ];
   const reports = rows.map(([stake, scores], index) => ({
     stake,
-    report: createReport({
-      task: taskHash(task),
-      cycle: 5,
-      base: name("base"),
-      validator: hotkey(`validator ${index}`),
-      evidence: name(`evidence ${index}`),
-      entries: scores.map(([miner, score]) => entry(miner, score)),
-    }),
+    report: createReport({ ...reportOf(index), entries: scores.map(([miner, score]) => entry(miner, score)) }),
   }));
+  const dispute = (said: readonly [number, number | null][], measured: number | null) => {
+    const weighed = said.map(([stake, score], index) => ({
+      stake: BigInt(stake),
+      report: createReport({ ...reportOf(index), entries: [entry(0, score)] }),
+    }));
+    const disputed = disputedMiners(weighed).length > 0;
+    const own = new Map(disputed ? [[entry(0, 0).miner, entry(0, measured)] as const] : []);
+    return { said, measured, disputed, agreed: agreedScores(weighed, own)[0]?.score ?? null };
+  };
   type Row = [stake: string, cycle: number, root: string, previous: string, proven: boolean];
   const vote = (rows: readonly Row[]) => {
     const claims = rows.map(([stake, cycle, root, previous, proven]) => ({
@@ -514,9 +523,55 @@ function agreementVectors() {
   });
   return {
     about:
-      "reports with the message signed, and agreed scores; votes on the version of cycle 5 (missedCycles 2); weights at cycle 4 (uids 10, 11, 12 by hotkey)",
+      "reports with the message signed, and agreed scores; scores by stake (null: unscored) of a miner, and what is agreed by who measured it again; votes on the version of cycle 5 (missedCycles 2); weights at cycle 4 (uids 10, 11, 12 by hotkey)",
     reports: reports.map(({ stake, report }) => ({ stake, report, message: toHex(reportMessage(report)) })),
     agreed: agreedScores(reports.map(({ stake, report }) => ({ stake: BigInt(stake), report }))),
+    disputes: [
+      dispute(
+        [
+          [5, 900],
+          [4, 500],
+        ],
+        600,
+      ),
+      dispute(
+        [
+          [5, 1_101],
+          [4, 500],
+        ],
+        510,
+      ),
+      dispute(
+        [
+          [11, 1_000_000],
+          [4, 0],
+          [3, null],
+        ],
+        3,
+      ),
+      dispute(
+        [
+          [11, 0],
+          [4, 800],
+          [3, 900],
+        ],
+        850,
+      ),
+      dispute(
+        [
+          [11, 0],
+          [4, 800],
+        ],
+        9_000,
+      ),
+      dispute(
+        [
+          [11, 0],
+          [4, 800],
+        ],
+        null,
+      ),
+    ],
     votes: elections.map(vote),
     weights: { history, windows: [3, 1].map(weigh) },
   };

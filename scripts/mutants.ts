@@ -179,7 +179,8 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "protocol/group-result.ts",
     ["protocol/group-result.test.ts"],
-    ["group result: the silent do not count", "2n * behind(result) > total", "2n * behind(result) > 0n"],
+    ["group result: the silent do not count", "2n * behind > stakeOf(scorers)", "2n * behind > 0n"],
+    ["group result: who says otherwise does not count", "said.some((result) => !sameOutcome(result, first))", "false"],
   ),
   ...mutantsOf(
     "protocol/standing.ts",
@@ -192,6 +193,9 @@ export const mutants: readonly Mutant[] = [
     ["agreement: the upper median", "2n * soFar >= total", "2n * soFar > total"],
     ["agreement: every validator has one vote", "soFar += stake;", "soFar += total / BigInt(counted.length);"],
     ["agreement: unscored counts as 0", 'entry.status !== "unscored"', "true"],
+    ["agreement: nothing is disputed", "!areCompatible(one.entry, other.entry)", "false"],
+    ["agreement: stake outweighs what was measured", "areCompatible(entry, own)", "true"],
+    ["agreement: scores that differ by half are a dispute", "2 * Math.min(a.score, b.score)", "1.5 * Math.min(a.score, b.score)"],
     ["vote: half of the stake is a majority", "2n * stake > stakeOf(claims)", "2n * stake >= stakeOf(claims)"],
     ["vote: one reporter decides for many", "2n * reporting >= active ?", "true ?"],
     ["vote: a root need not be proved", "claim.proven && claim.cycle === cycle", "claim.cycle === cycle"],

@@ -16,11 +16,42 @@ export interface WeighedReport {
   readonly report: ScoreReport;
 }
 
+/** Micro-nats by which honest scores may differ where they are next to nothing. */
+const slack = 100;
+
+/**
+ * Whether two validators can both have measured one submission honestly: the larger score is at most twice the smaller and 100 micro-nats. Machines
+ * differ in the last bits of a loss, and so now and then in the stage at which a score is clear; a refusal counts as 0, and `unscored` says nothing.
+ */
+export function areCompatible(a: Pick<ReportEntry, "status" | "score">, b: Pick<ReportEntry, "status" | "score">): boolean {
+  if (a.status === "unscored" || b.status === "unscored") return true;
+  return Math.max(a.score, b.score) <= 2 * Math.min(a.score, b.score) + slack;
+}
+
+/** The miners of whom two reports say what cannot both be true, rising: somebody has to measure them again. */
+export function disputedMiners(reports: readonly WeighedReport[]): Hotkey[] {
+  return [...entriesByMiner(reports)]
+    .filter(([, entries]) => entries.some((one) => entries.some((other) => !areCompatible(one.entry, other.entry))))
+    .map(([miner]) => miner)
+    .sort();
+}
+
 /**
  * One agreed score for each miner that any report names, rising by miner. Reports must be of one task, cycle and base, one a
- * validator (`parseReport` sees to the first). A miner that everybody left `unscored` stays so.
+ * validator (`parseReport` sees to the first). A miner that everybody left `unscored` stays so. `measured` is what a validator found itself of disputed
+ * miners: what is not compatible with that does not count, and where nothing is left it stands for itself.
  */
-export function agreedScores(reports: readonly WeighedReport[]): AgreedScore[] {
+export function agreedScores(reports: readonly WeighedReport[], measured: ReadonlyMap<Hotkey, ReportEntry> = new Map()): AgreedScore[] {
+  return [...entriesByMiner(reports)]
+    .map(([miner, entries]) => {
+      const own = measured.get(miner);
+      const left = own === undefined ? entries : entries.filter(({ entry }) => areCompatible(entry, own));
+      return own !== undefined && left.length === 0 ? own : agreed(left);
+    })
+    .sort((a, b) => (a.miner < b.miner ? -1 : 1));
+}
+
+function entriesByMiner(reports: readonly WeighedReport[]): Map<Hotkey, WeighedEntry[]> {
   const first = reports[0]?.report;
   const of = (report: ScoreReport) => `${report.task} ${report.cycle} ${report.base}`;
   if (first !== undefined && reports.some(({ report }) => of(report) !== of(first))) throw new Error("reports of different cycles");
@@ -34,7 +65,7 @@ export function agreedScores(reports: readonly WeighedReport[]): AgreedScore[] {
       entries.push({ stake, validator: report.validator, entry });
     }
   }
-  return [...byMiner.values()].map(agreed).sort((a, b) => (a.miner < b.miner ? -1 : 1));
+  return byMiner;
 }
 
 interface WeighedEntry {

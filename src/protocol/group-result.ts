@@ -75,17 +75,20 @@ export function sameOutcome(a: GroupOutcome, b: GroupOutcome): boolean {
 
 export type GroupOutcome = Pick<GroupResult, "contributors" | "gradient">;
 
-/** The outcome that more than half of the stake of the group's scorers stands behind, counting those that say nothing; else undefined. */
+/**
+ * The outcome that more than half of the stake of the group's scorers stands behind, counting those that say nothing, and none of them against; else
+ * undefined: the submissions then decide.
+ */
 export function settledOutcome(
   results: readonly GroupResult[],
   scorers: readonly { readonly hotkey: Hotkey; readonly stake: bigint }[],
 ): GroupOutcome | undefined {
-  const total = scorers.reduce((sum, { stake }) => sum + stake, 0n);
-  const behind = (outcome: GroupOutcome) =>
-    scorers
-      .filter(({ hotkey }) => results.some((result) => result.validator === hotkey && sameOutcome(result, outcome)))
-      .reduce((sum, { stake }) => sum + stake, 0n);
-  return results.find((result) => 2n * behind(result) > total);
+  const stakeOf = (list: typeof scorers) => list.reduce((sum, { stake }) => sum + stake, 0n);
+  const said = results.filter(({ validator }) => scorers.some(({ hotkey }) => hotkey === validator));
+  const behind = stakeOf(scorers.filter(({ hotkey }) => said.some(({ validator }) => validator === hotkey)));
+  const [first] = said;
+  if (first === undefined || said.some((result) => !sameOutcome(result, first))) return undefined;
+  return 2n * behind > stakeOf(scorers) ? first : undefined;
 }
 
 function invalid(reason: string): ConnitoError {

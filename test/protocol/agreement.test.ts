@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type AgreedScore, agreedScores, mergeOrder, voteOnVersion, type WeighedReport } from "../../src/protocol/agreement.ts";
+import {
+  type AgreedScore,
+  agreedScores,
+  areCompatible,
+  disputedMiners,
+  mergeOrder,
+  voteOnVersion,
+  type WeighedReport,
+} from "../../src/protocol/agreement.ts";
 import type { Hotkey } from "../../src/protocol/hotkey.ts";
 import { createReport, type ReportEntry } from "../../src/protocol/report.ts";
 import { hash, hotkey, hotkeys } from "./support.ts";
@@ -94,6 +102,41 @@ describe("agreed score", () => {
       return { stake: 5n, report: createReport({ ...head, validator, entries: [{ ...entry(a, 0), status }] }) };
     });
     assert.equal(agreedScores(reports)[0]?.status, "malformed");
+  });
+
+  it("is disputed where two validators say what cannot both be true", () => {
+    const say = (...scores: (number | "unscored")[]) => disputedMiners(reportsOn(scores.map((score) => ({ stake: 1n, score }))));
+    for (const scores of [[500], [500, 1_100], [0, 100], [500, "unscored"], [0, 0]] as const) assert.deepEqual(say(...scores), []);
+    for (const scores of [
+      [500, 1_101],
+      [0, 101],
+      [500, 700, 1_200],
+    ] as const)
+      assert.deepEqual(say(...scores), [a]);
+    assert.ok(areCompatible(entry(a, 1_100), entry(a, 500)) && !areCompatible(entry(a, 0), entry(a, 101)));
+  });
+
+  it("of a disputed miner is what an honest scorer said, whatever the stake of those who lie", () => {
+    const lies = fc.array(fc.record({ stake, score: fc.oneof(fc.constant(0), fc.integer({ min: 5_000, max: 10 ** 9 })) }), {
+      maxLength: 6,
+    });
+    const honest = fc.array(fc.record({ stake, score: fc.integer({ min: 1_000, max: 1_500 }) }), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(honest, lies, fc.integer({ min: 1_000, max: 1_500 }), (truthful, lying, own) => {
+        const [found] = agreedScores(reportsOn([...truthful, ...lying]), new Map([[a, entry(a, own)]]));
+        assert.equal(found?.score, secondMedian(truthful));
+      }),
+    );
+  });
+
+  it("is what was measured where nobody said anything like it, and the reports' where nothing was", () => {
+    const reports = reportsOn([
+      { stake: 5n, score: 9_000 },
+      { stake: 1n, score: 0 },
+    ]);
+    assert.equal(agreedScores(reports, new Map([[a, entry(a, 1_000)]]))[0]?.score, 1_000);
+    assert.equal(agreedScores(reports, new Map([[a, entry(a, "unscored")]]))[0]?.score, 9_000);
+    assert.equal(agreedScores(reports, new Map([[b, entry(b, 1_000)]]))[0]?.score, 9_000);
   });
 
   it("names every miner of any report once, in order", () => {

@@ -46,7 +46,8 @@ describe("result of a group", () => {
       { hotkey: c, stake: 2n },
     ];
     assert.equal(settledOutcome([result(a, "g")], scorers), undefined);
-    assert.equal(settledOutcome([result(a, "g"), result(c, "g"), result(b, "x")], scorers)?.gradient, hash("g"));
+    assert.equal(settledOutcome([result(a, "g"), result(c, "g")], scorers)?.gradient, hash("g"));
+    assert.equal(settledOutcome([result(a, "g"), result(c, "g"), result(b, "x")], scorers), undefined);
     assert.equal(settledOutcome([result(b, "x"), result(c, "x")], scorers), undefined);
     assert.deepEqual(settledOutcome([result(b, null), result(a, null)], scorers)?.contributors, []);
     assert.equal(settledOutcome([result(hotkey("stranger"), "g"), result(a, "g")], scorers), undefined);

@@ -240,7 +240,8 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("agreement", () => {
-    const { reports, agreed, votes, weights } = readVectors("agreement.json");
+    const { reports, agreed, disputes, votes, weights } = readVectors("agreement.json");
+    for (const { said, measured, ...found } of disputes) assert.deepEqual(found, second.secondDispute(said, measured));
     for (const { report, message } of reports) assert.equal(second.secondReportMessage(report), message);
     for (const { miner, score } of agreed) {
       const said = reports.flatMap(({ stake, report }) =>

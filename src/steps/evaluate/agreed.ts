@@ -1,7 +1,10 @@
-/** What validators agreed on in a past cycle: as this one noted it, or, where it was away, from the chain and its peers alone. */
+/**
+ * What validators agreed on in a past cycle: as this one noted it, or, where it was away, from the chain and its peers alone. Of whom they said what
+ * cannot both be true it then knows nothing: who was there measured again.
+ */
 
 import { ConnitoError } from "../../errors.ts";
-import { type AgreedScore, agreedScores } from "../../protocol/agreement.ts";
+import { type AgreedScore, agreedScores, disputedMiners } from "../../protocol/agreement.ts";
 import { readJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { viewCycle } from "../cycle-view.ts";
@@ -23,7 +26,9 @@ export async function agreedVerdicts(context: Context, membership: Membership, c
       const missing = [...committed.keys()].filter((hotkey) => !reports.has(hotkey));
       context.progress.note(`Reports of cycle ${cycle} that nobody delivers: ${missing.join(", ")}`, { code: "reports-missing", missing });
     }
-    return agreedScores(weigh(view, reports));
+    const weighed = weigh(view, reports);
+    const disputed = new Set(disputedMiners(weighed));
+    return agreedScores(weighed).map((entry) => (disputed.has(entry.miner) ? { ...entry, status: "unscored", score: 0 } : entry));
   } catch (error) {
     if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
     context.progress.note(`The scores of cycle ${cycle} cannot be known here: ${error.message}`, { code: error.code });

@@ -6,7 +6,7 @@
 
 import type { Tensors } from "../../model/tensors.ts";
 import { newVersion, readValues } from "../../model/weights.ts";
-import { type AgreedScore, agreedScores } from "../../protocol/agreement.ts";
+import type { AgreedScore } from "../../protocol/agreement.ts";
 import { votingWindows, windowOf } from "../../protocol/clock.ts";
 import { ballotHash } from "../../protocol/commitment.ts";
 import { domainLosses } from "../../protocol/gate.ts";
@@ -25,10 +25,11 @@ import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { sendRecord } from "../send-record.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { groupGradients } from "./contributions.ts";
+import { settleScores } from "./disputes.ts";
 import { cycleSequences } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
 import { type MergeSearch, mergeGroups, openStep } from "./merge-groups.ts";
-import { collectReports, committedReports, showReport, weigh } from "./reports.ts";
+import { collectReports, committedReports, showReport } from "./reports.ts";
 import { requireValidator, scorersOf } from "./validators.ts";
 
 export interface MergeResult {
@@ -96,7 +97,7 @@ async function compute(context: Context, membership: Membership, input: { cycle:
   await showReport(context, input.cycle);
   const scorers = await scorersOf(context, membership, view);
   const reports = await gatherReports(context, membership, view, scorers);
-  const verdicts = agreedScores(weigh(view, reports));
+  const verdicts = await settleScores(context, membership, view, reports);
   const facts = { cycle: input.cycle, base: view.base, verdicts, reporters: [...reports.keys()].sort() };
 
   const opened = await openWholeModel(context, membership, view.base);

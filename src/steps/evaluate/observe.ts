@@ -8,6 +8,7 @@ import type { Context } from "../context.ts";
 import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
+import { agreedVerdicts } from "./agreed.ts";
 import { unfounded } from "./evidence.ts";
 import { collectGroupResults, findGroupResult } from "./group-results.ts";
 import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
@@ -50,7 +51,7 @@ export async function observeValidators(
     validators: validators.map(({ hotkey }) => ({ hotkey, groups: groupsOf(scorers, hotkey) })),
     committed: new Set(committed.keys()),
     reports: new Map([...reports].map(([hotkey, { report }]) => [hotkey, report])),
-    agreed: agreedScores(weigh(view, reports)),
+    agreed: (await agreedVerdicts(context, membership, cycle)) ?? agreedScores(weigh(view, reports)),
   });
   return {
     cycle,

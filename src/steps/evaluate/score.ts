@@ -5,6 +5,7 @@
  */
 
 import { ConnitoError } from "../../errors.ts";
+import type { Source } from "../../exchange/exchange.ts";
 import type { Room } from "../../model/tensors.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import { createReport, type ReportEntry, type SignedReport } from "../../protocol/report.ts";
@@ -19,7 +20,7 @@ import { encodeEvidence } from "./evidence.ts";
 import { cycleSequences } from "./held-out.ts";
 import { openWholeModel } from "./losses.ts";
 import { compareSubmissions, type Sketched } from "./near-copies.ts";
-import { proveLosses } from "./proof-of-loss.ts";
+import { type Proof, proveLosses } from "./proof-of-loss.ts";
 import { findReport, sendReport, signReport } from "./reports.ts";
 import { groupsOf, requireValidator, scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
@@ -61,7 +62,29 @@ function describe({ report, signature }: SignedReport, facts: Pick<ScoreResult, 
 }
 
 async function evaluateGroups(context: Context, membership: Membership, view: CycleView, groups: readonly number[]): Promise<SignedReport> {
-  const { task, taskHash } = membership;
+  const timeIsOut = () => isLate(context, membership, view.cycle);
+  const { entries, evidence } = await measureGroups(context, membership, view, { groups, timeIsOut });
+  const hash = await context.workspace.objects.put(encodeEvidence(evidence));
+  const facts = { task: membership.taskHash, cycle: view.cycle, base: view.base, validator: context.signer.address };
+  return signReport(context, createReport({ ...facts, evidence: hash, entries }));
+}
+
+export interface Measuring {
+  readonly groups: readonly number[];
+  /** Asked before each stage. */
+  readonly timeIsOut: () => Promise<boolean>;
+  /** Where submissions may be had that their miners do not deliver; none by default. */
+  readonly sources?: readonly Source[];
+}
+
+/** What Proof-of-Loss says of everybody in some groups of a cycle, computed here. */
+export async function measureGroups(
+  context: Context,
+  membership: Membership,
+  view: CycleView,
+  { groups, timeIsOut, sources }: Measuring,
+): Promise<{ readonly entries: readonly ReportEntry[]; readonly evidence: Proof["evidence"] }> {
+  const { task } = membership;
   const { verdicts: all } = await readVerdicts(context, membership, view);
   const onChain = all.filter(({ group }) => groups.includes(group));
   const opened = await openWholeModel(context, membership, view.base);
@@ -69,28 +92,26 @@ async function evaluateGroups(context: Context, membership: Membership, view: Cy
     const sequences = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
     context.progress.start("Scoring submissions", onChain.length);
     const refused = new Map<string, ReportEntry["status"]>();
-    const submissions = await openAll(context, membership, { view, slice: opened.slice }, onChain, refused);
+    const submissions = await openAll(context, membership, { view, slice: opened.slice, sources }, onChain, refused);
     const { verdicts, evidence } = await proveLosses({
       task,
       losses: opened.losses,
       sequences,
       submissions,
       comparisons: await compareSubmissions({ seed: sequences.seed, codec: task.submission.codec }, submissions),
-      isLate: () => isLate(context, membership, view.cycle),
+      isLate: timeIsOut,
       onJudged: (judged) => context.progress.update(judged),
     });
     const unscored = submissions.length - verdicts.size;
     if (unscored > 0)
-      context.progress.note(`${unscored} submissions are left unscored: the score window ends`, { code: "out-of-time", unscored });
+      context.progress.note(`${unscored} submissions are left unscored: the window ends`, { code: "out-of-time", unscored });
     const entries = onChain.map(({ miner, group, status, root }): ReportEntry => {
       const verdict = verdicts.get(miner);
       if (verdict !== undefined) return { miner, group, root, status: verdict.status, score: verdict.score };
       return { miner, group, root, score: 0, status: status === "to-fetch" ? (refused.get(miner) ?? "unscored") : status };
     });
     context.progress.succeed(`Scored: ${entries.filter((entry) => entry.status === "accepted").length} of ${entries.length} accepted`);
-    const hash = await context.workspace.objects.put(encodeEvidence(evidence));
-    const report = { task: taskHash, cycle: view.cycle, base: view.base, validator: context.signer.address, evidence: hash, entries };
-    return signReport(context, createReport(report));
+    return { entries, evidence };
   } finally {
     opened.close();
   }
@@ -100,7 +121,7 @@ async function evaluateGroups(context: Context, membership: Membership, view: Cy
 async function openAll(
   context: Context,
   membership: Membership,
-  held: { view: CycleView; slice: Slice },
+  held: { view: CycleView; slice: Slice; sources: readonly Source[] | undefined },
   verdicts: readonly ChainVerdict[],
   refused: Map<string, ReportEntry["status"]>,
 ): Promise<Sketched[]> {
@@ -125,11 +146,11 @@ async function openAll(
 async function openOne(
   context: Context,
   membership: Membership,
-  place: { view: CycleView; slice: Slice; room: Room },
+  place: { view: CycleView; slice: Slice; room: Room; sources: readonly Source[] | undefined },
   { miner, reveal }: { miner: string; reveal: ChainReveal },
 ): Promise<Candidate | { readonly status: "unscored" }> {
   try {
-    return await openCandidate(context, membership, place, miner, reveal.record);
+    return await openCandidate(context, membership, place, miner, reveal.record, place.sources);
   } catch (error) {
     if (context.signal.aborted || !(error instanceof ConnitoError) || error.code === "disk-full") throw error;
     context.progress.note(`Cannot score ${miner}: ${error.message}`, { code: error.code });

@@ -274,6 +274,16 @@ export function secondMedian(reports: readonly { stake: bigint; score: number }[
   return scores.find((score) => 2n * below(score) >= total) as number;
 }
 
+/** Section 9's disputes: the agreed score for who measured the miner again. */
+export function secondDispute(said: readonly (readonly [number, number | null])[], measured: number | null) {
+  const reports = said.flatMap(([stake, score]) => (score === null ? [] : [{ stake: BigInt(stake), score }]));
+  const fits = (a: number, b: number) => a <= 2 * b + 100 && b <= 2 * a + 100;
+  const disputed = !reports.every((a) => reports.every((b) => fits(a.score, b.score)));
+  if (!disputed || measured === null) return { disputed, agreed: secondMedian(reports) };
+  const right = reports.filter(({ score }) => fits(score, measured));
+  return { disputed, agreed: right.length > 0 ? secondMedian(right) : measured };
+}
+
 /** Section 5's groups: asks of every expert whether it is of the group. Without `groupOf`, the even split. */
 export function secondGroup(layers: readonly { layer: number; experts: number; groupOf?: number[] }[], group: number, groups: number) {
   return layers.map(({ layer, experts, groupOf }) => ({
