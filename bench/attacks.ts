@@ -1,6 +1,8 @@
 /**
  * The catalogue of attacks, each played by the simulator with several seeds: what the attacker earns, what honest miners keep, whether the model was
- * harmed, whether honest validators agreed. Options: --json, --seeds N, --cycles N, --only TEXT, --directory PATH, --threads N.
+ * harmed, whether honest validators agreed; the worst of all seeds. Every attacker trains as long as an honest miner where its strategy trains at all.
+ *
+ *     npm run bench -- attacks [--json] [--seeds N] [--first N] [--cycles N] [--only PATTERN] [--directory PATH] [--threads N]
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,6 +18,7 @@ interface Attack {
   readonly miners: readonly string[];
   readonly validators: readonly string[];
   readonly late?: number;
+  readonly lost?: number;
 }
 
 const honestMiners = "honest:4";
@@ -36,23 +39,51 @@ const attacks: readonly Attack[] = [
       validators: [honestValidators, `${name}${minority}`],
     })),
   { name: "liar with noisy-copy", miners: [honestMiners, "noisy-copy"], validators: [honestValidators, `liar${minority}`] },
+  { name: "two liars for one", miners: [honestMiners, "scaled-copy"], validators: [honestValidators, "liar:2@550"] },
+  { name: "lazy with liar", miners: [honestMiners, "negligible"], validators: [honestValidators, "lazy@500", "liar@600"] },
+  {
+    name: "wrong root with copier",
+    miners: [honestMiners, "trained-on-copy"],
+    validators: [honestValidators, "wrong-root@600", "copier@500"],
+  },
   { name: "poison with huge", miners: [honestMiners, "poison:2", "huge"], validators: [honestValidators] },
   { name: "churn and late records", miners: ["honest:3", "honest/1", "honest/0-0", "noise"], validators: [honestValidators], late: 0.2 },
+  { name: "lost records", miners: [honestMiners, "mixture"], validators: ["honest:4@400"], lost: 0.1 },
 ];
 
 interface Result {
   readonly attack: string;
-  readonly seed: string;
-  /** Of the emission at the end: all attackers' and all honest miners'. */
+  readonly seeds: number;
+  /** Of the emission at the end: all attackers' at most, and all honest miners' at least. */
   readonly attackerShare: number;
   readonly honestShare: number;
   /** Whether any attacker earned more than an honest miner did on average. */
   readonly attackPays: boolean;
   /** The largest rise of the canonical model's loss from one cycle to the next, nats per token; 0 where it never rose. */
   readonly modelHarm: number;
+  /** What the canonical model gained at least, from first to last. */
   readonly modelGain: number;
-  /** Whether honest validators computed one root in every cycle. */
+  /** Whether honest validators computed one root in every cycle of every run. */
   readonly agreed: boolean;
+  /** What the agreed verdicts on the attackers were, cycle by cycle, and how often. */
+  readonly verdicts: Readonly<Record<string, number>>;
+}
+
+function worst(results: readonly Result[]): Result {
+  const first = results[0] as Result;
+  const verdicts: Record<string, number> = {};
+  for (const one of results) for (const [status, count] of Object.entries(one.verdicts)) verdicts[status] = (verdicts[status] ?? 0) + count;
+  return {
+    attack: first.attack,
+    seeds: results.length,
+    attackerShare: Math.max(...results.map((one) => one.attackerShare)),
+    honestShare: Math.min(...results.map((one) => one.honestShare)),
+    attackPays: results.some((one) => one.attackPays),
+    modelHarm: Math.max(...results.map((one) => one.modelHarm)),
+    modelGain: Math.min(...results.map((one) => one.modelGain)),
+    agreed: results.every((one) => one.agreed),
+    verdicts,
+  };
 }
 
 export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
@@ -61,6 +92,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     options: {
       json: { type: "boolean", default: false },
       seeds: { type: "string", default: "2" },
+      first: { type: "string", default: "1" },
       cycles: { type: "string", default: "3" },
       only: { type: "string", default: "" },
       directory: { type: "string" },
@@ -71,13 +103,15 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
   const directory = values.directory ?? (await mkdtemp(join(tmpdir(), "connito-attacks-")));
   const results: Result[] = [];
   try {
-    for (const attack of attacks.filter(({ name }) => name.includes(values.only))) {
-      for (let seed = 1; seed <= Number(values.seeds); seed++) {
+    for (const attack of attacks.filter(({ name }) => new RegExp(values.only).test(name))) {
+      const played: Result[] = [];
+      for (let turn = 0; turn < Number(values.seeds); turn++) {
         await rm(join(directory, "players"), { recursive: true, force: true });
-        const result = await play(attack, String(seed), Number(values.cycles), directory, Number(values.threads));
-        results.push(result);
-        progress.note(JSON.stringify(result));
+        const seed = String(Number(values.first) + turn);
+        played.push(await play(attack, seed, Number(values.cycles), directory, Number(values.threads)));
       }
+      results.push(worst(played));
+      progress.note(JSON.stringify(results.at(-1)));
     }
   } finally {
     if (values.directory === undefined) await rm(directory, { recursive: true, force: true });
@@ -88,23 +122,25 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     const right = (heading: string) => ({ heading, align: "right" as const });
     const headings = [
       "attack",
-      "seed",
       right("attackers' share"),
       right("honest share"),
       "pays",
       right("model harm"),
       right("model gain"),
       "agreed",
+      "verdicts on attackers",
     ];
     const rows = results.map((one) => [
       one.attack,
-      one.seed,
       `${(100 * one.attackerShare).toFixed(2)}%`,
       `${(100 * one.honestShare).toFixed(2)}%`,
       one.attackPays ? "YES" : "no",
       one.modelHarm.toFixed(5),
       one.modelGain.toFixed(4),
       one.agreed ? "yes" : "NO",
+      Object.entries(one.verdicts)
+        .map(([status, count]) => `${count} ${status}`)
+        .join(", "),
     ]);
     process.stdout.write(`${table(headings, rows)}\n`);
   }
@@ -113,21 +149,26 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
 async function play(attack: Attack, seed: string, cycles: number, directory: string, threads: number): Promise<Result> {
   const cast = castOf(attack.miners, attack.validators);
   const signal = new AbortController().signal;
-  const late = attack.late ?? 0;
-  const { players, losses, agreed } = await simulate({ cast, cycles, seed, directory, late, threads, progress: silentProgress, signal });
+  const { late = 0, lost = 0 } = attack;
+  const input = { cast, cycles, seed, directory, late, lost, threads, progress: silentProgress, signal };
+  const { players, losses, agreed } = await simulate(input);
   const miners = players.filter(({ role }) => role === "miner");
   const sum = (of: typeof miners) => of.reduce((total, { share }) => total + share, 0);
   const honest = miners.filter((one) => one.honest);
   const attackers = miners.filter((one) => !one.honest);
   const rises = losses.slice(1).map((loss, cycle) => loss - (losses[cycle] as number));
+  const verdicts: Record<string, number> = {};
+  for (const { statuses } of attackers)
+    for (const status of statuses) verdicts[status ?? "not assigned"] = (verdicts[status ?? "not assigned"] ?? 0) + 1;
   return {
     attack: attack.name,
-    seed,
+    seeds: 1,
     attackerShare: sum(attackers),
     honestShare: sum(honest),
     attackPays: attackers.some(({ share }) => share > sum(honest) / honest.length),
     modelHarm: Math.max(0, ...rises),
     modelGain: (losses[0] as number) - (losses.at(-1) as number),
     agreed: agreed.every(Boolean),
+    verdicts,
   };
 }

@@ -21,7 +21,7 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %>",
     "<%= config.bin %> <%= command.id %> --miner honest:3 --miner noisy-copy --validator honest:2 --validator lazy@400 --cycles 4",
-    "<%= config.bin %> <%= command.id %> --miner honest:4 --miner honest/2-3 --late 0.2 --seed rainy --json",
+    "<%= config.bin %> <%= command.id %> --miner honest:4 --miner honest/2-3 --late 0.2 --lost 0.05 --seed rainy --json",
   ];
   static override readonly flags = {
     miner: Flags.string({
@@ -39,6 +39,7 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
     cycles: Flags.integer({ helpValue: "NUMBER", summary: "Cycles to play.", default: 3, min: 1, max: 1000 }),
     seed: Flags.string({ helpValue: "TEXT", summary: "Decides every draw.", default: "1" }),
     late: Flags.string({ helpValue: "SHARE", summary: "Share of transactions that wait one to three blocks longer.", default: "0" }),
+    lost: Flags.string({ helpValue: "SHARE", summary: "Share of transactions that never come into a block.", default: "0" }),
     threads: Flags.integer({ helpValue: "NUMBER", summary: "Threads of the compute engine.", default: 1, min: 1, max: 1024 }),
     directory: Flags.string({
       helpValue: "DIRECTORY",
@@ -71,7 +72,17 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
     const directory = flags.directory ?? (await mkdtemp(join(tmpdir(), "connito-simulation-")));
     try {
       const { cycles, seed, threads } = flags;
-      return await simulate({ cast, cycles, seed, threads, late: Number(flags.late), directory, progress, signal });
+      return await simulate({
+        cast,
+        cycles,
+        seed,
+        threads,
+        late: Number(flags.late),
+        lost: Number(flags.lost),
+        directory,
+        progress,
+        signal,
+      });
     } finally {
       if (flags.directory === undefined) await rm(directory, { recursive: true, force: true });
     }

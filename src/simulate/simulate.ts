@@ -32,6 +32,8 @@ export interface SimulationInput {
   readonly overrides?: TaskOverrides;
   /** Chance that a transaction waits one to three blocks longer. */
   readonly late?: number;
+  /** Chance that a transaction never comes into a block. */
+  readonly lost?: number;
   readonly threads: number;
   readonly progress: Progress;
   readonly signal: AbortSignal;
@@ -66,7 +68,7 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
     neuron(owner, 0, 0, 0),
     ...cast.map((member, index) => neuron(signers[index] as Signer, index + 1, joined(member), member.stake ?? 0)),
   ];
-  const world = createWorld({ seed, ownerHotkey: owner.address, neurons, delay: delayOf(input.late ?? 0) });
+  const world = createWorld({ seed, ownerHotkey: owner.address, neurons, delay: delayOf(input.late ?? 0, input.lost ?? 0) });
 
   // Locators go on the chain, where there is little room: what is published lies at a short path, whatever the state directories are called.
   const published = await mkdtemp(join(tmpdir(), "connito-"));
@@ -155,8 +157,11 @@ function neuron(signer: Signer, uid: number, registeredAt: number, stake: number
   return { hotkey: signer.address, coldkey: signer.address, lastUpdate: 0, uid, stake: rao, validatorPermit: stake > 0, registeredAt };
 }
 
-function delayOf(late: number): (hotkey: string, random: Stream) => number {
-  return (_hotkey, random) => (random.uniform(1000) < late * 1000 ? 2 + random.uniform(3) : 1);
+function delayOf(late: number, lost: number): (hotkey: string, random: Stream) => number {
+  return (_hotkey, random) => {
+    if (random.uniform(1000) < lost * 1000) return Number.POSITIVE_INFINITY;
+    return random.uniform(1000) < late * 1000 ? 2 + random.uniform(3) : 1;
+  };
 }
 
 function merged(base: TaskOverrides, over: TaskOverrides): TaskOverrides {

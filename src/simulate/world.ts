@@ -20,7 +20,7 @@ export interface WorldOptions {
   readonly ownerHotkey: string;
   /** All that ever register; one is seen from its `registeredAt` on. Uids are their places. */
   readonly neurons: readonly Neuron[];
-  /** Blocks that a transaction waits for the one that includes it, at least 1; drawn for each. By default 1. */
+  /** Blocks that a transaction waits for the one that includes it, at least 1, infinitely many for one that is lost; drawn for each. By default 1. */
   readonly delay?: (hotkey: string, random: Stream) => number;
 }
 
@@ -108,8 +108,8 @@ export function createWorld(options: WorldOptions): World {
     const block = blocks.length;
     const last = blocks[block - 1] as Snapshot;
     const next = { commitments: new Map(last.commitments), weights: new Map(last.weights) };
-    const due = pending.filter(({ from }) => from <= block);
-    pending = pending.filter(({ from }) => from > block);
+    const due = pending.filter(({ from, until }) => from <= block || until < block);
+    pending = pending.filter((transaction) => !due.includes(transaction));
     for (const [index, transaction] of due.entries()) {
       if (block > transaction.until) transaction.outcome = "missed";
       else {
@@ -128,7 +128,10 @@ export function createWorld(options: WorldOptions): World {
   };
 
   const send = async (hotkey: string, until: number, what: string, apply: Pending["apply"]): Promise<Inclusion> => {
-    const transaction: Pending = { hotkey, from: best() + Math.max(1, delay(hotkey, random)), until, apply };
+    const waits = Math.max(1, delay(hotkey, random));
+    // What may come whenever it likes is sent again by whoever lost it.
+    const from = best() + (Number.isFinite(waits) || Number.isFinite(until) ? waits : 2);
+    const transaction: Pending = { hotkey, from, until, apply };
     pending.push(transaction);
     const included = () => (typeof transaction.outcome === "object" ? transaction.outcome.block : undefined);
     await wait(() => transaction.outcome === "missed" || (included() ?? Number.POSITIVE_INFINITY) <= heads().finalized.number);

@@ -21,10 +21,10 @@ describe("simulate/simulate", function () {
     return simulate({ cast: castOf(miners, validators), cycles: 1, seed, directory, threads: 1, progress: silentProgress, signal });
   }
 
-  it("pays honest work and nothing else, and the same run comes again from the same seed", async () => {
+  it("pays honest work and nothing else, whatever a liar says, and the same run comes again from the same seed", async () => {
     const cast = [
-      ["honest:2@60", "byte-copy", "not-a-number"],
-      ["honest:2", "wrong-root@300"],
+      ["honest:2@60", "not-a-number", "byte-copy"],
+      ["honest:2@400", "liar@700"],
     ] as const;
     const first = await play([...cast[0]], [...cast[1]], "1");
     assert.deepEqual(await play([...cast[0]], [...cast[1]], "1"), first);

@@ -100,4 +100,15 @@ describe("simulate/world", () => {
     assert.equal(await hash("a"), await hash("a"));
     assert.notEqual(await hash("a"), await hash("b"));
   });
+
+  it("loses what it is told to lose: whoever set a deadline hears of it then, and what has none comes late", async () => {
+    const { chain, play, block } = worldOf({ delay: () => Number.POSITIVE_INFINITY });
+    await play([
+      async () => {
+        await assert.rejects(chain.setCommitment(alice, 1, record("lost"), { until: 3 }), { code: "deadline-missed" });
+        assert.equal(block(), 4);
+        assert.ok((await chain.setWeights(alice, 1, [], 0n)).block > 4);
+      },
+    ]);
+  });
 });

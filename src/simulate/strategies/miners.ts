@@ -4,11 +4,14 @@ import { roles } from "../../cycle/roles.ts";
 import { ConnitoError } from "../../errors.ts";
 import { artifactRootOfFile } from "../../model/submission.ts";
 import { windowOf } from "../../protocol/clock.ts";
+import { commitmentHash } from "../../protocol/commitment.ts";
+import { toHex } from "../../protocol/hash.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import { recordsAt } from "../../steps/chain-records.ts";
-import { commit } from "../../steps/commit/commit.ts";
+import { commit, saltName } from "../../steps/commit/commit.ts";
 import { reveal } from "../../steps/commit/reveal.ts";
 import type { Context } from "../../steps/context.ts";
+import { viewCycle } from "../../steps/cycle-view.ts";
 import type { Membership } from "../../steps/membership.ts";
 import { storeSubmission, submissionOf, submissionPath } from "../../steps/train/submissions.ts";
 import { train } from "../../steps/train/train.ts";
@@ -190,6 +193,29 @@ export const minerAttacks: readonly Strategy[] = [
     role: "miner",
     summary: "repeats another's records byte by byte",
     steps: (scene) => replacing(honest.steps(scene), { commit: echo("commit"), reveal: echo("reveal") }),
+  },
+  {
+    name: "wrong-group",
+    role: "miner",
+    summary: "commits its work to a group that it was not given",
+    steps: (scene) =>
+      replacing(honest.steps(scene), {
+        commit: async (context, membership, { cycle }) => {
+          const { task, taskHash } = membership;
+          const view = await viewCycle(context, membership, cycle);
+          const submission = await submissionOf(context.workspace, cycle);
+          if (submission === undefined) throw nothing(`there is nothing to commit in cycle ${cycle}`);
+          const group = (submission.group + 1) % task.experts.groups;
+          await storeSubmission(context.workspace, { ...submission, group });
+          const salt = await context.workspace.secret(saltName(cycle), () => Uint8Array.from({ length: 32 }, () => cycle));
+          const { first, last } = windowOf(task, cycle, "commit");
+          await context.clock.until(({ best }) => best >= first, context.signal);
+          const named = { netuid: context.netuid, taskHash, cycle, group, hotkey: context.signer.address };
+          const commitment = commitmentHash({ ...named, baseRoot: view.base, artifactRoot: submission.root, salt: toHex(salt) });
+          const record = encodeRecord({ kind: "commit", cycle, group, commitment });
+          return context.chain.setCommitment(context.signer, context.netuid, record, { until: last, signal: context.signal });
+        },
+      }),
   },
   {
     name: "replay",

@@ -6,6 +6,7 @@ import { hashFields, u32, utf8 } from "../../protocol/hash.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import { createReport, type ReportEntry } from "../../protocol/report.ts";
 import type { ChainVerdict } from "../../protocol/verdict.ts";
+import { recordsAt } from "../../steps/chain-records.ts";
 import { viewCycle } from "../../steps/cycle-view.ts";
 import { sendVersion } from "../../steps/distribute/announce.ts";
 import { encodeEvidence } from "../../steps/evaluate/evidence.ts";
@@ -67,6 +68,34 @@ export const validatorAttacks: readonly Strategy[] = [
           miner === leaks[0]?.signer.address ? { status: "accepted", score: 1_000_000_000 } : { status: "no-gain", score: 0 },
         ),
       }),
+  },
+  {
+    name: "copier",
+    role: "validator",
+    summary: "puts the hash of another's report on the chain instead of scoring",
+    steps: () =>
+      replacing(roles.validator, {
+        score: async (context, membership, { cycle }) => {
+          const { first, last } = windowOf(membership.task, cycle, "score");
+          for (;;) {
+            const { best } = await context.clock.until((heads) => heads.best >= first, context.signal);
+            const records = await recordsAt(context.chain, context.netuid, (await context.chain.bestHead()).hash);
+            const found = records.find(({ record }) => record.kind === "report" && record.cycle === cycle)?.record;
+            if (found?.kind === "report") {
+              const record = encodeRecord({ ...found, locator: requireLocator(context, "report") });
+              return context.chain.setCommitment(context.signer, context.netuid, record, { until: last, signal: context.signal });
+            }
+            if (best >= last) return { cycle };
+            await context.clock.until((heads) => heads.best > best, context.signal);
+          }
+        },
+      }),
+  },
+  {
+    name: "hiding",
+    role: "validator",
+    summary: "scores and commits to its report, then neither shows it nor merges",
+    steps: () => replacing(roles.validator, { merge: async (_context, _membership, { cycle }) => ({ cycle }) }),
   },
   {
     name: "wrong-root",
