@@ -13,6 +13,7 @@ import { reveal } from "../../steps/commit/reveal.ts";
 import type { Context } from "../../steps/context.ts";
 import { viewCycle } from "../../steps/cycle-view.ts";
 import type { Membership } from "../../steps/membership.ts";
+import { sendRecord } from "../../steps/send-record.ts";
 import { storeSubmission, submissionOf, submissionPath } from "../../steps/train/submissions.ts";
 import { train } from "../../steps/train/train.ts";
 import { changed, type Delta, deltasOf, mixed, noise, randomOf, sizeOf, submit, type Work, workOf } from "./deltas.ts";
@@ -208,12 +209,13 @@ export const minerAttacks: readonly Strategy[] = [
           const group = (submission.group + 1) % task.experts.groups;
           await storeSubmission(context.workspace, { ...submission, group });
           const salt = await context.workspace.secret(saltName(cycle), () => Uint8Array.from({ length: 32 }, () => cycle));
-          const { first, last } = windowOf(task, cycle, "commit");
-          await context.clock.until(({ best }) => best >= first, context.signal);
           const named = { netuid: context.netuid, taskHash, cycle, group, hotkey: context.signer.address };
           const commitment = commitmentHash({ ...named, baseRoot: view.base, artifactRoot: submission.root, salt: toHex(salt) });
           const record = encodeRecord({ kind: "commit", cycle, group, commitment });
-          return context.chain.setCommitment(context.signer, context.netuid, record, { until: last, signal: context.signal });
+          const { first, last } = windowOf(task, cycle, "commit");
+          await context.clock.until(({ best }) => best >= first, context.signal);
+          const prepare = async () => ({ record, notes: { root: submission.root } });
+          return sendRecord(context, { key: `commit/${cycle}`, prepare, until: last });
         },
       }),
   },
