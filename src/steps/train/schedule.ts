@@ -19,8 +19,8 @@ export interface Schedule {
   /** Whether after `seconds` more there would still be time to commit; always, before the pace is known. False once the window is over. */
   allows(seconds: number): boolean;
   /**
-   * The window's length in seconds so far, from when it opened: also where nobody looked then, by the pace. A window that was left early counts
-   * to its end.
+   * Seconds from when the window opened (also where nobody looked then, by the pace) until now; to its end, where that is still to come: a window
+   * that is left early counts as a whole.
    */
   windowSeconds(): number;
   /** Ends the watching. */
@@ -44,14 +44,12 @@ export async function followSchedule(
   let first: { block: number; at: number } | undefined;
   let latest = { block: initial, at: now() };
   let opened: number | undefined;
-  let ended: number | undefined;
   const close = clock.watch(({ best }) => {
     if (best <= latest.block) return;
     latest = { block: best, at: now() };
     // The head that was there before may be of any age; the first that comes is new.
     first ??= latest;
     if (initial < opening && best >= opening) opened ??= latest.at;
-    if (best >= train.last) ended ??= latest.at;
   });
 
   /** Seconds a block takes; undefined before two have come. */
@@ -74,7 +72,7 @@ export async function followSchedule(
       return rest === undefined || seconds <= rest;
     },
     windowSeconds() {
-      const end = ended ?? now() + (until(train.last) ?? 0);
+      const end = now() + (until(train.last) ?? 0);
       const begin = opened ?? latest.at - (latest.block - opening) * (pace() ?? 0);
       return Math.max(0, end - begin);
     },

@@ -67,11 +67,11 @@ export async function train(context: Context, membership: Membership, input: Tra
       const state = await openTrainingState(workspace, cycle, view.base, trainer);
       const curve = await recordLosses(workspace, cycle, state.steps);
       await awaitOpening(clock, opening, waiting);
-      const loss = await trainUntil(context, run, { state, curve, schedule }, task.inner, {
+      const { loss, window } = await trainUntil(context, run, { state, curve, schedule }, task.inner, {
         maximumSteps: input.maximumSteps,
         submitSeconds: (await lastTiming(workspace, cycle))?.submitting,
       });
-      const timing = { training: state.seconds, window: schedule.windowSeconds(), finishing: 0 };
+      const timing = { training: state.seconds, window, finishing: 0 };
       const trained = await trainer.weights();
       const submission = await submitDeltas(context, membership, {
         cycle,
@@ -105,7 +105,7 @@ interface Following {
 
 /**
  * Steps until the window's last block is out, the deadline forbids another one, or enough steps are done. Batches are read, and checkpoints
- * written, while steps are computed. Gives the mean loss of the last steps.
+ * written, while steps are computed. Gives the mean loss of the last steps, and the window's length when the last one ended.
  */
 async function trainUntil(
   context: Context,
@@ -113,7 +113,7 @@ async function trainUntil(
   { state, curve, schedule }: Following,
   inner: Task["inner"],
   { maximumSteps, submitSeconds }: { readonly maximumSteps: number | undefined; readonly submitSeconds: number | undefined },
-): Promise<number | undefined> {
+): Promise<{ readonly loss?: number; readonly window: number }> {
   const checkpoint = createCheckpoints(async () => {
     const snapshot = await state.snapshot();
     const losses = curve.snapshot();
@@ -127,8 +127,9 @@ async function trainUntil(
   const first = state.steps;
   const before = state.seconds;
   const meanStep = () => (state.steps === first ? 0 : (state.seconds - before) / (state.steps - first));
-  // Before a submission was ever measured: it is smaller than a checkpoint, whose writing is.
-  const allowed = () => share() < 1 && schedule.allows(meanStep() + (submitSeconds ?? checkpoint.writeSeconds()));
+  // Before a submission was ever measured: a checkpoint holds three times as much. A disk that was slow once must not cost the window.
+  const submission = () => submitSeconds ?? Math.min(checkpoint.writeSeconds() / 3, schedule.windowSeconds() / 10);
+  const allowed = () => share() < 1 && schedule.allows(meanStep() + submission());
   // With a number of steps the bar counts them; without one it is the share of the window that is over, in percent.
   context.progress.start(`Training group ${run.experts.group}`, maximumSteps ?? 100);
   const losses: number[] = [];
@@ -165,11 +166,12 @@ async function trainUntil(
     if (context.signal.aborted) await checkpoint.now();
     throw error;
   }
+  const window = schedule.windowSeconds();
   await checkpoint.written();
   await curve.snapshot().write();
   const loss = losses.length > 0 ? losses.reduce((sum, value) => sum + value, 0) / losses.length : undefined;
   context.progress.succeed(`Trained ${state.steps} steps${loss === undefined ? "" : `, loss ${loss.toFixed(4)}`}`);
-  return loss;
+  return { window, ...(loss === undefined ? {} : { loss }) };
 }
 
 function left(schedule: Schedule): string[] {
