@@ -12,6 +12,7 @@ import { gradients } from "./graph/gradient.ts";
 import { createGraph, type Tensor } from "./graph/graph.ts";
 import { lowerGraph } from "./graph/lower.ts";
 import { mean } from "./graph/operators/reduce.ts";
+import { stateMismatch } from "./layers/layer-state.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { encodeModel } from "./onnx/writer.ts";
 import {
@@ -238,14 +239,11 @@ function checkState({ step, tensors }: TrainerState, values: Readonly<Record<str
   const wrong = Object.entries(values).find(([name, value]) => tensors.get(name)?.length !== elementCount(value.shape))?.[0];
   const extra = [...tensors.keys()].find((name) => values[name] === undefined);
   if (wrong === undefined && extra === undefined && Number.isSafeInteger(step) && step >= 0) return;
-  throw new ConnitoError(`the saved training state does not fit what is trained: ${wrong ?? extra ?? `step ${step}`}`, {
-    code: "trainer-state-mismatch",
-    exit: "invalidInput",
-    hint: "It belongs to another selection of experts or another model: remove it and train this cycle from its start.",
-  });
+  throw stateMismatch(wrong ?? extra ?? `step ${step}`);
 }
 
-function notFinite(step: number, { loss, gradientNorm }: StepResult): ConnitoError {
+/** Errors: of a step whose loss or gradient is not finite. */
+export function notFinite(step: number, { loss, gradientNorm }: StepResult): ConnitoError {
   return new ConnitoError(`step ${step} was not taken: loss ${loss}, gradient norm ${gradientNorm}`, {
     code: "loss-not-finite",
     exit: "invalidInput",

@@ -9,9 +9,13 @@ import type { BatchShape } from "../decoder/batch.ts";
 import { decoderLayer, lossesOf, targetsInput, tokensInput } from "../decoder/decoder.ts";
 import { openFrame } from "../decoder/frame.ts";
 import { declareWeights } from "../decoder/weights.ts";
+import { gradients } from "../graph/gradient.ts";
 import { createGraph, type Graph, input, type Tensor } from "../graph/graph.ts";
 import { lowerGraph } from "../graph/lower.ts";
+import { multiply } from "../graph/operators/elementwise.ts";
 import { embed } from "../graph/operators/embedding.ts";
+import { mean, reduceSum } from "../graph/operators/reduce.ts";
+import { reshape } from "../graph/operators/reshape.ts";
 import { encodeModel } from "../onnx/writer.ts";
 import { openSession, type Session } from "../runtime/session.ts";
 import { float32Value, type Value } from "../runtime/value.ts";
@@ -23,6 +27,8 @@ export interface StageOptions {
   readonly architecture: Architecture;
   readonly batch: BatchShape;
   readonly threads?: number;
+  /** False gives memory back after each run. */
+  readonly arena?: boolean;
 }
 
 /** One stage, ready to run. */
@@ -40,28 +46,80 @@ export interface OpenStage {
   ): Promise<Value>;
 }
 
+/** A stage's backward pass, which computes the stage again: of what went before it needs nothing but x. */
+export interface OpenBackward {
+  /** The weights that it reads, by name. */
+  readonly names: readonly string[];
+  /**
+   * Runs on the stage's input, and the gradient of its result (a layer) or its targets (the losses). Gives the losses [rows] where it is the losses' stage, and
+   * the gradient of x where that was asked for; both are the caller's to dispose of. The trained weights' gradients are written into `into`, by name.
+   */
+  run(
+    feeds: { readonly x: Value; readonly dy?: Value; readonly targets?: Value },
+    weights: ReadonlyMap<string, Float32Array>,
+    into: Readonly<Record<string, Value>>,
+  ): Promise<{ readonly dx?: Value; readonly losses?: Value }>;
+}
+
 export interface Stages {
   /** The names of the weights that a stage reads. */
   namesOf(stage: Stage): readonly string[];
   /** Compiles what a stage needs, once for all stages that compute the same. Errors: unknown-family, config-not-computable, and those of the runtime. */
   open(stage: Stage): Promise<OpenStage>;
+  /** The same for the backward pass of a layer or the losses, with the gradients of some of its weights and, where `below`, of its input. */
+  openBackward(
+    stage: Exclude<Stage, "embedding">,
+    wanted: { readonly trained: readonly string[]; readonly below: boolean },
+  ): Promise<OpenBackward>;
   dispose(): void;
 }
 
 const activation = "x";
 const result = "y";
+const resultGradient = "dy";
+const activationGradient = "dx";
+const lossesResult = "losses";
 
-export function createStages({ architecture, batch, threads }: StageOptions): Stages {
+export function createStages({ architecture, batch, threads, arena }: StageOptions): Stages {
   const all = listWeights(architecture).filter(({ part }) => part !== undefined);
   const tied = !all.some(({ part }) => part === "head");
   const specsOf = (stage: Stage) => all.filter((spec) => belongs(spec, stage, tied));
   const sessions = new Map<string, Promise<Session>>();
+  const sessionOf = (model: Uint8Array) => {
+    const key = createHash("sha256").update(model).digest("hex");
+    const options = { ...(threads === undefined ? {} : { threads }), ...(arena === undefined ? {} : { arena }) };
+    return remember(sessions, key, () => openSession(model, options));
+  };
+  const fed = (specs: readonly TensorSpec[], weights: ReadonlyMap<string, Float32Array>, inputs: readonly string[]) => {
+    const feeds: Record<string, Value> = {};
+    for (const spec of specs) {
+      const name = inputName(spec);
+      if (inputs.includes(name)) feeds[name] = float32Value(spec.shape, weights.get(spec.name) as Float32Array);
+    }
+    return feeds;
+  };
+
+  const openBackward: Stages["openBackward"] = async (stage, { trained, below }) => {
+    const specs = specsOf(stage);
+    const session = await sessionOf(encodeModel(backwardModel(architecture, batch, stage, { specs, trained, below })));
+    const names = new Map(specs.map((spec) => [spec.name, `gradient ${inputName(spec)}`]));
+    return {
+      names: specs.map(({ name }) => name),
+      run: async ({ x, dy, targets }, weights, into) => {
+        const feeds = fed(specs, weights, session.inputs);
+        if (session.inputs.includes(activation)) feeds[activation] = x;
+        if (dy !== undefined && session.inputs.includes(resultGradient)) feeds[resultGradient] = dy;
+        if (targets !== undefined) feeds[targetsInput] = targets;
+        const targetsOf = Object.fromEntries(trained.map((name) => [names.get(name) as string, into[name] as Value]));
+        const { [activationGradient]: dx, [lossesResult]: losses } = await session.run(feeds, session.outputs, { into: targetsOf });
+        return { ...(dx === undefined ? {} : { dx }), ...(losses === undefined ? {} : { losses }) };
+      },
+    };
+  };
 
   const open: Stages["open"] = async (stage) => {
     const specs = specsOf(stage);
-    const model = encodeModel(stageModel(architecture, batch, stage, specs));
-    const key = createHash("sha256").update(model).digest("hex");
-    const session = await remember(sessions, key, () => openSession(model, threads === undefined ? {} : { threads }));
+    const session = await sessionOf(encodeModel(stageModel(architecture, batch, stage, specs)));
     return {
       names: specs.map(({ name }) => name),
       run: async ({ x, tokens }, weights, signal) => {
@@ -77,6 +135,7 @@ export function createStages({ architecture, batch, threads }: StageOptions): St
   return {
     namesOf: (stage) => specsOf(stage).map(({ name }) => name),
     open,
+    openBackward,
     dispose: () => {
       for (const session of sessions.values()) session.then((one) => one.dispose()).catch(() => undefined);
       sessions.clear();
@@ -109,6 +168,29 @@ function stageResult(graph: Graph, architecture: Architecture, batch: BatchShape
   const frame = openFrame(graph, architecture, batch, weights);
   if (stage === "losses") return lossesOf(x, input(graph, targetsInput, "int64", [rows]), frame);
   return decoderLayer(x, stage, frame).x;
+}
+
+interface Backward {
+  readonly specs: readonly TensorSpec[];
+  readonly trained: readonly string[];
+  readonly below: boolean;
+}
+
+/** The gradients of the mean of the losses, or of a layer's result times dy. */
+function backwardModel(architecture: Architecture, batch: BatchShape, stage: Stage, { specs, trained, below }: Backward) {
+  const graph = createGraph();
+  const y = stageResult(graph, architecture, batch, stage, specs);
+  const inputOf = (name: string) => graph.inputs.find((one) => one.name === name) as Tensor;
+  const dy =
+    stage === "losses" ? undefined : input(graph, resultGradient, "float32", [batch.sequences * batch.positions, architecture.hiddenSize]);
+  const objective = dy === undefined ? mean(y) : reshape(reduceSum(multiply(y, dy), [0, 1]), []);
+  const chosen = specs.filter(({ name }) => trained.includes(name)).map(inputName);
+  const wanted = [...(below ? [activation] : []), ...chosen];
+  const derived = gradients(objective, wanted.map(inputOf));
+  const outputs = Object.fromEntries(
+    wanted.map((name, index) => [name === activation ? activationGradient : `gradient ${name}`, derived[index] as Tensor]),
+  );
+  return lowerGraph(graph, dy === undefined ? { ...outputs, [lossesResult]: y } : outputs);
 }
 
 function remember<T>(known: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {

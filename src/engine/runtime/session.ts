@@ -18,6 +18,8 @@ export interface SessionOptions {
   readonly prepack?: boolean;
   /** True lets threads spin between operators: faster for one process that has the machine to itself. False by default. */
   readonly spin?: boolean;
+  /** False takes memory from the system and gives it back in each run, where true (the default) keeps it for the next: slower, and smaller between runs. */
+  readonly arena?: boolean;
   /** How far the graph is rewritten at load; "all" by default. */
   readonly optimization?: keyof typeof optimizationLevels;
   /** Where to write a profile: a path without ending; the file is complete once the session is disposed of. */
@@ -70,6 +72,7 @@ function configure(library: Library, options: SessionOptions): bigint {
     library.call("setIntraOpThreads", configured, options.threads ?? 0);
     library.call("setInterOpThreads", configured, 1);
     library.call("setGraphOptimizationLevel", configured, optimizationLevels[options.optimization ?? "all"]);
+    if (options.arena === false) library.call("disableCpuMemoryArena", configured);
     if (options.profile !== undefined) library.call("enableProfiling", configured, options.profile);
     const entries = {
       "session.intra_op.allow_spinning": options.spin === true ? "1" : "0",

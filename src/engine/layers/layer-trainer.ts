@@ -1,0 +1,272 @@
+/**
+ * Training layer by layer, for models that do not fit: the forward pass keeps only what stands between layers, and the backward pass computes each
+ * layer again. Weights are loaded a layer at a time, the next one while the last is computed; the trained tensors, their moments and gradients
+ * lie in memory as far as there is room, and otherwise in a file. The steps are those of trainer.ts, up to the rounding of sums.
+ */
+import { ConnitoError } from "../../errors.ts";
+import { type Architecture, listWeights } from "../../model/families/index.ts";
+import { type Tensors, tensorsOf } from "../../model/tensors.ts";
+import { type BatchShape, layOut } from "../decoder/batch.ts";
+import { exclusive } from "../exclusive.ts";
+import { encodeModel } from "../onnx/writer.ts";
+import {
+  type AdamWOptions,
+  chunkName,
+  normModel,
+  type Quantity,
+  squaresOutput,
+  stepScalars,
+  updatedName,
+  updateModel,
+} from "../optimizer.ts";
+import { openSession, type Session } from "../runtime/session.ts";
+import { float32Value, int64Value, type Value } from "../runtime/value.ts";
+import { notFinite, type StepResult, type Trainer } from "../trainer.ts";
+import { type Activations, openActivations, type Scratch } from "./activations.ts";
+import { layOutLayers, type TrainedLayer } from "./layer-state.ts";
+import { createStages, type Stage } from "./stages.ts";
+
+export interface LayerTrainerOptions {
+  readonly architecture: Architecture;
+  /** The weights of these names, row-major fp32. Asked for a layer at a time, twice in each step; what it gives is dropped two layers later. */
+  load(names: readonly string[]): Promise<ReadonlyMap<string, Float32Array>>;
+  /** Names of the tensors to train, all of them inside layers. */
+  readonly trainable: readonly string[];
+  readonly optimizer: AdamWOptions;
+  /** Tokens predicted in a sequence. */
+  readonly sequenceLength: number;
+  /** Sequences in a micro-batch. */
+  readonly batchSequences: number;
+  /** Threads of the computation; as many as there are cores where left out. */
+  readonly threads?: number;
+  /** Where what does not fit is kept, and how much may stay in memory: of the trained tensors' state first, then of what stands between layers. */
+  readonly scratch: Scratch;
+}
+
+export interface LayerTrainer extends Trainer {
+  /** Calls `use` with the state, to be read tensor by tensor, between two steps: nothing changes until it ends. */
+  inspect<T>(use: (state: { readonly step: number; readonly tensors: Tensors }) => Promise<T>): Promise<T>;
+  /** As `restore`, from tensors that are read one at a time. */
+  restoreFrom(step: number, tensors: Tensors): Promise<void>;
+}
+
+type Weights = ReadonlyMap<string, Float32Array>;
+
+/** Errors: unknown-family, config-not-computable, nothing-trainable, what `load` throws, and those of the runtime. */
+export async function openLayerTrainer(options: LayerTrainerOptions): Promise<LayerTrainer> {
+  const { architecture, optimizer, scratch, threads, load } = options;
+  const batch: BatchShape = { sequences: options.batchSequences, positions: options.sequenceLength };
+  const rows = batch.sequences * batch.positions;
+  const layers = trainedLayers(architecture, options.trainable);
+  const lowest = Math.min(...layers.keys());
+  const stages = createStages({ architecture, batch, arena: false, ...(threads === undefined ? {} : { threads }) });
+  const layout = layOutLayers(layers);
+  const state = await layout.open(scratch, load);
+  const small = { arena: false, ...(threads === undefined ? {} : { threads }) };
+  let norm: Session;
+  let update: Session;
+  try {
+    norm = await openSession(encodeModel(normModel(layout.chunks)), small);
+    update = await openSession(encodeModel(updateModel(layout.chunks, optimizer)), small);
+  } catch (cause) {
+    stages.dispose();
+    await state.close();
+    throw cause;
+  }
+  let boundaries: Activations | undefined;
+  let kept = 0;
+  let steps = 0;
+  let closed: string | undefined;
+  const inTurn = exclusive();
+
+  /** What stands before each layer, for so many micro-batches. */
+  const boundariesFor = async (microBatches: number): Promise<Activations> => {
+    if (boundaries !== undefined && kept >= microBatches) return boundaries;
+    await boundaries?.close();
+    kept = microBatches;
+    const memoryBytes = Math.max(0, scratch.memoryBytes - state.memoryBytes);
+    boundaries = await openActivations(architecture.layers + 1, microBatches, rows * architecture.hiddenSize, { ...scratch, memoryBytes });
+    return boundaries;
+  };
+
+  /** The stages one after another, each with its weights as they are now; the next one's are loaded meanwhile. */
+  const walk = async (order: readonly Stage[], work: (stage: Stage, weights: Weights) => Promise<void>): Promise<void> => {
+    const start = (stage: Stage) => {
+      const loading = load(stages.namesOf(stage));
+      loading.catch(() => undefined);
+      return loading;
+    };
+    let next = start(order[0] as Stage);
+    for (const [index, stage] of order.entries()) {
+      const loaded = await next;
+      const following = order[index + 1];
+      if (following !== undefined) next = start(following);
+      const own = typeof stage === "number" && layers.has(stage) ? await state.weights(stage) : [];
+      await work(stage, new Map([...loaded, ...own]));
+    }
+  };
+
+  const step = async (microBatches: readonly (readonly Int32Array[])[], learningRate: number): Promise<StepResult> => {
+    if (microBatches.length === 0) throw new Error("a step needs at least one micro-batch");
+    const between = await boundariesFor(microBatches.length);
+    const parts = microBatches.map((sequences) => {
+      const { tokens, targets } = layOut(sequences, batch, architecture.vocabularySize);
+      return { tokens: int64Value([rows], tokens), targets: int64Value([rows], targets) };
+    });
+    const hidden = async (place: number, part: number) => float32Value([rows, architecture.hiddenSize], await between.read(place, part));
+    const keep = async (place: number, part: number, value: Value) => {
+      await between.write(place, part, value.float32());
+      value.dispose();
+    };
+
+    let loss = 0;
+    const upwards: readonly Stage[] = ["embedding", ...Array.from({ length: architecture.layers }, (_, layer) => layer), "losses"];
+    await walk(upwards, async (stage, weights) => {
+      if (stage === "losses") {
+        const open = await stages.openBackward(stage, { trained: [], below: true });
+        for (const [part, { targets }] of parts.entries()) {
+          const { losses, dx } = await open.run({ x: await hidden(architecture.layers, part), targets }, weights, {});
+          loss += (losses as Value).float32().reduce((sum, one) => sum + one, 0);
+          losses?.dispose();
+          await keep(architecture.layers, part, dx as Value);
+        }
+        return;
+      }
+      const open = await stages.open(stage);
+      for (const [part, { tokens }] of parts.entries()) {
+        const feeds = stage === "embedding" ? { tokens } : { x: await hidden(stage, part) };
+        await keep(stage === "embedding" ? 0 : stage + 1, part, await open.run(feeds, weights));
+      }
+    });
+
+    let squares = 0;
+    const downwards = Array.from({ length: architecture.layers - lowest }, (_, index) => architecture.layers - 1 - index);
+    await walk(downwards, async (stage, weights) => {
+      const layer = stage as number;
+      const trained = [...(layers.get(layer)?.keys() ?? [])];
+      const open = await stages.openBackward(layer, { trained, below: layer > lowest });
+      const gradient = trained.length === 0 ? undefined : layout.flat(layer);
+      const further = gradient !== undefined && parts.length > 1 ? layout.flat(layer) : undefined;
+      for (const part of parts.keys()) {
+        const into = part === 0 ? gradient : further;
+        const feeds = { x: await hidden(layer, part), dy: await hidden(layer + 1, part) };
+        const { dx } = await open.run(feeds, weights, into?.tensors ?? {});
+        if (dx !== undefined) await keep(layer, part, dx);
+        if (part > 0 && gradient !== undefined) addTo(gradient.values, (further as { values: Float32Array }).values);
+      }
+      if (gradient === undefined) return;
+      const { [squaresOutput]: sums } = await norm.run(chunked("gradient", layout.chunkValues(gradient.values)));
+      squares += (sums as Value).float32().reduce((sum, one) => sum + one, 0);
+      sums?.dispose();
+      await state.write("gradient", layer, gradient.values);
+    });
+
+    const scale = 1 / parts.length;
+    const tokens = parts.length * rows;
+    const result = { loss: loss / tokens, gradientNorm: Math.sqrt(squares) * scale, tokens };
+    if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(steps + 1, result);
+    try {
+      for (const layer of layers.keys())
+        await updateLayer(layer, stepScalars({ ...optimizer, learningRate }, { step: steps + 1, norm: result.gradientNorm, scale }));
+    } catch (cause) {
+      closed = "an update failed half-way; restart from the last saved state";
+      throw cause;
+    }
+    steps += 1;
+    return result;
+  };
+
+  const updateLayer = async (layer: number, scalars: ReturnType<typeof stepScalars>): Promise<void> => {
+    const [weight, m, v, gradient] = [
+      await state.read("weight", layer),
+      await state.read("m", layer),
+      await state.read("v", layer),
+      await state.read("gradient", layer),
+    ];
+    const chunks = { weight: layout.chunkValues(weight), m: layout.chunkValues(m), v: layout.chunkValues(v) };
+    const into: Record<string, Value> = {};
+    const feeds: Record<string, Value> = chunked("gradient", layout.chunkValues(gradient));
+    for (const [quantity, values] of Object.entries(chunks) as [Quantity, Value[]][]) {
+      Object.assign(feeds, chunked(quantity, values));
+      Object.assign(into, chunked(quantity, values, updatedName));
+    }
+    for (const [name, value] of Object.entries(scalars)) feeds[name] = float32Value([], Float32Array.of(value));
+    await update.run(feeds, update.outputs, { into });
+    await state.write("weight", layer, weight);
+    await state.write("m", layer, m);
+    await state.write("v", layer, v);
+  };
+
+  const whenOpen = <T>(task: () => Promise<T>) =>
+    inTurn(async () => {
+      if (closed !== undefined) throw new Error(closed);
+      return task();
+    });
+  const collect = async (tensors: Tensors) => {
+    const all = new Map<string, Float32Array>();
+    for (const name of tensors.sizes.keys()) all.set(name, (await tensors.read(name)).slice());
+    return all;
+  };
+  const restoreFrom: LayerTrainer["restoreFrom"] = (step, tensors) =>
+    whenOpen(async () => {
+      await state.restore(tensors, step);
+      steps = step;
+    });
+
+  return {
+    step: (microBatches, { learningRate = optimizer.learningRate } = {}) => whenOpen(() => step(microBatches, learningRate)),
+    state: () => whenOpen(async () => ({ step: steps, tensors: await collect(state.tensors) })),
+    weights: () => whenOpen(() => collect(state.trained)),
+    inspect: (use) => whenOpen(() => use({ step: steps, tensors: state.tensors })),
+    restore: (saved) => restoreFrom(saved.step, tensorsOf(saved.tensors)),
+    restoreFrom,
+    edit: (change) =>
+      whenOpen(async () => {
+        for (const layer of layers.keys()) {
+          const values = await state.read("weight", layer);
+          for (const [name, view] of layout.views(layer, values)) change(name, view);
+          await state.write("weight", layer, values);
+        }
+      }),
+    dispose: () =>
+      void inTurn(async () => {
+        closed ??= "the trainer was disposed of";
+        norm.dispose();
+        update.dispose();
+        stages.dispose();
+        await boundaries?.close();
+        await state.close();
+      }),
+  };
+}
+
+/** The tensors to train of each layer that has some, rising, with their shapes. */
+function trainedLayers(architecture: Architecture, trainable: readonly string[]): Map<number, TrainedLayer> {
+  const wanted = new Set(trainable);
+  const layers = new Map<number, Map<string, readonly number[]>>();
+  for (const { name, layer, shape } of listWeights(architecture)) {
+    if (!wanted.delete(name)) continue;
+    if (layer === undefined) throw untrainable(`${name} is in no layer`);
+    layers.set(layer, (layers.get(layer) ?? new Map()).set(name, shape));
+  }
+  if (layers.size === 0) throw untrainable("nothing is to be trained");
+  if (wanted.size > 0) throw untrainable(`${[...wanted][0]} is no tensor of ${architecture.family}`);
+  return new Map([...layers].sort(([a], [b]) => a - b));
+}
+
+function chunked(quantity: Quantity, values: readonly Value[], name: typeof chunkName = chunkName): Record<string, Value> {
+  return Object.fromEntries(values.map((value, index) => [name(quantity, index), value]));
+}
+
+/** Rounds each sum to fp32, as a runtime that adds fp32 does. */
+function addTo(target: Float32Array, added: Float32Array): void {
+  for (let index = 0; index < target.length; index++) target[index] = (target[index] as number) + (added[index] as number);
+}
+
+function untrainable(reason: string): ConnitoError {
+  return new ConnitoError(`cannot train layer by layer: ${reason}`, {
+    code: "nothing-trainable",
+    exit: "invalidInput",
+    hint: "Layer by layer, experts and other tensors of layers can be trained.",
+  });
+}
