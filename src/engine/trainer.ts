@@ -9,7 +9,7 @@ import { buildDecoder, targetsInput, tokensInput } from "./decoder/decoder.ts";
 import { exclusive } from "./exclusive.ts";
 import { elementCount, type FlatTensors, flatLayout, flatTensors } from "./flat-tensors.ts";
 import { gradients } from "./graph/gradient.ts";
-import { createGraph, type Tensor } from "./graph/graph.ts";
+import { createGraph, type Graph, type Tensor } from "./graph/graph.ts";
 import { lowerGraph } from "./graph/lower.ts";
 import { mean } from "./graph/operators/reduce.ts";
 import { stateMismatch } from "./layers/layer-state.ts";
@@ -108,7 +108,8 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   let norm: Session;
   let update: Session;
   try {
-    backward = await open(gradientModel(architecture, batch, trainable));
+    const { graph, outputs } = gradientGraph(architecture, batch, trainable);
+    backward = await open(lowerGraph(graph, outputs));
     norm = await open(normModel(layout.chunks));
     update = await open(updateModel(layout.chunks, optimizer));
   } catch (cause) {
@@ -201,7 +202,11 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
  * Loss and gradients of one micro-batch. Outputs: the losses of all tokens, and the gradient of their mean with respect to each trained
  * tensor, under `gradient.` and the tensor's name.
  */
-function gradientModel(architecture: Architecture, batch: BatchShape, trainable: readonly string[]): OnnxModel {
+export function gradientGraph(
+  architecture: Architecture,
+  batch: BatchShape,
+  trainable: readonly string[],
+): { readonly graph: Graph; readonly outputs: Readonly<Record<string, Tensor>> } {
   const graph = createGraph();
   const { weights, losses } = buildDecoder(graph, architecture, batch);
   const derived = gradients(
@@ -209,7 +214,7 @@ function gradientModel(architecture: Architecture, batch: BatchShape, trainable:
     trainable.map((name) => weights.byName.get(name) as Tensor),
   );
   const outputs = Object.fromEntries(trainable.map((name, index) => [`gradient.${name}`, derived[index] as Tensor]));
-  return lowerGraph(graph, { ...outputs, [lossesOutput]: losses });
+  return { graph, outputs: { ...outputs, [lossesOutput]: losses } };
 }
 
 function chunked(quantity: Quantity, { chunks }: FlatTensors, name: typeof chunkName = chunkName): Record<string, Value> {

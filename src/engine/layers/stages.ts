@@ -10,7 +10,7 @@ import { decoderLayer, lossesOf, targetsInput, tokensInput } from "../decoder/de
 import { openFrame } from "../decoder/frame.ts";
 import { declareWeights } from "../decoder/weights.ts";
 import { gradients } from "../graph/gradient.ts";
-import { createGraph, type Graph, input, type Tensor } from "../graph/graph.ts";
+import { createGraph, type Graph, type GraphNode, input, type Tensor } from "../graph/graph.ts";
 import { lowerGraph } from "../graph/lower.ts";
 import { multiply } from "../graph/operators/elementwise.ts";
 import { embed } from "../graph/operators/embedding.ts";
@@ -81,9 +81,7 @@ const activationGradient = "dx";
 const lossesResult = "losses";
 
 export function createStages({ architecture, batch, threads, arena }: StageOptions): Stages {
-  const all = listWeights(architecture).filter(({ part }) => part !== undefined);
-  const tied = !all.some(({ part }) => part === "head");
-  const specsOf = (stage: Stage) => all.filter((spec) => belongs(spec, stage, tied));
+  const specsOf = (stage: Stage) => stageWeights(architecture, stage);
   const sessions = new Map<string, Promise<Session>>();
   const sessionOf = (model: Uint8Array) => {
     const key = createHash("sha256").update(model).digest("hex");
@@ -177,7 +175,30 @@ interface Backward {
 }
 
 /** The gradients of the mean of the losses, or of a layer's result times dy. */
-function backwardModel(architecture: Architecture, batch: BatchShape, stage: Stage, { specs, trained, below }: Backward) {
+function backwardModel(architecture: Architecture, batch: BatchShape, stage: Stage, backward: Backward) {
+  const { graph, outputs } = backwardGraph(architecture, batch, stage, backward);
+  return lowerGraph(graph, outputs);
+}
+
+/** The nodes and results of a stage's backward pass, for who wants to know what it takes. */
+export function stageGradients(
+  architecture: Architecture,
+  batch: BatchShape,
+  stage: Exclude<Stage, "embedding">,
+  wanted: { readonly trained: readonly string[]; readonly below: boolean },
+): { readonly nodes: readonly GraphNode[]; readonly outputs: readonly Tensor[] } {
+  const { graph, outputs } = backwardGraph(architecture, batch, stage, { specs: stageWeights(architecture, stage), ...wanted });
+  return { nodes: graph.nodes, outputs: Object.values(outputs) };
+}
+
+/** The weights that a stage reads. */
+export function stageWeights(architecture: Architecture, stage: Stage): TensorSpec[] {
+  const all = listWeights(architecture).filter(({ part }) => part !== undefined);
+  const tied = !all.some(({ part }) => part === "head");
+  return all.filter((spec) => belongs(spec, stage, tied));
+}
+
+function backwardGraph(architecture: Architecture, batch: BatchShape, stage: Stage, { specs, trained, below }: Backward) {
   const graph = createGraph();
   const y = stageResult(graph, architecture, batch, stage, specs);
   const inputOf = (name: string) => graph.inputs.find((one) => one.name === name) as Tensor;
@@ -190,7 +211,7 @@ function backwardModel(architecture: Architecture, batch: BatchShape, stage: Sta
   const outputs = Object.fromEntries(
     wanted.map((name, index) => [name === activation ? activationGradient : `gradient ${name}`, derived[index] as Tensor]),
   );
-  return lowerGraph(graph, dy === undefined ? { ...outputs, [lossesResult]: y } : outputs);
+  return { graph, outputs: dy === undefined ? { ...outputs, [lossesResult]: y } : outputs };
 }
 
 function remember<T>(known: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type LayerTrainer, type LayerTrainerOptions, openLayerTrainer } from "../../../src/engine/layers/layer-trainer.ts";
-import { openTrainer } from "../../../src/engine/trainer.ts";
+import { openTrainer, type StepResult } from "../../../src/engine/trainer.ts";
 import { type Architecture, listWeights } from "../../../src/model/families/index.ts";
 import { failure } from "../../model/support.ts";
 import { smallModels, smallOlmoe, smallQwen3Moe, smallSequences, smallWeights } from "../small-models.ts";
@@ -67,7 +67,7 @@ describe("engine/layers/layer-trainer", () => {
         trainable: selected(architecture),
         ...{ optimizer, sequenceLength: positions, batchSequences: 3, threads: 1 },
       });
-      const expected = [];
+      const expected: StepResult[] = [];
       for (let step = 0; step < 3; step++) expected.push(await trainer.step(batches(architecture, step)));
       const state = await trainer.state();
       trainer.dispose();

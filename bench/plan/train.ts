@@ -1,0 +1,57 @@
+/** One training in a process of its own: `train.ts SHAPE whole|layers MEMORY`. Prints the peak of its memory, before and after. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openLayerTrainer } from "../../src/engine/layers/layer-trainer.ts";
+import { needByLayers } from "../../src/engine/plan.ts";
+import { openTrainer } from "../../src/engine/trainer.ts";
+import { loadLibrary } from "../../src/engine/runtime/library.ts";
+import { listWeights } from "../../src/model/families/index.ts";
+import { type Shape, shapes, trainableOf } from "./shapes.ts";
+
+const [name = "", way, memory] = process.argv.slice(2);
+const shape = shapes[name] as Shape;
+const { architecture, sequenceLength, batchSequences, accumulation } = shape;
+const trainable = trainableOf(shape);
+await loadLibrary();
+const before = process.resourceUsage().maxRSS * 1024;
+
+let state = 1;
+const random = () => {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return state;
+};
+const sizes = new Map(listWeights(architecture).map((spec) => [spec.name, spec.shape.reduce((product, length) => product * length, 1)]));
+/** Weights of no meaning: small, and not all the same. */
+const weightsOf = (wanted: string) => {
+  const values = new Float32Array(sizes.get(wanted) as number);
+  for (let index = 0; index < values.length; index++) values[index] = ((((index * 2654435761) >>> 0) % 1024) - 512) / 16384;
+  return values;
+};
+const load = async (names: readonly string[]) => new Map(names.map((one) => [one, weightsOf(one)]));
+const batch = () =>
+  Array.from({ length: batchSequences }, () => Int32Array.from({ length: sequenceLength + 1 }, () => (random() >>> 8) % architecture.vocabularySize));
+const optimizer = { learningRate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
+const options = { architecture, trainable, optimizer, sequenceLength, batchSequences, threads: 2 };
+const micro = () => Array.from({ length: accumulation }, batch);
+
+const directory = await mkdtemp(join(tmpdir(), "connito-plan-"));
+const started = performance.now();
+const losses: number[] = [];
+if (way === "whole") {
+  const trainer = await openTrainer({ ...options, weights: await load([...sizes.keys()]) });
+  for (let step = 0; step < 3; step++) losses.push((await trainer.step(micro())).loss);
+  // What a checkpoint copies, and a step beside it.
+  const kept = await trainer.state();
+  losses.push((await trainer.step(micro())).loss);
+  if (kept.step === 0) throw new Error("nothing was kept");
+  trainer.dispose();
+} else {
+  const { room } = needByLayers({ ...options, accumulation }, Number(memory));
+  const trainer = await openLayerTrainer({ ...options, load, scratch: { directory, memoryBytes: room } });
+  for (let step = 0; step < 4; step++) losses.push((await trainer.step(micro())).loss);
+  trainer.dispose();
+}
+await rm(directory, { recursive: true, force: true });
+const seconds = (performance.now() - started) / 1000;
+process.stdout.write(`${JSON.stringify({ before, peak: process.resourceUsage().maxRSS * 1024, losses, seconds })}\n`);

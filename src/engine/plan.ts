@@ -1,0 +1,123 @@
+/**
+ * What training will need, before it begins: counted from the same graphs that will run. Two ways: all at once, or layer by layer, which computes
+ * each layer twice and keeps what does not fit in a file.
+ */
+import { type Architecture, listWeights, type TensorSpec } from "../model/families/index.ts";
+import type { BatchShape } from "./decoder/batch.ts";
+import { elementCount } from "./flat-tensors.ts";
+import { peakBytes } from "./graph/footprint.ts";
+import { layOutLayers } from "./layers/layer-state.ts";
+import { type Stage, stageGradients, stageWeights } from "./layers/stages.ts";
+import { gradientGraph } from "./trainer.ts";
+
+export interface PlannedTraining {
+  readonly architecture: Architecture;
+  readonly trainable: readonly string[];
+  readonly sequenceLength: number;
+  readonly batchSequences: number;
+  /** Micro-batches of a step. */
+  readonly accumulation: number;
+}
+
+/** Bytes of memory, by what they are for. */
+export interface Need {
+  /** Frozen and trained weights as they are read, fp32. */
+  readonly weights: number;
+  /** The trained tensors, their gradients and the optimizer's two moments. */
+  readonly gradients: number;
+  readonly optimizer: number;
+  /** What a step computes and keeps on the way. */
+  readonly activations: number;
+  /** Copies made to write a checkpoint while training goes on. */
+  readonly checkpoint: number;
+  readonly total: number;
+}
+
+export interface LayerNeed extends Need {
+  /** Bytes in the scratch file instead of memory. */
+  readonly scratch: number;
+  /** What of the trained tensors' state, and of what stands between layers, stays in memory: the room that a trainer is to be given for it. */
+  readonly room: number;
+}
+
+const float32Bytes = 4;
+const bytesOf = (specs: readonly Pick<TensorSpec, "shape">[]) =>
+  specs.reduce((sum, { shape }) => sum + float32Bytes * elementCount(shape), 0);
+
+/** All at once: the ordinary trainer. */
+export function needOfWhole(planned: PlannedTraining): Need {
+  const { architecture, trainable, accumulation } = planned;
+  const specs = listWeights(architecture);
+  const wanted = new Set(trainable);
+  const trained = bytesOf(specs.filter(({ name }) => wanted.has(name)));
+  const { graph, outputs } = gradientGraph(architecture, batchOf(planned), trainable);
+  return summed({
+    // The trained ones are copied, so that the base stays to subtract from.
+    weights: bytesOf(specs) + trained,
+    gradients: trained * (accumulation > 1 ? 2 : 1),
+    optimizer: 2 * trained,
+    activations: peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(planned)),
+    checkpoint: 3 * trained,
+  });
+}
+
+/** Layer by layer, with `memoryBytes` in all: what is left after the working set holds as much state as it can. */
+export function needByLayers(planned: PlannedTraining, memoryBytes: number): LayerNeed {
+  const { architecture, accumulation } = planned;
+  const batch = batchOf(planned);
+  const layers = new Map<number, Map<string, readonly number[]>>();
+  const wanted = new Set(planned.trainable);
+  for (const { name, layer, shape } of listWeights(architecture))
+    if (wanted.has(name) && layer !== undefined) layers.set(layer, (layers.get(layer) ?? new Map()).set(name, shape));
+  const layout = layOutLayers(layers);
+  const lowest = Math.min(...layers.keys());
+  const order: Stage[] = ["embedding", ...Array.from({ length: architecture.layers }, (_, layer) => layer), "losses"];
+  const sizes = order.map((stage) => bytesOf(stageWeights(architecture, stage)));
+  const largest = Math.max(...layers.keys());
+  const measured: Exclude<Stage, "embedding">[] = [...new Set([lowest, largest, architecture.layers - 1])];
+  const activations = [...measured, "losses" as const].map((stage) => {
+    const trained = typeof stage === "number" ? [...(layers.get(stage)?.keys() ?? [])] : [];
+    const { nodes, outputs } = stageGradients(architecture, batch, stage, { trained, below: true });
+    return peakBytes(nodes, outputs, rowsOfExpert(planned));
+  });
+  const boundary = float32Bytes * batch.sequences * batch.positions * architecture.hiddenSize;
+  const boundaries = boundary * accumulation * (architecture.layers + 1);
+  const flat = layout.bytes / (4 * layers.size);
+  const working = {
+    // A stage while the next one is loaded.
+    weights: Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))),
+    gradients: flat * (accumulation > 1 ? 2 : 1),
+    optimizer: 3 * flat,
+    activations: Math.max(...activations) + 3 * boundary,
+    checkpoint: flat,
+  };
+  const left = memoryBytes - summed(working).total;
+  const state = layout.bytes <= left ? layout.bytes : 0;
+  const between = boundaries <= left - state ? boundaries : 0;
+  const quarter = state / 4;
+  return {
+    ...summed({
+      ...working,
+      gradients: working.gradients + quarter,
+      optimizer: working.optimizer + 3 * quarter,
+      activations: working.activations + between,
+    }),
+    scratch: layout.bytes - state + boundaries - between,
+    room: state + between,
+  };
+}
+
+const batchOf = ({ batchSequences, sequenceLength }: PlannedTraining): BatchShape => ({
+  sequences: batchSequences,
+  positions: sequenceLength,
+});
+
+/** Tokens that an expert gets: which ones is known when they come; on average all get the same. */
+function rowsOfExpert({ architecture, batchSequences, sequenceLength }: PlannedTraining): () => number {
+  const rows = (batchSequences * sequenceLength * architecture.expertsPerToken) / Math.max(1, architecture.experts);
+  return () => rows;
+}
+
+function summed(need: Omit<Need, "total">): Need {
+  return { ...need, total: Object.values(need).reduce((sum, bytes) => sum + bytes, 0) };
+}
