@@ -28,7 +28,10 @@ function measure(name: string, way: string): Measured {
 }
 
 export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
-  const { values } = parseArgs({ args: [...parameters], options: { json: { type: "boolean", default: false }, shape: { type: "string" } } });
+  const { values } = parseArgs({
+    args: [...parameters],
+    options: { json: { type: "boolean", default: false }, shape: { type: "string" } },
+  });
   const rows = Object.entries(shapes)
     .filter(([name]) => values.shape === undefined || name === values.shape)
     .flatMap(([name, shape]: [string, Shape]) => {
@@ -46,10 +49,23 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
   }
   const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
   const right = (heading: string) => ({ heading, align: "right" as const });
-  const headings = ["runtime", "weights", "gradients", "optimizer", "activations", "checkpoint", "planned MiB", "peak MiB", "ratio", "s"].map(right);
+  const headings = [
+    "runtime",
+    "weights",
+    "gradients",
+    "optimizer",
+    "activations",
+    "checkpoint",
+    "planned MiB",
+    "peak MiB",
+    "ratio",
+    "s",
+  ].map(right);
   const cells = rows.map(({ shape, way, need, plannedBytes, peakBytes, ratio, runtimeBytes, seconds }) => [
     ...[shape, way],
-    ...[runtimeBytes, need.weights, need.gradients, need.optimizer, need.activations, need.checkpoint, plannedBytes, peakBytes].map(mebibytes),
+    ...[runtimeBytes, need.weights, need.gradients, need.optimizer, need.activations, need.checkpoint, plannedBytes, peakBytes].map(
+      mebibytes,
+    ),
     ...[ratio.toFixed(2), seconds.toFixed(0)],
   ]);
   process.stdout.write(`${table(["shape", "way", ...headings], cells)}\n`);

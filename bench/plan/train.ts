@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLayerTrainer } from "../../src/engine/layers/layer-trainer.ts";
 import { needByLayers } from "../../src/engine/plan.ts";
-import { openTrainer } from "../../src/engine/trainer.ts";
 import { loadLibrary } from "../../src/engine/runtime/library.ts";
+import { openTrainer } from "../../src/engine/trainer.ts";
 import { listWeights } from "../../src/model/families/index.ts";
 import { type Shape, shapes, trainableOf } from "./shapes.ts";
 
@@ -30,7 +30,9 @@ const weightsOf = (wanted: string) => {
 };
 const load = async (names: readonly string[]) => new Map(names.map((one) => [one, weightsOf(one)]));
 const batch = () =>
-  Array.from({ length: batchSequences }, () => Int32Array.from({ length: sequenceLength + 1 }, () => (random() >>> 8) % architecture.vocabularySize));
+  Array.from({ length: batchSequences }, () =>
+    Int32Array.from({ length: sequenceLength + 1 }, () => (random() >>> 8) % architecture.vocabularySize),
+  );
 const optimizer = { learningRate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
 const options = { architecture, trainable, optimizer, sequenceLength, batchSequences, threads: 2 };
 const micro = () => Array.from({ length: accumulation }, batch);

@@ -21,6 +21,7 @@ import { currentCycle } from "../steps/windows.ts";
 import { openWorkspace, type Workspace } from "../workspace/workspace.ts";
 import type { Invocation } from "./base-command.ts";
 import { chainFlags, walletFlags } from "./flags.ts";
+import { parseBytes } from "./quantities.ts";
 
 /** Flags of every command that acts as a hotkey on a subnet. */
 export const participantFlags = {
@@ -61,15 +62,24 @@ export const trainerFlags = {
     default: "engine",
     env: "CONNITO_BACKEND",
   }),
+  memory: Flags.string({
+    helpValue: "SIZE",
+    summary: "Memory that training may take, such as 12GiB; by default what is free. Where it is short, training goes layer by layer.",
+    env: "CONNITO_MEMORY",
+  }),
 };
 export const trainerArgs = {
   program: Args.string({ description: "With --backend command, after `--`: the program that trains, and its arguments.", multiple: true }),
 };
 
-/** The program that trains; undefined for the engine. @throws usage */
-export function trainerOf(backend: "engine" | "command", program: readonly string[] | undefined): { trainer?: readonly string[] } {
+/** The program that trains, where it is not the engine, and what training may take. @throws usage */
+export function trainerOf(
+  { backend, memory }: { readonly backend: "engine" | "command"; readonly memory?: string | undefined },
+  program: readonly string[] | undefined,
+): Pick<Context, "trainer" | "memory"> {
   const given = program ?? [];
-  if ((backend === "command") === given.length > 0) return backend === "command" ? { trainer: given } : {};
+  const limit = memory === undefined ? {} : { memory: parseBytes(memory) };
+  if ((backend === "command") === given.length > 0) return backend === "command" ? { ...limit, trainer: given } : limit;
   throw new ConnitoError(backend === "command" ? "Which program trains?" : `Nothing is to run ${given[0]}: the engine trains.`, {
     code: "usage",
     exit: "usage",

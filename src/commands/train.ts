@@ -2,19 +2,22 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { cycleFlags, openCycle, participantFlags, trainerArgs, trainerFlags, trainerOf } from "../cli/participant.ts";
+import { drawPlan } from "../cli/training-plan.ts";
 import { ConnitoError } from "../errors.ts";
 import { findLossCurve, type LossCurve } from "../steps/train/loss-curve.ts";
+import { planCycle, type TrainingPlan } from "../steps/train/plan.ts";
 import { type TrainResult, train } from "../steps/train/train.ts";
 import { formatBytes, formatNats, shortHash } from "../ui/format.ts";
 import { plot } from "../ui/plot.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
 
-export default class Train extends BaseCommand<typeof Train, TrainResult | LossCurve> {
+export default class Train extends BaseCommand<typeof Train, TrainResult | LossCurve | TrainingPlan> {
   static override readonly summary = "Train the selected experts of this hotkey's slice until the train window ends.";
   static override readonly description =
     "Leaves a submission in the state directory for `commit`. Interrupted or killed, it goes on from its last checkpoint when it is run again in the same window.";
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1 --wait",
+    "<%= config.bin %> <%= command.id %> --netuid 1 --plan --memory 12GiB",
     "<%= config.bin %> <%= command.id %> --plot",
     "<%= config.bin %> <%= command.id %> --netuid 1 --max-steps 50 --progress json",
     "<%= config.bin %> <%= command.id %> --netuid 1 --wait --backend command -- torchrun --nproc-per-node 8 trainers/torch/train.py",
@@ -25,6 +28,11 @@ export default class Train extends BaseCommand<typeof Train, TrainResult | LossC
     ...participantFlags,
     ...cycleFlags,
     ...trainerFlags,
+    plan: Flags.boolean({
+      summary:
+        "Only say what training in --cycle will need of this machine, and how it would be done; nothing but what describes the slice is fetched.",
+      exclusive: ["plot"],
+    }),
     plot: Flags.boolean({
       summary: "Only draw the loss curve of --cycle, or of the newest one trained here; also beside a run that is under way.",
     }),
@@ -45,19 +53,43 @@ export default class Train extends BaseCommand<typeof Train, TrainResult | LossC
       alreadyDone: v.boolean(),
       timing: v.optional(v.object({ training: v.number(), window: v.number(), finishing: v.number(), submitting: v.number() })),
     });
-    return v.union([trained, curve]);
+    const need = v.object({
+      weights: v.number(),
+      gradients: v.number(),
+      optimizer: v.number(),
+      activations: v.number(),
+      checkpoint: v.number(),
+      total: v.number(),
+    });
+    const plan = v.strictObject({
+      cycle: v.number(),
+      group: v.number(),
+      trained: v.strictObject({ tensors: v.number(), parameters: v.number() }),
+      disk: v.object({ backbone: v.number(), experts: v.number(), momentum: v.number(), standIns: v.number() }),
+      memory: v.strictObject({
+        available: v.number(),
+        runtime: v.number(),
+        whole: need,
+        layers: v.object({ ...need.entries, scratch: v.number(), room: v.number() }),
+      }),
+      way: v.picklist(["whole", "layers"]),
+      fits: v.boolean(),
+    });
+    return v.union([trained, curve, plan]);
   }
 
-  protected async perform(invocation: Invocation<typeof Train>): Promise<TrainResult | LossCurve> {
+  protected async perform(invocation: Invocation<typeof Train>): Promise<TrainResult | LossCurve | TrainingPlan> {
     const { flags, args } = invocation;
     if (flags.plot) return lossCurve(flags["state-dir"], flags.cycle);
-    const trainer = trainerOf(flags.backend, args.program);
+    const trainer = trainerOf(flags, args.program);
     const { context, membership, input } = await openCycle(invocation);
+    if (flags.plan) return planCycle({ ...context, ...trainer }, membership, input);
     const maximumSteps = flags["max-steps"];
     return train({ ...context, ...trainer }, membership, { ...input, ...(maximumSteps === undefined ? {} : { maximumSteps }) });
   }
 
-  protected render(result: TrainResult | LossCurve): string {
+  protected render(result: TrainResult | LossCurve | TrainingPlan): string {
+    if ("way" in result) return drawPlan(result);
     if ("losses" in result) return plot([{ name: `Cycle ${result.cycle}, ${result.losses.length} steps`, values: thinned(result.losses) }]);
     const { cycle, group, steps, loss, root, bytes, alreadyDone } = result;
     const trained = `${steps} steps on group ${group}${loss === undefined ? "" : `, loss ${formatNats(loss)}`}`;

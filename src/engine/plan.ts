@@ -41,6 +41,10 @@ export interface LayerNeed extends Need {
 }
 
 const float32Bytes = 4;
+/** What the runtime's allocator takes for each byte that is alive: it grows by doubling. Measured by `npm run bench -- plan`. */
+const arenaFactor = 1.7;
+/** Graphs and compiled sessions. Measured like that. */
+const sessionBytes = 40 * 2 ** 20;
 const bytesOf = (specs: readonly Pick<TensorSpec, "shape">[]) =>
   specs.reduce((sum, { shape }) => sum + float32Bytes * elementCount(shape), 0);
 
@@ -56,7 +60,7 @@ export function needOfWhole(planned: PlannedTraining): Need {
     weights: bytesOf(specs) + trained,
     gradients: trained * (accumulation > 1 ? 2 : 1),
     optimizer: 2 * trained,
-    activations: peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(planned)),
+    activations: arenaFactor * peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(planned)) + sessionBytes,
     checkpoint: 3 * trained,
   });
 }
@@ -84,11 +88,11 @@ export function needByLayers(planned: PlannedTraining, memoryBytes: number): Lay
   const boundaries = boundary * accumulation * (architecture.layers + 1);
   const flat = layout.bytes / (4 * layers.size);
   const working = {
-    // A stage while the next one is loaded.
-    weights: Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))),
+    // A stage while the next one is loaded, and as much again that was dropped and that the collector has not taken yet.
+    weights: 2 * Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))),
     gradients: flat * (accumulation > 1 ? 2 : 1),
     optimizer: 3 * flat,
-    activations: Math.max(...activations) + 3 * boundary,
+    activations: Math.max(...activations) + 3 * boundary + sessionBytes,
     checkpoint: flat,
   };
   const left = memoryBytes - summed(working).total;

@@ -89,7 +89,10 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   const batch: BatchShape = { sequences: options.batchSequences, positions: options.sequenceLength };
   const sessions: Session[] = [];
   const open = async (model: OnnxModel) => {
-    const session = await openSession(encodeModel(model), options.threads === undefined ? {} : { threads: options.threads });
+    const session = await openSession(encodeModel(model), {
+      pattern: false,
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+    });
     sessions.push(session);
     return session;
   };

@@ -23,6 +23,8 @@ export interface Context {
   readonly peers: readonly string[];
   /** Threads of the compute engine. */
   readonly threads: number;
+  /** Bytes of memory that training may take; what is free where absent. */
+  readonly memory?: number;
   /** A program that trains in the engine's place, with its arguments. */
   readonly trainer?: readonly string[];
   readonly progress: Progress;

@@ -50,6 +50,26 @@ describe("training", function () {
     assert.ok(Number(JSON.parse(first as string).done) > 1, first);
   });
 
+  it("goes layer by layer where memory is short, as the plan says, and learns the same", async () => {
+    const few = ["--wait", "--max-steps", "5", "--json"];
+    const [plan, whole, layers] = await Promise.all([
+      scene.run("miner", ["train", "--wait", "--plan", "--memory", "150MiB", "--json"], { state: "planned" }),
+      scene.run("miner", ["train", ...few], { state: "roomy" }),
+      scene.run("miner", ["train", "--memory", "150MiB", ...few], { state: "narrow" }),
+    ]);
+    const { way, memory, trained } = result(plan) as {
+      way: string;
+      memory: Record<string, { total: number }>;
+      trained: { tensors: number };
+    };
+    assert.equal(way, "layers");
+    assert.ok(trained.tensors > 0 && (memory["layers"]?.total ?? 0) > 0);
+    const note = layers.stderr.split("\n").find((line) => line.includes('"event":"plan"'));
+    assert.equal(JSON.parse(note ?? "{}").way, "layers", layers.stderr);
+    const [a, b] = [result(whole), result(layers)];
+    assert.ok(Math.abs(Number(a["loss"]) - Number(b["loss"])) < 1e-5, `${a["loss"]} and ${b["loss"]}`);
+  });
+
   it("is not done by a program that says so and does not deliver", async () => {
     const lies = ["train", "--json", "--backend", "command", "--", process.execPath, trainer, "fails", "0"];
     const { code, stdout } = await scene.run("miner", lies, { state: "lied-to" });

@@ -50,7 +50,7 @@ export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResul
 
   protected async perform(invocation: Invocation<typeof CycleRun>): Promise<CycleRunResult> {
     const { flags, args, progress, onFinish, signal } = invocation;
-    const trainer = trainerOf(flags.backend, args.program);
+    const trainer = trainerOf(flags, args.program);
     // Known to be wrong now rather than when the record is due, after hours of work.
     if (flags.role !== "owner") requireLocator({ ...(flags.publish !== undefined && { locator: flags.publish }) }, carriedBy[flags.role]);
     const context = { ...(await openParticipant(invocation)), ...trainer };

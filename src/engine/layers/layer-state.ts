@@ -4,7 +4,7 @@
  * compiled update serves them all.
  */
 import { ConnitoError } from "../../errors.ts";
-import type { Tensors } from "../../model/tensors.ts";
+import { placed, type Tensors } from "../../model/tensors.ts";
 import { chunkElements, elementCount, flatLayout } from "../flat-tensors.ts";
 import { float32Value, type Value } from "../runtime/value.ts";
 import { openActivations, type Scratch } from "./activations.ts";
@@ -163,9 +163,9 @@ function readable(
   }
   return {
     sizes,
-    async read(wanted) {
+    async read(wanted, into) {
       const { kind, layer, name } = places.get(wanted) as { kind: Kept; layer: number; name: string };
-      return views(layer, await read(kind, layer)).get(name) as Float32Array;
+      return placed(views(layer, await read(kind, layer)).get(name) as Float32Array, into);
     },
   };
 }

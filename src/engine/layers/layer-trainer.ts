@@ -19,6 +19,7 @@ import {
   updatedName,
   updateModel,
 } from "../optimizer.ts";
+import { loadLibrary, returnFreedMemory } from "../runtime/library.ts";
 import { openSession, type Session } from "../runtime/session.ts";
 import { float32Value, int64Value, type Value } from "../runtime/value.ts";
 import { notFinite, type StepResult, type Trainer } from "../trainer.ts";
@@ -61,6 +62,8 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
   const lowest = Math.min(...layers.keys());
   const stages = createStages({ architecture, batch, arena: false, ...(threads === undefined ? {} : { threads }) });
   const layout = layOutLayers(layers);
+  await loadLibrary();
+  await returnFreedMemory();
   const state = await layout.open(scratch, load);
   const small = { arena: false, ...(threads === undefined ? {} : { threads }) };
   let norm: Session;

@@ -26,6 +26,7 @@ export const statusFunctions = {
   run: [9, [address, address, address, address, size, address, size, address]],
   createSessionOptions: [10, [address]],
   enableProfiling: [14, [address, fileName]],
+  disableMemoryPattern: [17, [address]],
   disableCpuMemoryArena: [19, [address]],
   setGraphOptimizationLevel: [23, [address, "int"]],
   setIntraOpThreads: [24, [address, "int"]],

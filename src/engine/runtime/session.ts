@@ -20,6 +20,8 @@ export interface SessionOptions {
   readonly spin?: boolean;
   /** False takes memory from the system and gives it back in each run, where true (the default) keeps it for the next: slower, and smaller between runs. */
   readonly arena?: boolean;
+  /** False allocates value by value, where true (the default) takes a run's whole need as one block from the second run on, beside what the first took. */
+  readonly pattern?: boolean;
   /** How far the graph is rewritten at load; "all" by default. */
   readonly optimization?: keyof typeof optimizationLevels;
   /** Where to write a profile: a path without ending; the file is complete once the session is disposed of. */
@@ -72,6 +74,7 @@ function configure(library: Library, options: SessionOptions): bigint {
     library.call("setIntraOpThreads", configured, options.threads ?? 0);
     library.call("setInterOpThreads", configured, 1);
     library.call("setGraphOptimizationLevel", configured, optimizationLevels[options.optimization ?? "all"]);
+    if (options.pattern === false) library.call("disableMemoryPattern", configured);
     if (options.arena === false) library.call("disableCpuMemoryArena", configured);
     if (options.profile !== undefined) library.call("enableProfiling", configured, options.profile);
     const entries = {

@@ -11,34 +11,44 @@ import type { Membership } from "../membership.ts";
 import { sliceWeights } from "../model-weights.ts";
 import { openTaskData, type TaskSequences } from "../task-data.ts";
 
-export interface GroupExperts {
+export interface ChosenExperts {
   readonly group: number;
   readonly slice: Slice;
   /** The expert tensors that are trained and submitted, in canonical order. */
   readonly selected: readonly Piece[];
+}
+
+export interface GroupExperts extends ChosenExperts {
   /** All tensors of the model by name, fp32. */
   readonly weights: Map<string, Float32Array>;
 }
 
-/** Fetches what is missing of the assigned slice and opens it. @throws not-assigned, not-registered, and the exchange's errors */
-export async function openGroupExperts(context: Context, membership: Membership, view: CycleView): Promise<GroupExperts> {
+/** Which experts this miner trains; of the slice only what describes it has to be here. @throws not-assigned, not-registered, and the exchange's errors */
+export async function chooseExperts(context: Context, membership: Membership, view: CycleView): Promise<ChosenExperts> {
   const group = assignedGroup(view, context.signer.address);
-  await slice(context, membership, { root: view.base, group });
   const resolved = await resolveSlice(context, membership, { root: view.base, group });
   const selection = await selectExperts(context, membership, resolved.manager, group);
-  return {
-    group,
-    slice: resolved,
-    selected: piecesOf(resolved.manifest, "expert", selection),
-    weights: await sliceWeights(context, resolved),
-  };
+  return { group, slice: resolved, selected: piecesOf(resolved.manifest, "expert", selection) };
+}
+
+/** The same, with what is missing of the slice fetched. */
+export async function fetchExperts(context: Context, membership: Membership, view: CycleView): Promise<ChosenExperts> {
+  const group = assignedGroup(view, context.signer.address);
+  await slice(context, membership, { root: view.base, group });
+  return chooseExperts(context, membership, view);
+}
+
+/** The same, opened as a whole. */
+export async function openGroupExperts(context: Context, membership: Membership, view: CycleView): Promise<GroupExperts> {
+  const chosen = await fetchExperts(context, membership, view);
+  return { ...chosen, weights: await sliceWeights(context, chosen.slice) };
 }
 
 /** The training data of each of the task's domains, in its order. */
 export async function openTrainingData(
   context: Context,
   membership: Membership,
-  { slice: { manifest } }: GroupExperts,
+  { slice: { manifest } }: ChosenExperts,
 ): Promise<TaskSequences[]> {
   const domains: TaskSequences[] = [];
   for (const { name, train: hash } of membership.task.data.domains) {

@@ -3,22 +3,18 @@
  * the version that was trained from. Killed at any moment, it goes on from its last checkpoint.
  */
 
-import { createWalk, type Walk } from "../../data/walk.ts";
-import { openTrainer, type Trainer } from "../../engine/trainer.ts";
 import { pieceName } from "../../model/pieces.ts";
 import { windowOf } from "../../protocol/clock.ts";
-import { hashFields, hashToBytes, u32 } from "../../protocol/hash.ts";
-import { publicKeyOf } from "../../protocol/hotkey.ts";
 import type { Task } from "../../protocol/task.ts";
 import { formatCount, formatDuration } from "../../ui/format.ts";
 import type { Context } from "../context.ts";
-import { type CycleView, viewCycle } from "../cycle-view.ts";
+import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
-import type { TaskSequences } from "../task-data.ts";
 import { assertNotMissed, awaitOpening, sendingWindow } from "../windows.ts";
 import { createCheckpoints } from "./checkpoints.ts";
-import { difference, type GroupExperts, openGroupExperts, openTrainingData, trainingShares } from "./group-experts.ts";
+import { difference } from "./group-experts.ts";
 import { type LossRecorder, recordLosses } from "./loss-curve.ts";
+import { nextBatch, openRun, type Run } from "./run.ts";
 import { followSchedule, type Schedule } from "./schedule.ts";
 import { lastTiming, type StoredSubmission, submissionOf } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
@@ -81,9 +77,9 @@ export async function train(context: Context, membership: Membership, input: Tra
         tokens: state.tokens,
         ...(loss === undefined ? {} : { loss }),
         timing,
-        deltas: experts.selected.map((piece) => {
+        deltas: await inOrder(experts.selected, async (piece) => {
           const name = pieceName(piece);
-          return { piece, delta: difference(trained.get(name), experts.weights.get(name)) };
+          return { piece, delta: difference(trained.get(name), await run.base(name)) };
         }),
       });
       await state.remove();
@@ -179,50 +175,8 @@ function left(schedule: Schedule): string[] {
   return seconds === undefined ? [] : [`${formatDuration(1000 * seconds)} left`];
 }
 
-interface Run {
-  readonly experts: GroupExperts;
-  readonly trainer: Trainer;
-  readonly walk: Walk;
-  readonly domains: readonly TaskSequences[];
-}
-
-async function openRun(context: Context, membership: Membership, view: CycleView): Promise<Run> {
-  const { task, taskHash } = membership;
-  const experts = await openGroupExperts(context, membership, view);
-  const domains = await openTrainingData(context, membership, experts);
-  // Each miner goes through its share in its own order: what it is worth is decided by Proof-of-Loss, not by this.
-  const walk = createWalk(
-    trainingShares(membership, view, experts.group, context.signer.address, domains),
-    hashFields("connito/order/1", hashToBytes(taskHash), u32(view.cycle), publicKeyOf(context.signer.address)),
-  );
-  const trainer = await openTrainer({
-    architecture: experts.slice.architecture,
-    weights: experts.weights,
-    trainable: experts.selected.map(pieceName),
-    optimizer: task.inner,
-    sequenceLength: task.data.sequenceLength,
-    batchSequences: task.inner.batchSequences,
-    threads: context.threads,
-  });
-  const run = { experts, trainer, walk, domains };
-  // What cannot be had is found before the window opens.
-  await nextBatch(run, 0, task.inner);
-  return run;
-}
-
-/** The micro-batches of one step: the place in the walk follows from the number of the step. */
-async function nextBatch({ walk, domains }: Run, step: number, { batchSequences, accumulation }: Task["inner"]): Promise<Int32Array[][]> {
-  const first = step * batchSequences * accumulation;
-  const batches: Int32Array[][] = [];
-  for (let micro = 0; micro < accumulation; micro++) {
-    const batch: Int32Array[] = [];
-    for (let place = first + micro * batchSequences; batch.length < batchSequences; place++) {
-      const { domain, index } = walk.at(place);
-      batch.push(await (domains[domain] as TaskSequences).read(index));
-      const next = walk.shardAfter(place);
-      domains[next.domain]?.expect(next.shard);
-    }
-    batches.push(batch);
-  }
-  return batches;
+async function inOrder<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const item of items) results.push(await work(item));
+  return results;
 }

@@ -4,11 +4,13 @@
  */
 
 import { rm, stat } from "node:fs/promises";
+import type { LayerTrainer } from "../../engine/layers/layer-trainer.ts";
 import type { Trainer } from "../../engine/trainer.ts";
 import { ConnitoError } from "../../errors.ts";
 import { makeDirectory } from "../../files.ts";
-import { toFloat32 } from "../../model/dtype.ts";
-import { readHeader, streamTensor, writeSafetensors } from "../../model/safetensors.ts";
+import { elementsOf, toFloat32 } from "../../model/dtype.ts";
+import { readHeader, streamTensor, type TensorEntry, type TensorToWrite, writeSafetensors } from "../../model/safetensors.ts";
+import { placed, type Tensors } from "../../model/tensors.ts";
 import type { Hash } from "../../protocol/hash.ts";
 import type { Workspace } from "../../workspace/workspace.ts";
 
@@ -26,7 +28,12 @@ export interface TrainingState {
 }
 
 /** Resumes the cycle's checkpoint into the trainer if there is one. @throws wrong-base */
-export async function openTrainingState(workspace: Workspace, cycle: number, base: Hash, trainer: Trainer): Promise<TrainingState> {
+export async function openTrainingState(
+  workspace: Workspace,
+  cycle: number,
+  base: Hash,
+  trainer: Trainer | LayerTrainer,
+): Promise<TrainingState> {
   await makeDirectory(workspace.layout.cycle(cycle));
   const file = workspace.layout.cycle(cycle, "training.safetensors");
   let steps = 0;
@@ -48,9 +55,18 @@ export async function openTrainingState(workspace: Workspace, cycle: number, bas
     steps = Number(metadata.get("steps"));
     tokens = Number(metadata.get("tokens"));
     seconds = Number(metadata.get("seconds") ?? 0);
-    const tensors = new Map<string, Float32Array>();
-    for (const [name, entry] of entries) tensors.set(name, toFloat32("F32", await collect(streamTensor(file, entry), entry.bytes)));
-    await trainer.restore({ step: steps, tensors });
+    const values = async (name: string) => {
+      const entry = entries.get(name) as TensorEntry;
+      return toFloat32("F32", await collect(streamTensor(file, entry), entry.bytes));
+    };
+    if ("restoreFrom" in trainer) {
+      const sizes = new Map([...entries].map(([name, { shape }]) => [name, elementsOf(shape) as number]));
+      await trainer.restoreFrom(steps, { sizes, read: async (name, into) => placed(await values(name), into) });
+    } else {
+      const tensors = new Map<string, Float32Array>();
+      for (const name of entries.keys()) tensors.set(name, await values(name));
+      await trainer.restore({ step: steps, tensors });
+    }
   }
 
   return {
@@ -70,6 +86,17 @@ export async function openTrainingState(workspace: Workspace, cycle: number, bas
     },
     async snapshot() {
       const metadata = { base, steps: String(steps), tokens: String(tokens), seconds: String(seconds) };
+      if ("inspect" in trainer) {
+        // What is trained layer by layer has no room for a copy: it is written at once, and the next step waits.
+        await trainer.inspect(({ tensors }) =>
+          writeSafetensors(
+            file,
+            [...tensors.sizes].map(([name, size]) => streamed(name, size, tensors)),
+            metadata,
+          ),
+        );
+        return { write: async () => undefined };
+      }
       const { tensors } = await trainer.state();
       const entries = [...tensors].map(([name, data]) => ({
         name,
@@ -83,6 +110,14 @@ export async function openTrainingState(workspace: Workspace, cycle: number, bas
       await rm(file, { force: true });
     },
   };
+}
+
+function streamed(name: string, size: number, tensors: Tensors): TensorToWrite {
+  const data = async function* () {
+    const values = await tensors.read(name);
+    yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  };
+  return { name, dtype: "F32", shape: [size], data };
 }
 
 async function collect(chunks: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {

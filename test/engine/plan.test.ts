@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { peakBytes } from "../../src/engine/graph/footprint.ts";
+import { createGraph, input } from "../../src/engine/graph/graph.ts";
+import { add, multiply } from "../../src/engine/graph/operators/elementwise.ts";
+import { reduceSum } from "../../src/engine/graph/operators/reduce.ts";
+import { reshape } from "../../src/engine/graph/operators/reshape.ts";
+import { type Need, needByLayers, needOfWhole } from "../../src/engine/plan.ts";
+import { type Architecture, listWeights } from "../../src/model/families/index.ts";
+import { smallModels, smallQwen3Moe } from "./small-models.ts";
+
+const trainableOf = (architecture: Architecture) => listWeights(architecture).flatMap(({ name, expert }) => (expert === 1 ? [name] : []));
+const planned = (architecture: Architecture, more = {}) => ({
+  ...{ architecture, trainable: trainableOf(architecture), sequenceLength: 8, batchSequences: 2, accumulation: 1 },
+  ...more,
+});
+const parts = ({ weights, gradients, optimizer, activations, checkpoint }: Need) =>
+  weights + gradients + optimizer + activations + checkpoint;
+const lengths = (names: readonly string[], architecture: Architecture) =>
+  listWeights(architecture).reduce((sum, { name, shape }) => sum + (names.includes(name) ? shape.reduce((a, b) => a * b, 1) : 0), 0);
+
+describe("what training will need", () => {
+  it("counts what is alive at the worst moment of a graph, and neither inputs nor what it is asked for", () => {
+    const graph = createGraph();
+    const x = input(graph, "x", "float32", [100]);
+    const a = multiply(x, x);
+    const b = add(a, x);
+    const c = reshape(multiply(a, b), [10, 10]);
+    const unused = add(c, c);
+    const d = reduceSum(c, [0, 1]);
+    // a and b are alive while their product is made; a reshaped value is no other.
+    assert.equal(
+      peakBytes(graph.nodes, [d], () => 0),
+      3 * 400,
+    );
+    assert.equal(
+      peakBytes(graph.nodes, [d, unused], () => 0),
+      3 * 400,
+    );
+    assert.equal(
+      peakBytes(graph.nodes, [b], () => 0),
+      400,
+    );
+  });
+
+  for (const architecture of smallModels) {
+    it(`of a ${architecture.family} is the sum of its parts, and grows with the batch`, () => {
+      const trained = 4 * lengths(trainableOf(architecture), architecture);
+      const all =
+        4 *
+        lengths(
+          listWeights(architecture).map(({ name }) => name),
+          architecture,
+        );
+      const whole = needOfWhole(planned(architecture));
+      assert.equal(whole.total, parts(whole));
+      assert.deepEqual(
+        [whole.weights, whole.gradients, whole.optimizer, whole.checkpoint],
+        [all + trained, trained, 2 * trained, 3 * trained],
+      );
+      assert.equal(needOfWhole(planned(architecture, { accumulation: 3 })).gradients, 2 * trained);
+      assert.ok(needOfWhole(planned(architecture, { batchSequences: 4 })).activations > whole.activations);
+    });
+  }
+
+  it("by layers keeps in memory what there is room for, and the rest in a file", () => {
+    const [none, some, plenty] = [0, 2 ** 30, 2 ** 40].map((bytes) => needByLayers(planned(smallQwen3Moe), bytes)) as [
+      ReturnType<typeof needByLayers>,
+      ReturnType<typeof needByLayers>,
+      ReturnType<typeof needByLayers>,
+    ];
+    for (const need of [none, some, plenty]) assert.equal(need.total, parts(need));
+    assert.equal(none.room, 0);
+    assert.equal(plenty.scratch, 0);
+    assert.equal(plenty.room, none.scratch);
+    assert.equal(plenty.total, none.total + plenty.room);
+    assert.deepEqual(some, plenty);
+  });
+});
