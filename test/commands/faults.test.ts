@@ -4,11 +4,10 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rename, stat, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { newHotkey } from "../../src/chain/new-hotkey.ts";
 import { repository } from "../cli/process.ts";
 import { openScene, refuses, result, type Scene } from "./scene.ts";
 
@@ -123,12 +122,13 @@ describe("fetching a slice", function () {
   });
 
   it("refuses a wrong password before anything else", async () => {
-    const location = { path: join(scene.directory, "wallets"), wallet: "scene", hotkey: "locked" };
-    await newHotkey({ ...location, password: "right" });
-    const wrong = { name: "miner", state: "locked", env: { BT_WALLET_HOTKEY: "locked", CONNITO_PASSWORD: "wrong" } } as const;
-    await refuses(scene, wrong, ["slice"], { exit: 12, code: "wallet-password-wrong", hint: /password/ });
+    // once: a password takes seconds to stretch, by design
+    const wallets = join(repository, "test/chain/fixtures/wallets");
+    const env = { BT_WALLET_PATH: wallets, BT_WALLET_NAME: "golden", BT_WALLET_HOTKEY: "encrypted", CONNITO_PASSWORD: "wrong" };
+    const { code, stdout } = await scene.run("miner", ["slice", "--json"], { state: "locked", env });
+    const { error } = JSON.parse(stdout);
+    assert.deepEqual([code, error.code, /password/.test(error.hint)], [12, "wallet-password-wrong", true]);
     await assert.rejects(stat(join(scene.directory, "state", "locked")), { code: "ENOENT" });
-    await rm(join(location.path, "scene", "hotkeys", "locked"));
   });
 });
 
