@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ConnitoError } from "../src/errors.ts";
 import { parseHeader, readHeader, SafetensorsError } from "../src/model/safetensors.ts";
+import { fragments, type Mutation, mutate, mutationKinds } from "../test/model/mutations.ts";
 
 const slowMilliseconds = 1000;
 const growthBytes = 128 * 2 ** 20;
@@ -31,42 +32,12 @@ const entries = Array.from({ length: 32 }, (_, index) => {
   return `"model.layers.${index}.mlp.experts.${index % 4}.up_proj.weight":{"dtype":"BF16","shape":[8,8],"data_offsets":[${begin},${begin + 128}]}`;
 });
 const base = new TextEncoder().encode(`{"__metadata__":{"format":"pt","a":"\\u00e9 \\" \\\\"},${entries.join(",")}}   `);
-const fragments = [
-  '"',
-  "{",
-  "}",
-  "[",
-  "]",
-  ",",
-  ":",
-  "\\",
-  "0",
-  "-1",
-  "1e9",
-  "9".repeat(30),
-  "null",
-  "\\ud800",
-  "[".repeat(500),
-  '{"a":'.repeat(200),
-  '"shape":',
-  " ",
-];
-const encoded = fragments.map((fragment) => new TextEncoder().encode(fragment));
-
-function mutate(): Uint8Array {
-  let bytes = base;
-  for (let left = 1 + random(5); left > 0; left--) {
-    const at = random(bytes.length);
-    const [head, tail] = [bytes.subarray(0, at), bytes.subarray(at)];
-    const kind = random(4);
-    if (kind === 0) {
-      bytes = bytes.slice();
-      bytes[at] = random(256);
-    } else if (kind === 1) bytes = Buffer.concat([head, encoded[random(encoded.length)] as Uint8Array, tail]);
-    else if (kind === 2) bytes = Buffer.concat([head, tail.subarray(random(40))]);
-    else bytes = Buffer.concat([bytes.subarray(0, Math.min(bytes.length, at + random(200))), tail]);
-  }
-  return bytes;
+function mutated(): Uint8Array {
+  const mutations = Array.from({ length: 1 + random(5) }, (): Mutation => {
+    const kind = mutationKinds[random(mutationKinds.length)] as Mutation["kind"];
+    return { kind, at: random(base.length), value: random(256), fragment: random(fragments.length), length: random(200) };
+  });
+  return mutate(base, mutations);
 }
 
 function asFile(path: string, header: Uint8Array): void {
@@ -88,7 +59,7 @@ const faults: string[] = [];
 for (let run = 0; run < count && faults.length < 10; run++) {
   // What the first thousands take is the program's own.
   if (run === Math.min(5000, count >> 1)) before = process.memoryUsage.rss();
-  const header = mutate();
+  const header = mutated();
   const began = performance.now();
   try {
     if (run % 10 === 0) {

@@ -81,6 +81,10 @@ describe("data/tokenizer", () => {
       "digits and punctuation": cut([{ type: "Digits", individual_digits: true }, { type: "Punctuation" }, bytes]),
       "words that stand otherwise alone": cut([split("(?<=b)he|h|[^h]"), bytes]),
       "no words": cut([bytes]),
+      "a special token that normalising makes": {
+        ...newerBytePairs(sample, 100),
+        added_tokens: [{ id: 1000, content: "é", special: true, normalized: true, lstrip: false, rstrip: false, single_word: false }],
+      },
     };
     const unit = fc.oneof(
       fc.constantFrom(..." \n\t'aab1,ée\u0301鯨🐋", " the", "bhe", " whale", endOfText),

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseHeader, SafetensorsError, type SafetensorsRule } from "../../src/model/safetensors.ts";
+import { fragments, type Mutation, mutate, mutationKinds } from "./mutations.ts";
 
 const entry = (dtype: string, shape: string, offsets: string) => `{"dtype":"${dtype}","shape":${shape},"data_offsets":${offsets}}`;
 
@@ -146,46 +147,17 @@ describe("safetensors header", () => {
     this.timeout(60_000);
     const base = `{"__metadata__":{"format":"pt"},"model.a":${entry("F32", "[2,3]", "[0,24]")},"b\\"":${entry("BF16", "[4]", "[24,32]")},"c":${entry("U8", "[0]", "[32,32]")},"d":${entry("I8", "[8]", "[32,40]")}}  `;
     const seeds = new TextEncoder().encode(base);
-    const fragments = [
-      '"',
-      "{",
-      "}",
-      "[",
-      "]",
-      ",",
-      ":",
-      "\\",
-      "0",
-      "1",
-      "-",
-      "e",
-      ".",
-      "null",
-      "\\u0000",
-      '"shape"',
-      "9".repeat(20),
-      "\0",
-      " ",
-    ];
-    const mutation = fc.tuple(
-      fc.constantFrom("flip", "insert", "delete", "copy"),
-      fc.nat(seeds.length - 1),
-      fc.nat(255),
-      fc.constantFrom(...fragments),
-      fc.nat(30),
-    );
+    const mutation = fc.record<Mutation>({
+      kind: fc.constantFrom(...mutationKinds),
+      at: fc.nat(seeds.length - 1),
+      value: fc.nat(255),
+      fragment: fc.nat(fragments.length - 1),
+      length: fc.nat(30),
+    });
     let accepted = 0;
     fc.assert(
       fc.property(fc.array(mutation, { minLength: 1, maxLength: 4 }), fc.integer({ min: -2, max: 2 }), (mutations, difference) => {
-        let bytes = [...seeds];
-        for (const [kind, position, value, fragment, length] of mutations) {
-          const at = Math.min(position, bytes.length);
-          if (kind === "flip") bytes[at] = value;
-          else if (kind === "insert") bytes.splice(at, 0, ...new TextEncoder().encode(fragment));
-          else if (kind === "delete") bytes.splice(at, length);
-          else bytes = [...bytes.slice(0, at), ...bytes.slice(Math.max(0, at - length))];
-        }
-        const json = Uint8Array.from(bytes);
+        const json = mutate(seeds, mutations);
         let parsed: ReturnType<typeof parseHeader>;
         try {
           parsed = parseHeader(json, 8 + json.length + 40 + (difference === 1 ? 1 : 0));
