@@ -12,7 +12,7 @@ import { openTrainer } from "../src/engine/trainer.ts";
 import { byteVocabularySize } from "../src/model/byte-tokenizer.ts";
 import { type Codec, codecNamed } from "../src/model/codecs/index.ts";
 import { familyNamed, readArchitecture } from "../src/model/families/index.ts";
-import { cosines, createSketcher, drawPlaces, likenessOf, type Sketch, type Sketcher } from "../src/protocol/copies.ts";
+import { cosineOf, cosines, createSketcher, drawPlaces, likenessOf, type Sketch, type Sketcher } from "../src/protocol/copies.ts";
 import { sha256, toHex, utf8 } from "../src/protocol/hash.ts";
 import { type Stream, stream } from "../src/protocol/random.ts";
 import { table } from "../src/ui/table.ts";
@@ -35,9 +35,9 @@ const batchSequences = 8;
 /** From a raw base, on which all learn nearly the same, to one on which they do not. */
 const pretrainSteps = [60, 250, 1_000];
 const codecs = ["dense-bf16", "sparse-5", "sparse-1"].map(codecNamed);
-const groupSizes = [2, 3, 5, 8, 12];
+const groupSizes = [2, 3, 5, 8];
 const groupsJudged = 2_000;
-const attacked = 24;
+const attacked = 16;
 /** Whose submissions are trained on from: each has to be trained. */
 const victims = 8;
 const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
@@ -220,7 +220,7 @@ export async function run(): Promise<void> {
     args: process.argv.slice(3),
     options: {
       bases: { type: "string", default: "3" },
-      runs: { type: "string", default: "50" },
+      runs: { type: "string", default: "40" },
       json: { type: "boolean", default: false },
     },
   });
@@ -272,8 +272,10 @@ async function judgeAll(subject: Subject, codec: Codec, honest: readonly Delta[]
       if (likenessOf(own, groupSize - 1, sparse).copy) falseAlarms++;
     }
     const isFound = (members: readonly number[], copy: Delta): boolean => {
-      const group = [...members.map((member) => sketches[member] as Sketch), sketchOf(copy, codec, base)];
-      return likenessOf(cosines(group), members.length, sparse).copy;
+      const sketch = sketchOf(copy, codec, base);
+      const own = members.map((member) => cosineOf(sketches[member] as Sketch, sketch));
+      const rows = members.map((a, at) => [...members.map((b) => cosine[a]?.[b] as number), own[at] as number]);
+      return likenessOf([...rows, [...own, 1]], members.length, sparse).copy;
     };
     const found: Record<string, number> = {};
     for (const [name, attack] of Object.entries(attacks)) {

@@ -10,6 +10,9 @@ import { simulate } from "../simulate/simulate.ts";
 import { plot } from "../ui/plot.ts";
 import { table } from "../ui/table.ts";
 
+/** Columns of the bar of who earns everything. */
+const barWidth = 30;
+
 export default class Simulate extends BaseCommand<typeof Simulate, SimulationOutcome> {
   static override readonly summary = "Run a whole subnet in this process, honest and otherwise, and see who earns what.";
   static override readonly description = [
@@ -93,18 +96,31 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
     const cycles = agreed.map(
       (same, cycle) => `cycle ${cycle}: ${same ? "one root" : "ROOTS DIFFER"}, ${moved[cycle] ? "merged" : "nothing merged"}`,
     );
+    const honest = miners.reduce((sum, { share, honest }) => sum + (honest ? share : 0), 0);
+    const [before, after] = [losses[0] as number, losses.at(-1) as number];
+    const disagreed = agreed.filter((same) => !same).length;
+    const troubles = players.filter(({ honest }) => honest).flatMap(({ name, troubles }) => troubles.map((one) => ({ name, ...one })));
     return [
       table(
-        ["miner", "strategy", { heading: "share", align: "right" }, "verdicts, cycle by cycle"],
+        ["miner", "strategy", { heading: "share", align: "right" }, "", "verdicts, cycle by cycle"],
         miners.map(({ name, strategy, share, statuses }) => [
           name,
           strategy,
           `${(100 * share).toFixed(1)}%`,
+          "█".repeat(Math.round(barWidth * share)),
           statuses.map((status) => status ?? "-").join(", "),
         ]),
       ),
       plot([{ name: "mean held-out loss of the canonical model, nats per token", values: losses }]),
       cycles.join("\n"),
+      [
+        `Honest miners earned ${(100 * honest).toFixed(1)}% of the emission.`,
+        `The model's loss went from ${before.toFixed(4)} to ${after.toFixed(4)} nats per token.`,
+        `Honest validators ${disagreed === 0 ? "agreed in every cycle" : `DISAGREED in ${disagreed} of ${agreed.length} cycles`}.`,
+      ].join("\n"),
+      ...(troubles.length > 0
+        ? [troubles.map(({ name, cycle, step, message }) => `${name} could not ${step} in cycle ${cycle}: ${message}`).join("\n")]
+        : []),
     ].join("\n\n");
   }
 }

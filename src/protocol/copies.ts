@@ -105,15 +105,18 @@ function dot(a: Sketch, b: Sketch): number {
   return sum;
 }
 
-/** Cosines of all pairs; 0 with a sketch that is all zeros. */
+/** The cosine of two sketches; 0 with one that is all zeros. */
+export function cosineOf(a: Sketch, b: Sketch): number {
+  const lengths = Math.sqrt(dot(a, a)) * Math.sqrt(dot(b, b));
+  return lengths > 0 ? dot(a, b) / lengths : 0;
+}
+
+/** The cosines of all pairs. */
 export function cosines(sketches: readonly Sketch[]): number[][] {
-  const lengths = sketches.map((sketch) => Math.sqrt(dot(sketch, sketch)));
-  return sketches.map((a, i) =>
-    sketches.map((b, j) => {
-      const lengthsOfBoth = (lengths[i] as number) * (lengths[j] as number);
-      return lengthsOfBoth > 0 ? dot(a, b) / lengthsOfBoth : 0;
-    }),
-  );
+  const rows = sketches.map((): number[] => sketches.map(() => 0));
+  for (const [i, a] of sketches.entries())
+    for (const [j, b] of sketches.entries()) if (j <= i) (rows[j] as number[])[i] = (rows[i] as number[])[j] = cosineOf(a, b);
+  return rows;
 }
 
 export interface Likeness {
