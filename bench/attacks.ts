@@ -48,7 +48,7 @@ const attacks: readonly Attack[] = [
   },
   { name: "poison with huge", miners: [honestMiners, "poison:2", "huge"], validators: [honestValidators] },
   { name: "churn and late records", miners: ["honest:3", "honest/1", "honest/0-0", "noise"], validators: [honestValidators], late: 0.2 },
-  { name: "lost records", miners: [honestMiners, "mixture"], validators: ["honest:4@400"], lost: 0.1 },
+  { name: "lost records", miners: [honestMiners, "noise"], validators: ["honest:4@400"], lost: 0.1 },
 ];
 
 interface Result {

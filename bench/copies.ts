@@ -3,7 +3,7 @@
  * of the data, the number of steps and the learning rate, on the shipped engine, for each kind of codec; the shipped rules judge random groups of them,
  * and what attackers make of their submissions. The rate of false alarms is compared with the aim of 0.1%, and each attack's rate of discovery with 1.
  *
- *     npm run bench -- copies [--bases N] [--runs N] [--json]
+ *     npm run bench -- copies [--bases N] [--first N] [--runs N] [--json]
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -220,13 +220,14 @@ export async function run(): Promise<void> {
     args: process.argv.slice(3),
     options: {
       bases: { type: "string", default: "3" },
+      first: { type: "string", default: "0" },
       runs: { type: "string", default: "40" },
       json: { type: "boolean", default: false },
     },
   });
-  const [bases, runs] = [Number(values.bases), Number(values.runs)];
+  const [bases, first, runs] = [Number(values.bases), Number(values.first), Number(values.runs)];
   const rows: Row[] = [];
-  for (let index = 0; index < bases; index++) {
+  for (let index = first; index < first + bases; index++) {
     const subject = await openSubject(index, runs);
     for (const [codec, honest] of subject.honest) rows.push(...(await judgeAll(subject, codec, honest, index)));
   }

@@ -2,6 +2,7 @@
  * A whole subnet in one process, offline: an owner, validators and miners of any mix of strategies, on the steps and rules that are shipped, with a
  * chain and a clock that take no time. The same cast and seed give the same run.
  */
+import { setMaxListeners } from "node:events";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,6 +59,8 @@ const taskOverrides: TaskOverrides = {
 export async function simulate(input: SimulationInput): Promise<SimulationOutcome> {
   const { cast, seed, signal, progress } = input;
   checkCast(cast);
+  // Everybody waits on this one signal.
+  setMaxListeners(0, signal);
   const base = await makeBase(join(input.directory, "base"), input);
   const owner = await developmentSigner("//Owner");
   const signers = await Promise.all(cast.map(({ name }) => developmentSigner(`//Player//${name.replaceAll(/[^A-Za-z0-9]/g, "")}`)));
