@@ -154,6 +154,8 @@ describe("near copies", () => {
     const group = cosines([...rest, original, copy, again].map(whole));
     const found = group.map((_, place) => likenessOf(group, place, false).copy);
     assert.deepEqual(found, [...rest.map(() => false), false, true, true]);
+    const noisy = cosines([...rest, original, mix([1, original], [1.2, noise])].map(whole));
+    assert.deepEqual([likenessOf(noisy, 7, false).copy, likenessOf(noisy, 8, false).copy], [false, true]);
     const first = cosines([original, copy, ...rest, mix([1, copy], [0.01, noise])].map(whole));
     assert.deepEqual([likenessOf(first, 0, false).copy, likenessOf(first, 1, false).copy], [false, true]);
   });
