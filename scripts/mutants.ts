@@ -243,9 +243,9 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "steps/evaluate/aggregate.ts",
     ["steps/evaluate/aggregate.test.ts"],
-    ["gradient: norms are those of the last tensor", "(squares[index] as number) + squaredDistance(values)", "squaredDistance(values)"],
+    ["gradient: norms are those of the last tensor", "sums[index] = (sums[index] as number) + value", "sums[index] = value"],
     ["gradient: nobody is shortened", "if (factor === 1) return { sizes, read };", "if (factor !== 0) return { sizes, read };"],
-    ["gradient: the upper median", "middleMean(values, (count - 1) >> 1,", "middleMean(values, count >> 1,"],
+    ["gradient: the upper median", "(count - 1) >> 1", "count >> 1"],
   ),
   ...mutantsOf(
     "steps/evaluate/proof-of-loss.ts",

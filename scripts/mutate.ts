@@ -96,7 +96,7 @@ try {
   if (unbroken.failed > 0 || unbroken.timedOut || unbroken.passed === 0) {
     throw new Error(`The tests must pass before anything is broken: ${unbroken.first ?? "they did not end"}`);
   }
-  const limit = Math.max(shortestLimitMilliseconds, 2 * (performance.now() - started));
+  const limit = Math.max(shortestLimitMilliseconds, Math.ceil(2 * (performance.now() - started)));
   if (!json) console.error(`${unbroken.passed} tests pass with every rule as it is; ${chosen.length} mutants follow.`);
 
   const results: { mutant: Mutant; outcome: Outcome }[] = [];

@@ -11,7 +11,7 @@ import { openSubmission } from "../../src/model/submission.ts";
 import { newVersion, readValues, tensorsOfPieces } from "../../src/model/weights.ts";
 import type { Task } from "../../src/protocol/task.ts";
 import { aggregate } from "../../src/steps/evaluate/aggregate.ts";
-import { openStep } from "../../src/steps/evaluate/merge-groups.ts";
+import { step, stepPlace } from "../../src/steps/evaluate/merge-groups.ts";
 import { metadata, nameOf, readerOf } from "./operands.ts";
 
 const [directory = "", ...numbers] = process.argv.slice(2);
@@ -37,12 +37,19 @@ const momentum = tensorsOfPieces(
   pieces.filter(({ role }) => role === "momentum"),
   readPiece,
 );
-const step = openStep({ task, momentum }, gradient, 0.5);
+const how = { gradient, scale: 0.5, place: stepPlace(gradient.sizes) };
 let writtenBytes = 0;
 await newVersion({
   manifest: createManifest("0".repeat(64), "0".repeat(64), pieces),
   changed: new Set(pieces.map(pieceName)),
-  update: (name, piece: Piece) => step(name, (into) => readValues(piece, readPiece, into)),
+  update: (name, piece) =>
+    step(
+      { task, momentum },
+      how,
+      name,
+      (into) => readValues(piece, readPiece, into),
+      (stepped) => stepped,
+    ),
   keep: async (bytes) => {
     writtenBytes += bytes.length;
     peakBytes = Math.max(peakBytes, process.memoryUsage.rss());

@@ -1,113 +1,121 @@
 /**
  * One gradient from a group's contributors, as protocol/aggregate.ts has the rule, with the same bits: tensor by tensor, so that memory holds one
  * tensor of each contributor however large the model. What the rule wants to know of whole deltas (norms, distances) is found first, in passes of
- * its own; the gradient is then computed as it is read, in an arena of the kernels that submissions are decoded into.
+ * its own; the gradient is then computed as it is read, where submissions are decoded to.
  */
 
-import { exclusive } from "../../engine/exclusive.ts";
 import { averageDeltas, middleMean, multiply, squaredDistance } from "../../kernels/merge.ts";
-import { openArena } from "../../kernels/module.ts";
 import type { Tensors, Values } from "../../model/tensors.ts";
 import { type AggregationRule, clippingFactors, krumChoice, normFactors } from "../../protocol/aggregate.ts";
+import { largestOf, openWorkplace, type Workplace } from "./workplace.ts";
 
-/** The gradient of at least one contributor; contributors come in merge order, and all have the same tensors. */
-export async function aggregate(contributors: readonly Tensors[], rule: AggregationRule): Promise<Tensors> {
+/** The arrays that `aggregate` works in: one for each contributor, and one more. */
+export function aggregationPlace(contributors: number, largest: number): Workplace {
+  return openWorkplace(contributors + 1, largest);
+}
+
+/**
+ * The gradient of at least one contributor; contributors come in merge order, and all have the same tensors. Several gradients may share a workplace for
+ * the most contributors and the largest tensor of them.
+ */
+export async function aggregate(contributors: readonly Tensors[], rule: AggregationRule, shared?: Workplace): Promise<Tensors> {
   const [first] = contributors;
   if (first === undefined) throw new Error("nothing to aggregate");
   const { sizes } = first;
-  const largest = Math.max(0, ...sizes.values());
   const count = contributors.length;
-  const arena = openArena((count + 1) * largest, count + 1);
-  const places = Array.from({ length: count }, () => arena.take(largest));
-  const spare = arena.take(largest);
-
-  /** Each one's values of a tensor, in the arena, for whoever asks next to overwrite. */
-  const read = (all: readonly Tensors[], name: string): Promise<Values[]> => {
-    const size = sizes.get(name) ?? 0;
-    return Promise.all(all.map((tensors, index) => into(tensors, name, (places[index] as Values).subarray(0, size))));
-  };
-  const squares = contributors.map(() => 0);
-  for (const name of sizes.keys())
-    for (const [index, values] of (await read(contributors, name)).entries())
-      squares[index] = (squares[index] as number) + squaredDistance(values);
-  const factors = normFactors(squares.map(Math.sqrt), rule.normCap);
-  const capped = contributors.map((tensors, index) => shortened(tensors, factors[index] as number));
+  const workplace = shared ?? aggregationPlace(count, largestOf(sizes));
   const suspects = Math.floor(rule.tolerated * count);
-  const median = async (name: string) => {
-    const values = await read(capped, name);
-    return middleMean(values, (count - 1) >> 1, spare.subarray(0, sizes.get(name)));
-  };
 
-  const one = exclusive();
-  /** What is computed lies in the arena; it is copied out only where it is wanted elsewhere. */
-  const computed = (compute: (name: string) => Promise<Values>): Tensors => ({
+  /** Some contributors' values of a tensor, each in a place of its own to be worked on, and a spare place. */
+  const withValues = <T>(of: readonly Tensors[], name: string, work: (values: readonly Values[], spare: Values) => T): Promise<T> =>
+    workplace.use(sizes.get(name) ?? 0, async (places) => work(await readInto(of, name, places), places.at(-1) as Values));
+  const computed = (compute: (name: string, places: readonly Values[]) => Promise<Values>): Tensors => ({
     sizes,
-    read: (name, target) =>
-      one(async () => {
-        const values = await compute(name);
-        target?.set(values);
-        return target ?? values;
+    read: (name, into) =>
+      workplace.use(sizes.get(name) ?? 0, async (places) => {
+        const values = await compute(name, places);
+        const result = into ?? new Float32Array(values.length);
+        result.set(values);
+        return result;
       }),
   });
+
+  const squares = contributors.map(() => 0);
+  for (const name of sizes.keys())
+    await withValues(contributors, name, (values) =>
+      addTo(
+        squares,
+        values.map((one) => squaredDistance(one)),
+      ),
+    );
+  const factors = normFactors(squares.map(Math.sqrt), rule.normCap);
+  const capped = contributors.map((tensors, index) => shortened(tensors, factors[index] as number));
+  const averaged = (chosen: readonly Tensors[]) => computed(async (name, places) => average(await readInto(chosen, name, places)));
+  const median = async (name: string, places: readonly Values[]) =>
+    middleMean(await readInto(capped, name, places), (count - 1) >> 1, places.at(-1));
   switch (rule.method) {
     case "mean":
-      return computed(async (name) => average(await read(capped, name)));
+      return averaged(capped);
     case "trimmed-mean":
-      return computed(async (name) => middle(await read(capped, name), suspects));
+      return computed(async (name, places) => middleMean(await readInto(capped, name, places), suspects, places.at(-1)));
     case "median":
       return computed(median);
     case "centred-clipping": {
       const distances = contributors.map(() => 0);
-      for (const name of sizes.keys()) {
-        const centre = await median(name);
-        for (const [index, values] of (await read(capped, name)).entries())
-          distances[index] = (distances[index] as number) + squaredDistance(values, centre);
+      for (const [name, length] of sizes) {
+        await workplace.use(length, async (places) => {
+          const centre = await median(name, places);
+          const values = await readInto(capped, name, places);
+          addTo(
+            distances,
+            values.map((one) => squaredDistance(one, centre)),
+          );
+        });
       }
       const clips = clippingFactors(distances.map(Math.sqrt));
-      return computed(async (name) => {
-        const centre = await median(name);
-        return clipped(await read(capped, name), centre, clips);
+      return computed(async (name, places) => {
+        const centre = await median(name, places);
+        return clipped(await readInto(capped, name, places), centre, clips);
       });
     }
     case "krum": {
       const distances = contributors.map(() => contributors.map(() => 0));
-      for (const name of sizes.keys()) addPairs(await read(capped, name), distances);
-      const chosen = krumChoice(distances, suspects).map((index) => capped[index] as Tensors);
-      return computed(async (name) => average(await read(chosen, name)));
+      for (const name of sizes.keys()) await withValues(capped, name, (values) => addPairs(distances, values));
+      return averaged(krumChoice(distances, suspects).map((index) => capped[index] as Tensors));
     }
   }
 }
 
-async function into(tensors: Tensors, name: string, place: Values): Promise<Values> {
-  await tensors.read(name, place);
-  return place;
+function readInto(all: readonly Tensors[], name: string, places: readonly Values[]): Promise<Values[]> {
+  return Promise.all(
+    all.map(async (tensors, index) => {
+      const place = places[index] as Values;
+      await tensors.read(name, place);
+      return place;
+    }),
+  );
 }
 
 function shortened({ sizes, read }: Tensors, factor: number): Tensors {
   if (factor === 1) return { sizes, read };
-  return {
-    sizes,
-    read: async (name, target) => multiply(await read(name, target), factor, target),
-  };
+  return { sizes, read: async (name, into) => multiply(await read(name, into), factor, into) };
 }
 
 function average(values: readonly Values[]): Values {
   return averageDeltas(values, values[0]);
 }
 
-function middle(values: readonly Values[], trim: number): Values {
-  return middleMean(values, trim, values[0]);
+function addTo(sums: number[], values: readonly number[]): void {
+  for (const [index, value] of values.entries()) sums[index] = (sums[index] as number) + value;
 }
 
 /** Adds the squared distances of each pair. */
-function addPairs(values: readonly Values[], sums: number[][]): void {
-  for (const [row, a] of values.entries()) {
-    for (let column = 0; column < row; column++) {
-      const square = squaredDistance(a, values[column] as Values);
-      (sums[row] as number[])[column] = ((sums[row] as number[])[column] as number) + square;
-      (sums[column] as number[])[row] = ((sums[column] as number[])[row] as number) + square;
-    }
-  }
+function addPairs(sums: readonly number[][], values: readonly Values[]): void {
+  for (const [row, a] of values.entries())
+    addTo(
+      sums[row] as number[],
+      values.map((b, column) => (row === column ? 0 : squaredDistance(a, b))),
+    );
 }
 
 /** Pulls the centre, in its place, towards each by `factor * (value - centre)`, averaged. */

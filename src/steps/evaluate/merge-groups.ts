@@ -4,11 +4,11 @@
  */
 
 import { outerStep } from "../../kernels/merge.ts";
-import { openArena } from "../../kernels/module.ts";
 import { placed, type Tensors, type Values } from "../../model/tensors.ts";
 import { chooseScale, type DomainLosses, gateGroups, type Measured } from "../../protocol/gate.ts";
 import type { Task } from "../../protocol/task.ts";
-import { aggregate } from "./aggregate.ts";
+import { aggregate, aggregationPlace } from "./aggregate.ts";
+import { largestOf, openWorkplace, type Workplace } from "./workplace.ts";
 
 export interface Contribution {
   readonly miner: string;
@@ -52,15 +52,20 @@ export async function gateContributions(
 ): Promise<GroupGradient[]> {
   const { task, measure } = search;
   const smallest = Math.min(...task.merge.scales);
+  const largest = Math.max(0, ...groups.flatMap(({ ranked }) => ranked.slice(0, 1).map(({ deltas }) => largestOf(deltas.sizes))));
+  const most = Math.max(0, ...groups.map(({ ranked }) => ranked.length));
+  // All groups take turns in the same memory.
+  const place = aggregationPlace(most, largest);
+  const steps = openWorkplace(3, largest);
   const gradients = groups.map(() => nothing);
   const passed = await gateGroups(
     groups.map(({ ranked }) => ranked),
     async (tried) => {
       for (const { group, contributors } of tried) {
         const deltas = contributors.map((contribution) => contribution.deltas);
-        gradients[group] = await aggregate(deltas, task.merge);
+        gradients[group] = await aggregate(deltas, task.merge, place);
       }
-      return measure(tried.map(({ group }) => move(search, gradients[group] as Tensors, smallest)));
+      return measure(tried.map(({ group }) => move(search, gradients[group] as Tensors, smallest, steps)));
     },
   );
   return groups.map(({ group }, index) => {
@@ -74,9 +79,9 @@ export async function mergeGroups(search: MergeSearch, groups: readonly GroupGra
   const { task, measure } = search;
   const passed = groups.filter(({ contributors }) => contributors.length > 0);
   const gradient = joined(passed.map((one) => one.gradient));
-  const { base: before, candidates } = await measure(
-    passed.length === 0 ? [] : task.merge.scales.map((scale) => move(search, gradient, scale)),
-  );
+  const place = stepPlace(gradient.sizes);
+  const moves = passed.length === 0 ? [] : task.merge.scales.map((scale) => move(search, gradient, scale, place));
+  const { base: before, candidates } = await measure(moves);
   const chosen = chooseScale(before, candidates);
   if (chosen === undefined) return { merged: [], scale: 0, before, after: before };
   return {
@@ -88,36 +93,43 @@ export async function mergeGroups(search: MergeSearch, groups: readonly GroupGra
   };
 }
 
-/** New fp32 weights and momentum of a tensor, given how to read its base; valid until the next is asked for. */
-export type Step = (
+export type Stepped = { readonly weights: Values; readonly momentum: Values };
+
+/** The arrays that a step works in. */
+export function stepPlace(sizes: ReadonlyMap<string, number>): Workplace {
+  return openWorkplace(3, largestOf(sizes));
+}
+
+/** New fp32 weights and momentum of one tensor, given how to read its base; `work` has them for as long as it runs. */
+export function step<T>(
+  { task, momentum }: Pick<MergeSearch, "task" | "momentum">,
+  { gradient, scale, place }: { readonly gradient: Tensors; readonly scale: number; readonly place: Workplace },
   name: string,
   readBase: (into: Values) => Promise<unknown>,
-) => Promise<{ readonly weights: Values; readonly momentum: Values }>;
-
-/** The outer step by a gradient, one tensor after another, in an arena that holds the largest. */
-export function openStep({ task, momentum }: Pick<MergeSearch, "task" | "momentum">, gradient: Tensors, scale: number): Step {
+  work: (stepped: Stepped) => T | Promise<T>,
+): Promise<T> {
   const { learningRate, momentum: mu } = task.outer;
-  const largest = Math.max(0, ...gradient.sizes.values());
-  const arena = openArena(3 * largest, 3);
-  const places = [arena.take(largest), arena.take(largest), arena.take(largest)] as const;
-  return async (name, readBase) => {
-    const size = gradient.sizes.get(name) ?? 0;
-    const [values, before, base] = [places[0].subarray(0, size), places[1].subarray(0, size), places[2].subarray(0, size)];
+  return place.use(gradient.sizes.get(name) ?? 0, async (places) => {
+    const [values, before, base] = places as readonly [Values, Values, Values];
     await gradient.read(name, values);
     if (momentum.sizes.has(name)) await momentum.read(name, before);
     else before.fill(0);
     await readBase(base);
-    return outerStep({ base, gradient: values, momentum: before, learningRate, mu, scale }, { weights: base, momentum: before });
-  };
+    return work(outerStep({ base, gradient: values, momentum: before, learningRate, mu, scale }, { weights: base, momentum: before }));
+  });
 }
 
 /** How far the step moves the weights: `scale * step`, which added to them gives the step's bits. */
-function move(search: MergeSearch, gradient: Tensors, scale: number): Tensors {
-  const step = openStep(search, gradient, scale);
+function move(search: MergeSearch, gradient: Tensors, scale: number, place: Workplace): Tensors {
   return {
     sizes: gradient.sizes,
     // -0 is what can be added to any value, zeros of both signs among them, and leaves it as it is.
-    read: async (name, into) => placed((await step(name, async (base) => base.fill(-0))).weights, into),
+    read: (name, into) => {
+      const noBase = async (base: Values) => base.fill(-0);
+      return step(search, { gradient, scale, place }, name, noBase, ({ weights }) =>
+        placed(weights, into ?? new Float32Array(weights.length)),
+      );
+    },
   };
 }
 

@@ -4,7 +4,7 @@
  * ballot that shows nothing, then open.
  */
 
-import type { Tensors } from "../../model/tensors.ts";
+import type { Tensors, Values } from "../../model/tensors.ts";
 import { newVersion, readValues } from "../../model/weights.ts";
 import type { AgreedScore } from "../../protocol/agreement.ts";
 import { votingWindows, windowOf } from "../../protocol/clock.ts";
@@ -28,7 +28,7 @@ import { groupGradients } from "./contributions.ts";
 import { settleScores } from "./disputes.ts";
 import { cycleSequences } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
-import { type MergeSearch, mergeGroups, openStep } from "./merge-groups.ts";
+import { type MergeSearch, mergeGroups, step, stepPlace } from "./merge-groups.ts";
 import { collectReports, committedReports, showReport } from "./reports.ts";
 import { requireValidator, scorersOf } from "./validators.ts";
 
@@ -128,11 +128,15 @@ export async function openSearch(context: Context, membership: Membership, view:
 async function keepVersion(context: Context, slice: Slice, search: MergeSearch, gradient: Tensors, scale: number): Promise<string> {
   const { objects, layout } = context.workspace;
   const kept = new Set<string>();
-  const step = openStep(search, gradient, scale);
+  const how = { gradient, scale, place: stepPlace(gradient.sizes) };
   const manifest = await newVersion({
     manifest: slice.manifest,
     changed: new Set(gradient.sizes.keys()),
-    update: (name, piece) => step(name, (into) => readValues(piece, ({ hash }) => objects.stream(hash), into)),
+    update: (name, piece) => {
+      const readBase = (into: Values) => readValues(piece, ({ hash }) => objects.stream(hash), into);
+      // Nobody else works at this place: what it holds stays until the next tensor.
+      return step(search, how, name, readBase, (stepped) => stepped);
+    },
     keep: async (bytes) => {
       const hash = await objects.put(bytes);
       kept.add(hash);

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { type Tensors, tensorsOf } from "../../../src/model/tensors.ts";
 import type { Task } from "../../../src/protocol/task.ts";
-import { type Contribution, gateContributions, type MergeSearch, mergeGroups, openStep } from "../../../src/steps/evaluate/merge-groups.ts";
+import {
+  type Contribution,
+  gateContributions,
+  type MergeSearch,
+  mergeGroups,
+  step,
+  stepPlace,
+} from "../../../src/steps/evaluate/merge-groups.ts";
 
 const task = {
   experts: { groups: 2 },
@@ -34,8 +41,17 @@ function search(contributions: Contribution[][], loss: (a: number, b: number) =>
     const { gradient, scale } = outcome;
     const weights = new Map<string, number | undefined>();
     for (const name of gradient?.sizes.keys() ?? []) {
-      const step = openStep(given, gradient as Tensors, scale);
-      weights.set(name, (await step(name, async (base) => base.fill(0))).weights[0]);
+      const how = { gradient: gradient as Tensors, scale, place: stepPlace(outcome.gradient?.sizes ?? new Map()) };
+      weights.set(
+        name,
+        await step(
+          given,
+          how,
+          name,
+          async (base) => base.fill(0),
+          (stepped) => stepped.weights[0],
+        ),
+      );
     }
     return { ...outcome, weights };
   })();
@@ -104,11 +120,15 @@ describe("merging groups", () => {
     );
     const momentum = tensorsOf(new Map([["a", Float32Array.of(2)]]));
     const rule = { ...task, outer: { optimizer: "nesterov", learningRate: 1, momentum: 0.5 } } as unknown as Task;
-    const next = openStep({ task: rule, momentum }, gradient, 1);
-    const stepped = async (name: string) => {
-      const { weights, momentum: kept } = await next(name, async (base) => base.fill(10));
-      return [weights[0], kept[0]];
-    };
+    const how = { gradient, scale: 1, place: stepPlace(gradient.sizes) };
+    const stepped = (name: string) =>
+      step(
+        { task: rule, momentum },
+        how,
+        name,
+        async (base) => base.fill(10),
+        ({ weights, momentum: kept }) => [weights[0], kept[0]],
+      );
     assert.deepEqual(await stepped("a"), [12, 2]);
     assert.deepEqual(await stepped("b"), [11.5, 1]);
   });
