@@ -124,6 +124,7 @@ const compare: RunStep = async (context, membership, { cycle }) => {
   if (cycle > 0) return {};
   await context.clock.until(({ best }) => best >= windowOf(membership.task, cycle + 1, "distribute").last, context.signal);
   await exchangeAs("itself", context, membership, cycle, [["second", 1n]]);
+  await exchangeAs("one voice", context, membership, cycle, [["first", 1n]]);
   await exchangeAs("majority", context, membership, cycle, [
     ["first", 3n],
     ["liar", 2n],
@@ -181,7 +182,13 @@ describe("validators among each other", function () {
     assert.notEqual(first?.[0]?.root, first?.[0]?.base);
   });
 
-  it("take what most of the scoring stake signed, and name who signed another", () => {
+  it("take the gradient that a group's scorers signed", () => {
+    const [own, taken] = [exchanged.get("itself"), exchanged.get("one voice")];
+    assert.ok(own && own.bits.length > 0);
+    assert.deepEqual(taken, { ...own, notes: [] });
+  });
+
+  it("come to the same where one of them signed another, and name it", () => {
     const [own, settled] = [exchanged.get("itself"), exchanged.get("majority")];
     assert.ok(own && settled && own.bits.length > 0);
     assert.deepEqual([settled.contributors, settled.bits], [own.contributors, own.bits]);
