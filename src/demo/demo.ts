@@ -89,16 +89,23 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
 
   const texts = await writeTexts(directory);
   const wallets = await createWallets(walletPath, participants);
+  const localnetArguments = [
+    ...["localnet", "--port", String(chainPort), "--block-time", `${blockMilliseconds}ms`],
+    ...["--owner", wallets.get("owner")?.address ?? ""],
+  ];
+  let isListening = (): void => undefined;
+  const listening = new Promise<void>((resolve) => {
+    isListening = resolve;
+  });
   const localnet = await startProcess(
-    optionsOf("localnet", [
-      ...["localnet", "--port", String(chainPort), "--block-time", `${blockMilliseconds}ms`],
-      ...["--owner", wallets.get("owner")?.address ?? ""],
-    ]),
+    optionsOf("localnet", localnetArguments, ({ event }) => {
+      if (event === "ready") isListening();
+    }),
   );
   running.push(localnet);
   progress.note(`Subnet ${netuid} on ${network}: ${participants.map(({ name }) => name).join(", ")}`);
-  // Permits come with the chain's next epoch: meanwhile the base is trained.
-  const subnetReady = setUpSubnet(network, wallets, signal);
+  // Permits come with the chain's next epoch: meanwhile the base is trained. On a busy machine the node takes longer to listen than a client waits.
+  const subnetReady = Promise.race([listening, localnet.done]).then(() => setUpSubnet(network, wallets, signal));
   subnetReady.catch(() => undefined);
 
   const seconds = input.pretrainSeconds ?? pretrainSeconds;
