@@ -7,13 +7,15 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { createSparseTraining } from "../src/engine/sparse-training.ts";
+import { keepToPlaces, placeRate } from "../src/engine/places.ts";
 import { openTrainer } from "../src/engine/trainer.ts";
 import { byteVocabularySize } from "../src/model/byte-tokenizer.ts";
 import { type Codec, codecNamed } from "../src/model/codecs/index.ts";
 import { familyNamed, readArchitecture } from "../src/model/families/index.ts";
+import { submissionPlaces } from "../src/model/submission.ts";
 import { cosineOf, cosines, createSketcher, drawPlaces, likenessOf, type Sketch, type Sketcher } from "../src/protocol/copies.ts";
 import { sha256, toHex, utf8 } from "../src/protocol/hash.ts";
+import { placesSeed } from "../src/protocol/places.ts";
 import { type Stream, stream } from "../src/protocol/random.ts";
 import { table } from "../src/ui/table.ts";
 
@@ -34,7 +36,7 @@ const sequenceLength = 48;
 const batchSequences = 8;
 /** From a raw base, on which all learn nearly the same, to one on which they do not. */
 const pretrainSteps = [60, 250, 1_000];
-const codecs = ["dense-bf16", "sparse-5", "sparse-1"].map(codecNamed);
+const codecs = ["dense-bf16", "signs-10"].map(codecNamed);
 const groupSizes = [2, 3, 5, 8];
 const groupsJudged = 2_000;
 const attacked = 16;
@@ -48,6 +50,9 @@ type Delta = Float32Array;
 const seeded = (name: string) => stream(toHex(sha256(utf8(name))));
 const elements = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1);
 const specs = familyNamed(architecture.family).tensors(architecture);
+/** What draws the places of a codec that says some values only. */
+const cycle = { task: toHex(sha256(utf8("bench copies"))), cycle: 0, group: 0 };
+const shapesOf = (names: readonly string[]) => specs.filter(({ name }) => names.includes(name));
 const group = specs.filter(({ expert }) => expert !== undefined && expert < 2).map(({ name }) => name);
 
 function normal(random: Stream): number {
@@ -78,15 +83,15 @@ async function trainOn(
 ): Promise<Tensors> {
   const trainer = await openTrainer({ architecture, weights, trainable, optimizer, sequenceLength, batchSequences, threads: 1 });
   const base = new Map(trainable.map((name) => [name, weights.get(name) as Float32Array]));
-  const sparse = codec?.kept === undefined ? undefined : createSparseTraining({ trainer, codec, base });
+  const places = codec && submissionPlaces(codec.name, cycle, shapesOf(trainable));
   const random = seeded(seed);
   for (let step = 0; step < steps; step++) {
     const batch = Array.from({ length: batchSequences }, (_, index) => {
       const text = train[index % 2] as Int32Array[];
       return text[random.uniform(text.length)] as Int32Array;
     });
-    await trainer.step([batch], { learningRate: learningRate * (1 - step / steps) * (sparse?.rateFactor() ?? 1) });
-    await sparse?.follow((step + 1) / steps);
+    await trainer.step([batch], { learningRate: learningRate * (1 - step / steps) * (places ? placeRate : 1) });
+    if (places) await keepToPlaces(trainer, base, places);
   }
   const trained = await trainer.weights();
   const copy = new Map(trainable.map((name) => [name, Float32Array.from(trained.get(name) as Float32Array)]));
@@ -130,7 +135,12 @@ async function openSubject(index: number, runs: number): Promise<Subject> {
       ),
     );
   const sent: Subject["sent"] = (codec, delta) =>
-    Float32Array.from(cut(delta).flatMap((values) => [...codec.decode(codec.encode(values.slice()), values.length)]));
+    Float32Array.from(
+      cut(delta).flatMap((values, index) => {
+        const seed = placesSeed(cycle, group[index] as string);
+        return [...codec.decode(codec.encode(values.slice(), seed), values.length, seed)];
+      }),
+    );
   const skill = seeded(`skill ${name}`);
   const honest = new Map<Codec, Delta[]>(codecs.map((codec) => [codec, []]));
   for (let run = 0; run < runs; run++) {

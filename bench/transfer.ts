@@ -4,43 +4,14 @@
  * trained only where it is missing), two domains, two groupings, and 2, 4 and 8 groups. Options: --json, --directory PATH, --pretrain STEPS, --steps N,
  * --groups 2,4,8, --policies TEXT (a part of the names), --domains, --groupings, --threads N.
  */
-import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { readSequences } from "../src/data/text.ts";
-import { writeTexts } from "../src/demo/texts.ts";
-import { routerStatistics } from "../src/engine/router-statistics.ts";
-import { openCheckpoint } from "../src/model/checkpoint.ts";
-import { familyNamed } from "../src/model/families/index.ts";
-import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
-import { initializeCheckpoint } from "../src/model/initialize.ts";
-import { readPieceFrom } from "../src/model/pieces.ts";
-import { loadWeights } from "../src/model/weights.ts";
-import { scoresOf } from "../src/protocol/experts/router-statistics.ts";
-import { pretrain } from "../src/steps/train/pretrain.ts";
-import { createProgress, type Progress } from "../src/ui/progress.ts";
+import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
-import { type Base, type Domain, type Group, measure, type Outcome, type Policy } from "./transfer/experiment.ts";
+import { architecture, batchSequences, openBase } from "./transfer/base.ts";
+import { type Domain, type Group, measure, type Outcome, type Policy } from "./transfer/experiment.ts";
 import { policies } from "./transfer/policies.ts";
-
-const family = familyNamed("qwen3_moe");
-const config = family.newConfig?.({
-  vocabularySize: 257,
-  hiddenSize: 128,
-  layers: 4,
-  heads: 4,
-  keyValueHeads: 2,
-  intermediateSize: 128,
-  experts: 16,
-  expertsPerToken: 2,
-  normalizeTopK: true,
-}) as Record<string, unknown>;
-const architecture = family.architecture(config);
-const sequenceLength = 128;
-const heldOutSequences = 128;
-const batchSequences = 8;
 
 interface Row extends Outcome {
   readonly policy: string;
@@ -51,45 +22,6 @@ interface Row extends Outcome {
   readonly transfer: number;
   /** The whole model's gain over what it gains when no expert is missing, the share that a miner's work keeps. */
   readonly kept: number;
-}
-
-async function openBase(directory: string, steps: number, threads: number, progress: Progress): Promise<Base> {
-  await mkdir(directory, { recursive: true });
-  const texts = await writeTexts(directory);
-  const place = join(directory, "base");
-  const signal = new AbortController().signal;
-  if (!existsSync(join(place, "model.safetensors"))) {
-    const start = await initializeCheckpoint({
-      directory: join(directory, "start"),
-      config,
-      seed: "transfer",
-    });
-    const input = {
-      checkpoint: start,
-      files: texts.map(({ train }) => train),
-      directory: place,
-      steps,
-      sequenceLength,
-      batchSequences,
-      learningRate: 3e-3,
-      seed: 1,
-    };
-    await pretrain({ threads, progress, signal }, input);
-  }
-  const checkpoint = await openCheckpoint(place);
-  const { manifest, locations } = await indexCheckpoint(checkpoint);
-  const weights = await loadWeights({ pieces: manifest.pieces, readPiece: readPieceFrom((hash) => locations.get(hash)), architecture });
-  const domains = await Promise.all(
-    texts.map(async ({ name, train, heldOut }): Promise<Domain> => {
-      const read = async (file: string, maximumSequences: number) =>
-        (await readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences })).sequences;
-      const sequences = await read(train, 20_000);
-      const sample = [{ name, sequences: sequences.slice(0, 128) }];
-      const scores = scoresOf(await routerStatistics({ architecture, weights, domains: sample, sequenceLength, threads }));
-      return { name, train: sequences, heldOut: await read(heldOut, heldOutSequences), scores };
-    }),
-  );
-  return { architecture, specs: checkpoint.specs, weights, domains, sequenceLength };
 }
 
 /** The even split, and for each domain the group of the experts that it wants most. */

@@ -26,6 +26,7 @@ import { drawOpenSequences, drawSequences } from "../src/protocol/held-out.ts";
 import { hotkeyOf } from "../src/protocol/hotkey.ts";
 import { merkleRoot } from "../src/protocol/merkle.ts";
 import { averageDeltas, outerStep } from "../src/protocol/outer-step.ts";
+import { placesSeed } from "../src/protocol/places.ts";
 import { seed, stream } from "../src/protocol/random.ts";
 import { type ChainRecord, encodeRecord, noGroup } from "../src/protocol/records.ts";
 import { createReport, type ReportEntry, reportMessage } from "../src/protocol/report.ts";
@@ -324,7 +325,7 @@ function copyVectors() {
     places: [
       { seed: name("sketch"), group: 0, elements: 1_000 },
       { seed: name("sketch"), group: 1, elements: 10_000_000_000 },
-      { seed: name("sketch"), group: 1, elements: 1_000_000, kept: 39 },
+      { seed: name("sketch"), group: 1, elements: 1_000_000, kept: 410 },
     ].map(({ kept, ...input }) => {
       const { starts, length } = drawPlaces(input.seed, input.group, input.elements, kept);
       return { ...input, kept: kept ?? null, runs: starts.length, length, first: starts.slice(0, 12) };
@@ -577,40 +578,36 @@ function agreementVectors() {
   };
 }
 
-function sparseVectors() {
-  const random = stream(name("sparse deltas"));
-  const chunk = (elements: number) =>
+function signVectors() {
+  const random = stream(name("deltas of signs"));
+  const delta = (elements: number) =>
     Float32Array.from({ length: elements }, () => ((random.uniform(2 ** 24) - 2 ** 23) / 2 ** 23) * 10 ** -random.uniform(5));
-  const deltas = [chunk(700), chunk(1), new Float32Array(64), Float32Array.of(2, -2, 2, 2)];
-  const cases = deltas.flatMap((delta) =>
-    ["sparse-1", "sparse-5"].map((codec) => {
-      const encoded = codecNamed(codec).encode(delta);
-      const decoded = codecNamed(codec).decode(encoded, delta.length);
-      const kept = [...decoded].flatMap((value, index) => (value === 0 ? [] : [[index, value]]));
-      return { codec, delta: float32Bits(delta).join(""), encoded: toHex(encoded[0] as Uint8Array), kept };
-    }),
-  );
-  // Of 700 values sparse-1 keeps 7: 18 marks, 42 low bits, 14 value bits, 6 zeros, behind two bytes of scale.
+  const { encode, decode } = codecNamed("signs-10");
+  const cases = [delta(333), delta(4011), delta(1), new Float32Array(64), Float32Array.of(2, -2, 2, 2)].map((values, index) => {
+    const of = { task: name("task"), cycle: 3 * index, group: index, name: `experts.${index}.weight` };
+    const drawn = placesSeed(of, of.name);
+    const encoded = encode(values, drawn);
+    const decoded = decode(encoded, values.length, drawn);
+    return {
+      of,
+      elements: values.length,
+      encoded: toHex(encoded[0] as Uint8Array),
+      set: [...decoded].flatMap((value, at) => (value === 0 ? [] : [[at, value]])),
+    };
+  });
+  // Of 333 values 34 places: two bytes of scale, 34 bits, 6 zeros.
   const good = fromHex(cases[0]?.encoded as string);
-  const changed = (change: (bytes: Uint8Array) => void) => {
-    const bytes = Uint8Array.from(good);
-    change(bytes);
-    return toHex(bytes);
-  };
   const refused = [
-    changed((bytes) => bytes.fill(0x80 | (good[1] as number), 1, 2)),
-    changed((bytes) => bytes.fill(0, 2, 4)),
-    changed((bytes) => bytes.fill(0xff, 2, 4)),
-    changed((bytes) => bytes.fill(0, 2).fill(0x7f, 2, 3)),
-    changed((bytes) => bytes.fill(0x80 | (good.at(-1) as number), bytes.length - 1)),
+    toHex(good.with(1, 0x80 | (good[1] as number))),
+    toHex(good.with(-1, 0x80 | (good.at(-1) as number))),
     toHex(good.subarray(1)),
     `${toHex(good)}00`,
   ];
   return {
     about:
-      "deltas as the hexadecimal digits of their fp32 bits, the bytes of each codec, and what is kept as [index, value]; bytes for 700 values that sparse-1 refuses",
+      "what a submission in signs-10 is of, the bytes of a tensor, and the values that they set as [index, value]; bytes for 333 values that are refused",
     cases,
-    refused: { codec: "sparse-1", elements: 700, encoded: refused },
+    refused: { elements: 333, encoded: refused },
   };
 }
 
@@ -680,7 +677,7 @@ export function makeVectors() {
     "randomness.json": randomnessVectors(),
     "commit.json": commitVectors(),
     "experts.json": expertVectors(),
-    "sparse.json": sparseVectors(),
+    "signs.json": signVectors(),
     "data.json": dataVectors(),
     "evaluation.json": evaluationVectors(),
     "copies.json": copyVectors(),

@@ -75,7 +75,7 @@ export interface Trainer {
   /** Copies of the trained tensors as they are now. */
   weights(): Promise<Map<string, Float32Array>>;
   /** Lets `change` rewrite the trained tensors in place, between steps. */
-  edit(change: (name: string, weights: Float32Array) => void): Promise<void>;
+  edit(change: (name: string, weights: Float32Array) => void | Promise<void>): Promise<void>;
   /** Releases everything, after the calls that are under way. */
   dispose(): void;
 }
@@ -185,7 +185,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     weights: () => whenOpen(async () => copies(trained.tensors)),
     edit: (change) =>
       whenOpen(async () => {
-        for (const [name, value] of Object.entries(trained.tensors)) change(name, value.float32());
+        for (const [name, value] of Object.entries(trained.tensors)) await change(name, value.float32());
       }),
     restore: (saved) =>
       whenOpen(async () => {

@@ -23,6 +23,14 @@ export const trainingJobSchema = v.strictObject({
     v.array(v.strictObject({ name: v.string(), shape: v.array(count) })),
     v.description("The tensors to train; all others are frozen."),
   ),
+  places: v.optional(
+    v.pipe(
+      v.string(),
+      v.description(
+        "A safetensors file with a U8 tensor for each trainable one, 1 where the submission can say a change: hold all other values at the base. Absent where it can say all.",
+      ),
+    ),
+  ),
   data: v.pipe(
     v.array(
       v.strictObject({
@@ -40,7 +48,10 @@ export const trainingJobSchema = v.strictObject({
   ),
   sequenceLength: count,
   seed: v.pipe(count, v.description("For the order of the data, from 0 to 2^32 - 1.")),
-  hyperparameters: v.pipe(v.record(v.string(), v.union([v.string(), v.number()])), v.description("The task's `inner` section.")),
+  hyperparameters: v.pipe(
+    v.record(v.string(), v.union([v.string(), v.number()])),
+    v.description("The task's `inner` section, its learning rate raised where `places` are few."),
+  ),
   maximumSteps: v.optional(count),
   opens: v.pipe(
     v.string(),

@@ -31,17 +31,6 @@ export interface Kernels {
     count: number,
   ): void;
   addSquares(a: number, b: number, lanes: number, count: number): void;
-  encodeSparse(
-    source: number,
-    count: number,
-    length: number,
-    kept: number,
-    lowBits: number,
-    target: number,
-    bytes: number,
-    scratch: number,
-  ): void;
-  decodeSparse(source: number, length: number, kept: number, lowBits: number, bytes: number, target: number): number;
 }
 
 /** fp32 values that a slot holds, and so the longest run that a kernel is given at once. */

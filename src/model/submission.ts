@@ -8,6 +8,7 @@ import { type OpenFile, openFile, readInto, streamLocation } from "../files.ts";
 import { allFinite } from "../kernels/finite.ts";
 import { type ArtifactDigest, createArtifactHasher } from "../protocol/artifact.ts";
 import type { Hash } from "../protocol/hash.ts";
+import { placeCount, placesSeed } from "../protocol/places.ts";
 import { type Codec, codecNamed, type StoredPart } from "./codecs/index.ts";
 import { elementsOf } from "./dtype.ts";
 import { readHeaderOf, SafetensorsError, type SafetensorsHeader, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
@@ -41,6 +42,25 @@ function metadataStrings(metadata: SubmissionMetadata, codec: string): Record<st
   return { format: "connito/submission/1", task, cycle: `${cycle}`, group: `${group}`, base, codec };
 }
 
+/** By name, the indices of the values that a submission can change, rising; undefined where its codec can say any. */
+export function submissionPlaces(
+  codecName: string,
+  metadata: Omit<SubmissionMetadata, "base">,
+  tensors: readonly { readonly name: string; readonly shape: readonly number[] }[],
+): Map<string, Uint32Array> | undefined {
+  const { place } = codecNamed(codecName);
+  if (place === undefined) return undefined;
+  return new Map(
+    tensors.map(({ name, shape }) => {
+      const elements = elementsOf(shape) as number;
+      const seed = placesSeed(metadata, name);
+      const places = new Uint32Array(placeCount(elements));
+      for (let i = 0; i < places.length; i++) places[i] = place(seed, i, elements);
+      return [name, places];
+    }),
+  );
+}
+
 export interface EncodeSubmissionOptions {
   readonly path: string;
   readonly metadata: SubmissionMetadata;
@@ -58,8 +78,9 @@ export async function encodeSubmission({ path, metadata, codec: codecName, tenso
   const stored = tensors.flatMap(({ name, shape, delta }): TensorToWrite[] => {
     if (delta.length !== elementsOf(shape)) throw new RangeError(`${delta.length} values for ${name} [${shape}]`);
     if (!allFinite(delta)) throw nonFinite(name);
-    const encoded = codec.encode(delta);
-    if (!allFinite(codec.decode(encoded, delta.length))) throw nonFinite(name);
+    const seed = placesSeed(metadata, name);
+    const encoded = codec.encode(delta, seed);
+    if (!allFinite(codec.decode(encoded, delta.length, seed))) throw nonFinite(name);
     return codec.parts(name, shape).map((part, index) => ({ ...part, data: encoded[index] as Uint8Array }));
   });
   const hasher = createArtifactHasher();
@@ -98,7 +119,7 @@ export async function openSubmission(path: string, expected: SubmissionExpectati
       withFile(path, async (file) => {
         const bytes: Uint8Array[] = [];
         for (const part of wanted.get(name) as StoredPart[]) bytes.push(await readPart(file, header, part.name));
-        const delta = decodePart(codec, name, bytes, sizes.get(name) as number, into);
+        const delta = decodePart(codec, name, bytes, sizes.get(name) as number, placesSeed(expected.metadata, name), into);
         if (!allFinite(delta)) throw nonFinite(name);
         return delta;
       }),
@@ -174,9 +195,9 @@ async function readPart(file: OpenFile, header: SafetensorsHeader, name: string)
   return bytes;
 }
 
-function decodePart(codec: Codec, name: string, bytes: readonly Uint8Array[], elements: number, into?: Values): Float32Array {
+function decodePart(codec: Codec, name: string, bytes: readonly Uint8Array[], elements: number, seed: number, into?: Values): Float32Array {
   try {
-    return codec.decode(bytes, elements, into);
+    return codec.decode(bytes, elements, seed, into);
   } catch (error) {
     if (error instanceof RangeError) throw new SubmissionError("malformed", `tensor ${name}: ${error.message}`);
     throw error;

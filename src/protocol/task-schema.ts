@@ -199,7 +199,7 @@ export const taskSchema = section(
     ),
     submission: section(
       {
-        codec: choice(["dense-bf16", "block-int8", "sparse-1", "sparse-5"], "How deltas are encoded.", submission.codec),
+        codec: choice(["dense-bf16", "block-int8", "signs-10"], "How deltas are encoded.", submission.codec),
         maximumBytes: whole(1, Number.MAX_SAFE_INTEGER, "Largest submission file, in bytes.", submission.maximumBytes),
       },
       "What miners submit.",

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { makeVectors, readVectors } from "../../scripts/make-vectors.ts";
 import { codecNamed } from "../../src/model/codecs/index.ts";
+import { submissionPlaces } from "../../src/model/submission.ts";
 import type { Likeness } from "../../src/protocol/copies.ts";
 import { averageDeltas } from "../../src/protocol/outer-step.ts";
 import { decodeRecord } from "../../src/protocol/records.ts";
@@ -56,29 +57,22 @@ describe("golden vectors, from the text alone", () => {
     for (const { seed, k, n, drawn } of draws) assert.deepEqual(second.secondStream(seed).draw(k, n), drawn);
   });
 
-  it("sparse deltas", () => {
-    const { cases, refused } = readVectors("sparse.json");
-    const form = (codec: string): [number, number] => (codec === "sparse-1" ? [39, 6] : [205, 4]);
-    for (const { codec, delta, encoded, kept } of cases) {
-      const values = Float32Array.from(bitsOf(delta.match(/.{8}/g) ?? []));
-      const decoded = second.secondSparseChunk(hex(encoded), values.length, ...form(codec));
+  it("deltas of signs", () => {
+    const { cases, refused } = readVectors("signs.json");
+    for (const { of, elements, encoded, set } of cases) {
+      const places = second.secondSignPlaces(of, elements);
+      const decoded = second.secondSigns(hex(encoded), places, elements);
       assert.deepEqual(
         [...(decoded ?? [])].flatMap((value, index) => (value === 0 ? [] : [[index, value]])),
-        kept,
+        set,
       );
-      const { indices, scale } = second.secondSparseChoice(values, form(codec)[0]);
-      const chosen = indices.map((index) => {
-        const value = values[index] as number;
-        return [index, Math.sign(value) * (Math.abs(value) > Math.fround(2 * scale) ? 3 * scale : scale)];
-      });
-      assert.deepEqual(
-        chosen.filter(([, value]) => value !== 0),
-        kept,
-      );
+      const named = [{ name: of.name, shape: [elements] }];
+      assert.deepEqual([...(submissionPlaces("signs-10", of, named)?.get(of.name) ?? [])], places);
     }
     for (const encoded of refused.encoded) {
-      assert.equal(second.secondSparseChunk(hex(encoded), refused.elements, ...form(refused.codec)), undefined, encoded);
-      assert.throws(() => codecNamed(refused.codec).decode([hex(encoded)], refused.elements), RangeError, encoded);
+      const places = second.secondSignPlaces({ task: "", cycle: 0, group: 0, name: "" }, refused.elements);
+      assert.equal(second.secondSigns(hex(encoded), places, refused.elements), undefined, encoded);
+      assert.throws(() => codecNamed("signs-10").decode([hex(encoded)], refused.elements, 0), RangeError, encoded);
     }
   });
 

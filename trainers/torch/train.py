@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 job = json.loads(Path(sys.argv[-1]).read_text())
@@ -126,8 +126,9 @@ def main():
         optimizer.load_state_dict(state["optimizer"])
         for name, parameter in parameters.items():
             parameter.data.copy_(state["parameters"][name])
-    # What is not trained of a parameter with many experts gets no gradient, and is put back after the step: weight decay moves it too.
-    hold = {name: kept_mask(base[name], chosen) for name, chosen in parts.items()}
+    # What is not trained of a parameter, whole experts or all but the places that can be sent, gets no gradient, and is put back after the step: weight decay moves it too.
+    places = load_file(job["places"]) if "places" in job else None
+    hold = {name: kept_mask(base[name], chosen, places) for name, chosen in parts.items()}
     source = batches(sequences(), step)
     limit = job.get("maximumSteps", float("inf"))
     rows_a_step = settings["batchSequences"] * settings["accumulation"]
@@ -167,10 +168,10 @@ def main():
         dist.destroy_process_group()
 
 
-def kept_mask(tensor, chosen):
+def kept_mask(tensor, chosen, places):
     mask = torch.zeros_like(tensor, dtype=torch.bool)
-    for _, view in chosen:
-        view(mask).fill_(True)
+    for one, view in chosen:
+        view(mask).copy_(places[one].bool() if places else torch.ones_like(view(mask)))
     return None if bool(mask.all()) else mask
 
 

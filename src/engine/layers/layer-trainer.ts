@@ -227,7 +227,7 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
       whenOpen(async () => {
         for (const layer of layers.keys()) {
           const values = await state.read("weight", layer);
-          for (const [name, view] of layout.views(layer, values)) change(name, view);
+          for (const [name, view] of layout.views(layer, values)) await change(name, view);
           await state.write("weight", layer, values);
         }
       }),

@@ -9,4 +9,3 @@ export { bfloat16FromFloat32, float32FromBfloat16 } from "./bfloat16";
 export { dequantizeBlock, quantizeBlock } from "./block-int8";
 export { allFinite } from "./finite";
 export { addSquares, outerStep, sortPair, sumOf } from "./merge";
-export { decodeSparse, encodeSparse } from "./sparse";

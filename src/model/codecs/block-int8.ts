@@ -18,7 +18,7 @@ export const blockInt8: Codec = {
     return [new Uint8Array(values.buffer), fromFloat32("F32", scales)];
   },
 
-  decode([bytes, scaleBytes], _elements, into) {
+  decode([bytes, scaleBytes], _elements, _seed, into) {
     const { buffer, byteOffset, length } = bytes as Uint8Array;
     const delta = into ?? new Float32Array(length);
     dequantizeBlocks(new Int8Array(buffer, byteOffset, length), toFloat32("F32", scaleBytes as Uint8Array), delta);

@@ -6,5 +6,5 @@ export const denseBf16: Codec = {
   name: "dense-bf16",
   parts: (name, shape) => [{ name, dtype: "BF16", shape }],
   encode: (delta) => [fromFloat32("BF16", delta)],
-  decode: ([values], _elements, into) => toFloat32("BF16", values as Uint8Array, into),
+  decode: ([values], _elements, _seed, into) => toFloat32("BF16", values as Uint8Array, into),
 };

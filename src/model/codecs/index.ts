@@ -3,11 +3,11 @@ import { ConnitoError } from "../../errors.ts";
 import { blockInt8 } from "./block-int8.ts";
 import type { Codec } from "./codec.ts";
 import { denseBf16 } from "./dense-bf16.ts";
-import { sparse1, sparse5 } from "./sparse.ts";
+import { signs10 } from "./signs.ts";
 
 export type { Codec, StoredPart } from "./codec.ts";
 
-export const codecs: readonly Codec[] = [denseBf16, blockInt8, sparse1, sparse5];
+export const codecs: readonly Codec[] = [denseBf16, blockInt8, signs10];
 
 /** The codec that a task names. Throws `unknown-codec`. */
 export function codecNamed(name: string): Codec {

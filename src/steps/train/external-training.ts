@@ -5,6 +5,7 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openEvaluator } from "../../engine/evaluator.ts";
+import { placeRate } from "../../engine/places.ts";
 import { ConnitoError } from "../../errors.ts";
 import { parseLine, type TrainingJob } from "../../external/job.ts";
 import { type Ending, runProgram } from "../../external/program.ts";
@@ -34,6 +35,8 @@ export interface ExternalTraining {
   readonly weights: ReadonlyMap<string, Float32Array>;
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   readonly selected: readonly Piece[];
+  /** The values that the submission can say, where it cannot say all. */
+  readonly places?: ReadonlyMap<string, Uint32Array> | undefined;
   readonly data: TrainingJob["data"];
   /** Sequences on which the result's loss is measured again. */
   readonly sample: readonly Int32Array[];
@@ -97,7 +100,7 @@ export async function trainExternally(input: ExternalTraining): Promise<External
   try {
     input.signal.throwIfAborted();
     if (ending.exitCode !== 0) throw failed(input.command, ending);
-    const trained = await readResult(job);
+    const trained = atPlaces(input, await readResult(job));
     const measured = await measureAgain(input, trained);
     input.progress.succeed(`Trained ${steps} steps: loss ${measured.lossBefore.toFixed(4)} -> ${measured.loss.toFixed(4)}, measured here`);
     return { trained, steps, tokens, ...measured };
@@ -139,6 +142,7 @@ async function writeJob(input: ExternalTraining): Promise<TrainingJob> {
     sequenceLength: task.data.sequenceLength,
     seed: input.seed,
     hyperparameters: task.inner,
+    ...(input.places === undefined ? {} : await writePlaces(input, input.places)),
     ...(input.maximumSteps === undefined ? {} : { maximumSteps: input.maximumSteps }),
     opens: input.opens.toISOString(),
     deadline: input.deadline.toISOString(),
@@ -148,6 +152,33 @@ async function writeJob(input: ExternalTraining): Promise<TrainingJob> {
   };
   await writeFile(at("job.json"), `${JSON.stringify(job, undefined, 2)}\n`);
   return job;
+}
+
+/** What the job says of places: a mask of each tensor, and a learning rate for few values. */
+async function writePlaces(
+  { directory, selected, task: { inner } }: ExternalTraining,
+  places: ReadonlyMap<string, Uint32Array>,
+): Promise<Pick<TrainingJob, "places" | "hyperparameters">> {
+  const file = join(directory, "places.safetensors");
+  const masks = selected.map((piece) => {
+    const data = new Uint8Array(elementsOf(piece.shape) as number);
+    for (const index of places.get(pieceName(piece)) as Uint32Array) data[index] = 1;
+    return { name: pieceName(piece), dtype: "U8" as const, shape: piece.shape, data };
+  });
+  await writeSafetensors(file, masks, { format: "pt" });
+  return { places: file, hyperparameters: { ...inner, learningRate: inner.learningRate * placeRate } };
+}
+
+/** What the submission will say of a result, and all that is measured of it. */
+function atPlaces({ weights, places }: ExternalTraining, trained: Map<string, Float32Array>): Map<string, Float32Array> {
+  if (places === undefined) return trained;
+  return new Map(
+    [...trained].map(([name, values]) => {
+      const kept = (weights.get(name) as Float32Array).slice();
+      for (const index of places.get(name) as Uint32Array) kept[index] = values[index] as number;
+      return [name, kept];
+    }),
+  );
 }
 
 /** The tensors of the result. Memory is taken for what may be in it, never for what the file claims. @throws trainer-result-invalid */

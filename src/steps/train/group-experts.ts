@@ -1,6 +1,7 @@
 /** A miner's experts in a cycle: its slice here, its group's selected pieces, and the model's weights with stand-ins for the rest. */
 
-import type { Piece } from "../../model/pieces.ts";
+import { type Piece, pieceName } from "../../model/pieces.ts";
+import { submissionPlaces } from "../../model/submission.ts";
 import { piecesOf } from "../../model/weights.ts";
 import { type Run, trainingShare } from "../../protocol/training-share.ts";
 import type { Context } from "../context.ts";
@@ -42,6 +43,16 @@ export async function fetchExperts(context: Context, membership: Membership, vie
 export async function openGroupExperts(context: Context, membership: Membership, view: CycleView): Promise<GroupExperts> {
   const chosen = await fetchExperts(context, membership, view);
   return { ...chosen, weights: await sliceWeights(context, chosen.slice) };
+}
+
+/** By tensor, the values that a submission in the task's codec can say; undefined where it can say all. */
+export function placesOf(
+  { task, taskHash }: Membership,
+  of: { readonly cycle: number; readonly group: number },
+  selected: readonly Piece[],
+): Map<string, Uint32Array> | undefined {
+  const tensors = selected.map((piece) => ({ name: pieceName(piece), shape: piece.shape }));
+  return submissionPlaces(task.submission.codec, { task: taskHash, ...of }, tensors);
 }
 
 /** The training data of each of the task's domains, in its order. */

@@ -13,7 +13,7 @@ import type { CycleView } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { sliceLoader, sliceWeights } from "../model-weights.ts";
 import type { TaskSequences } from "../task-data.ts";
-import { type ChosenExperts, fetchExperts, openTrainingData, trainingShares } from "./group-experts.ts";
+import { type ChosenExperts, fetchExperts, openTrainingData, placesOf, trainingShares } from "./group-experts.ts";
 import { planTraining } from "./plan.ts";
 
 export interface Run {
@@ -23,6 +23,8 @@ export interface Run {
   base(name: string): Promise<Float32Array>;
   readonly walk: Walk;
   readonly domains: readonly TaskSequences[];
+  /** The values that the task's codec can say, where it cannot say all. */
+  readonly places: ReadonlyMap<string, Uint32Array> | undefined;
 }
 
 /** Fetches what is missing, and opens what a cycle's training needs, in the way that the plan chooses. */
@@ -36,7 +38,8 @@ export async function openRun(context: Context, membership: Membership, view: Cy
     hashFields("connito/order/1", hashToBytes(taskHash), u32(view.cycle), publicKeyOf(context.signer.address)),
   );
   const { trainer, base } = await openEngine(context, membership, experts);
-  const run = { experts, trainer, base, walk, domains };
+  const places = placesOf(membership, { cycle: view.cycle, group: experts.group }, experts.selected);
+  const run = { experts, trainer, base, walk, domains, places };
   // What cannot be had is found before the window opens.
   await nextBatch(run, 0, task.inner);
   return run;

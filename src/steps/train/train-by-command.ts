@@ -13,7 +13,7 @@ import type { TaskSequences } from "../task-data.ts";
 import { assertNotMissed, type Opening } from "../windows.ts";
 import { createCheckpoints } from "./checkpoints.ts";
 import { graceSeconds, removeJob, trainExternally } from "./external-training.ts";
-import { difference, openGroupExperts, openTrainingData, trainingShares } from "./group-experts.ts";
+import { difference, openGroupExperts, openTrainingData, placesOf, trainingShares } from "./group-experts.ts";
 import { recordLosses } from "./loss-curve.ts";
 import type { Schedule } from "./schedule.ts";
 import { lastTiming, type StoredSubmission, type Timing } from "./submissions.ts";
@@ -54,6 +54,7 @@ export async function trainByCommand(
   const shares = trainingShares(membership, view, group, context.signer.address, domains);
   const { data, sample } = await provideData(context, membership, domains, shares);
   const directory = workspace.layout.cycle(cycle, "trainer");
+  const places = placesOf(membership, { cycle, group }, selected);
   assertNotMissed(await clock.now(), input.opening);
 
   const curve = await recordLosses(workspace, cycle);
@@ -65,7 +66,7 @@ export async function trainByCommand(
     const { trained, steps, tokens, loss } = await trainExternally({
       command: input.command,
       directory,
-      ...{ task, taskHash, cycle, group, base: view.base, architecture, weights, selected, data, sample, seed },
+      ...{ task, taskHash, cycle, group, base: view.base, architecture, weights, selected, places, data, sample, seed },
       config: await workspace.objects.read(manifest.config),
       tokenizer: await workspace.objects.read(manifest.tokenizer),
       shapes: new Map(listWeights(architecture).map(({ name, shape }) => [name, shape])),

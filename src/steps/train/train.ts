@@ -3,6 +3,7 @@
  * the version that was trained from. Killed at any moment, it goes on from its last checkpoint.
  */
 
+import { keepToPlaces, placeRate } from "../../engine/places.ts";
 import { pieceName } from "../../model/pieces.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import type { Task } from "../../protocol/task.ts";
@@ -134,13 +135,16 @@ async function trainUntil(
   try {
     while (allowed()) {
       context.signal.throwIfAborted();
-      const learningRate = inner.learningRate * (inner.schedule === "linear" ? 1 - share() : 1);
+      const { places } = run;
+      const rate = inner.learningRate * (places === undefined ? 1 : placeRate);
+      const learningRate = rate * (inner.schedule === "linear" ? 1 - share() : 1);
       const batch = await next;
       next = nextBatch(run, state.steps + 1, inner);
       // It is awaited in the next turn, if there is one; until then its failure must not count as unhandled.
       next.catch(() => undefined);
       const started = performance.now();
       const { loss, tokens } = await run.trainer.step(batch, { learningRate });
+      if (places !== undefined) await keepToPlaces(run.trainer, run.base, places);
       state.advance({ tokens, seconds: (performance.now() - started) / 1000 });
       trainedTokens += tokens;
       losses.push(loss);

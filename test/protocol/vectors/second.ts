@@ -589,68 +589,37 @@ export function secondDigest(bytes: Buffer): string {
   return h(bytes).toString("hex");
 }
 
-/** Section 6: how many of a chunk of `elements` values are kept, of 4,096 `kept`. */
-const keptOf = (elements: number, kept: number) => Math.ceil((kept * elements) / 4096);
-
-/** Section 6, decoding one chunk of a sparse delta by the letter; undefined where the bytes are not to be taken. */
-export function secondSparseChunk(bytes: Uint8Array, elements: number, kept: number, lowBits: number): Float32Array | undefined {
-  const k = keptOf(elements, kept);
-  const markBits = k + Math.ceil(elements / 2 ** lowBits);
-  if (bytes.length !== 2 + Math.ceil((markBits + k * lowBits + 2 * k) / 8)) return undefined;
-  // The string of bits, lowest first, as characters.
-  const bits = [...bytes.subarray(2)].map((byte) => byte.toString(2).padStart(8, "0").split("").reverse().join("")).join("");
-  const number = (at: number, width: number) =>
-    Number.parseInt(
-      `0${bits
-        .slice(at, at + width)
-        .split("")
-        .reverse()
-        .join("")}`,
-      2,
-    );
-  const scale = Buffer.from([0, 0, bytes[0] as number, bytes[1] as number]).readFloatLE(0);
-  if ((bytes[1] as number) >= 128) return undefined;
-  const marks = [...bits.slice(0, markBits)].flatMap((bit, place) => (bit === "1" ? [place] : []));
-  if (marks.length !== k || bits.slice(markBits + k * lowBits + 2 * k).includes("1")) return undefined;
-  const indices = marks.map((place, i) => (place - i) * 2 ** lowBits + number(markBits + i * lowBits, lowBits));
-  if (indices.some((index, i) => index >= elements || (i > 0 && index <= (indices[i - 1] as number)))) return undefined;
-  const result = new Float32Array(elements);
-  for (const [i, index] of indices.entries()) {
-    const code = number(markBits + k * lowBits + 2 * i, 2);
-    result[index] = (code >= 2 ? -1 : 1) * (code % 2 === 1 ? 3 * scale : scale);
-  }
-  return result;
+/** Section 6: the places of a tensor, by the letter. */
+export function secondSignPlaces(of: { task: string; cycle: number; group: number; name: string }, elements: number): number[] {
+  const drawn = H("connito/places/1", hex(of.task), little(of.cycle, 4), little(of.group, 2), Buffer.from(of.name, "utf8"));
+  const seed = hex(drawn).readUInt32LE(0);
+  const word = 2n ** 32n;
+  const mixed = (value: bigint) => {
+    let x = value % word;
+    x = ((x ^ (x >> 16n)) * 0x85ebca6bn) % word;
+    x = ((x ^ (x >> 13n)) * 0xc2b2ae35n) % word;
+    return x ^ (x >> 16n);
+  };
+  return [...Array(Math.ceil(elements / 10)).keys()].map((i) => {
+    const width = Math.min(10, elements - 10 * i);
+    return 10 * i + Number((mixed(BigInt(seed) + BigInt(i) * 0x9e3779b9n) * BigInt(width)) / word);
+  });
 }
 
-/** Section 6, what an encoder chooses for a chunk: indices of the largest magnitudes, the lower of equal ones, and the scale. */
-export function secondSparseChoice(values: Float32Array, kept: number): { indices: number[]; scale: number } {
-  const f = Math.fround;
-  const size = (index: number) => Math.abs(values[index] as number);
-  const indices = [...values.keys()].sort((a, b) => size(b) - size(a) || a - b).slice(0, keptOf(values.length, kept));
-  indices.sort((a, b) => a - b);
-  const sizes = indices.map(size);
-  const bfloat16 = (value: number) => {
-    const low = new Float32Array(new Uint32Array(Float32Array.of(value).buffer).map((word) => word & 0xffff0000).buffer)[0] as number;
-    const high = new Float32Array(new Uint32Array(Float32Array.of(low).buffer).map((word) => word + 0x10000).buffer)[0] as number;
-    if (value - low !== high - value) return value - low < high - value ? low : high;
-    return ((new Uint32Array(Float32Array.of(low).buffer)[0] as number) / 65_536) % 2 === 0 ? low : high;
-  };
-  const fitted = (start: number) => {
-    let scale = start;
-    for (let round = 0; round < 4; round++) {
-      const levels = sizes.map((value) => (value > f(2 * scale) ? 3 : 1));
-      const product = sizes.reduce((sum, value, i) => f(sum + f((levels[i] as number) * value)), 0);
-      scale = f(product / levels.reduce((sum: number, level) => sum + level * level, 0));
-    }
-    return bfloat16(scale);
-  };
-  const error = (scale: number) =>
-    sizes.reduce((sum, value) => {
-      const off = f(value - (value > f(2 * scale) ? f(3 * scale) : scale));
-      return f(sum + f(off * off));
-    }, 0);
-  const sum = sizes.reduce((total, value) => f(total + value), 0);
-  const fromMean = fitted(f(sum / sizes.length));
-  const fromLargest = fitted(f(Math.max(...sizes) / 3));
-  return { indices, scale: error(fromLargest) < error(fromMean) ? fromLargest : fromMean };
+/** Section 6, a delta of signs by the letter; undefined where the bytes are not to be taken. */
+export function secondSigns(bytes: Uint8Array, places: readonly number[], elements: number): Float32Array | undefined {
+  const result = new Float32Array(elements);
+  let rest = Buffer.from(bytes);
+  for (let first = 0; first < places.length; first += 400) {
+    const some = places.slice(first, first + 400);
+    const length = 2 + Math.ceil(some.length / 8);
+    if (rest.length < length) return undefined;
+    const scale = Buffer.from([0, 0, rest[0] as number, rest[1] as number]).readFloatLE(0);
+    if ((rest[1] as number) >= 128) return undefined;
+    const bits = [...rest.subarray(2, length)].map((byte) => byte.toString(2).padStart(8, "0").split("").reverse().join("")).join("");
+    if (bits.slice(some.length).includes("1")) return undefined;
+    for (const [i, place] of some.entries()) result[place] = bits[i] === "1" ? -scale : scale;
+    rest = rest.subarray(length);
+  }
+  return rest.length === 0 ? result : undefined;
 }

@@ -60,7 +60,7 @@ describe("near copies", () => {
   });
 
   it("are found where a sparse codec left hardly any values", async () => {
-    const sparse = { ...dense, codec: "sparse-1" };
+    const sparse = { ...dense, codec: "signs-10" };
     const few = (of: ReadonlyMap<string, Float32Array>, first: number) =>
       new Map([...of].map(([name, values]) => [name, values.map((x, i) => (i % 100 === first ? x : 0))]));
     const noise = scaled(few(delta("noise"), 3), 0.3);

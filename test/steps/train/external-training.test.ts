@@ -4,13 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as v from "valibot";
+import { placeRate } from "../../../src/engine/places.ts";
 import { openTrainer } from "../../../src/engine/trainer.ts";
 import { trainingJobSchema } from "../../../src/external/job.ts";
 import type { FloatDtype } from "../../../src/model/dtype.ts";
 import { fromFloat32 } from "../../../src/model/dtype.ts";
 import { listWeights } from "../../../src/model/families/index.ts";
 import type { Piece } from "../../../src/model/pieces.ts";
-import { writeSafetensors } from "../../../src/model/safetensors.ts";
+import { readHeader, writeSafetensors } from "../../../src/model/safetensors.ts";
 import type { Task } from "../../../src/protocol/task.ts";
 import { type ExternalTraining, trainExternally } from "../../../src/steps/train/external-training.ts";
 import { silentProgress } from "../../../src/ui/progress.ts";
@@ -93,6 +94,27 @@ describe("a trainer of the operator's", function () {
     assert.ok(outcome.loss < outcome.lossBefore);
     const job = JSON.parse(await readFile(join(directory, "job/job.json"), "utf8"));
     assert.ok(v.is(trainingJobSchema, job), JSON.stringify(v.safeParse(trainingJobSchema, job).issues));
+  });
+
+  it("is told the places that count, and what it changes elsewhere is nobody's", async () => {
+    const places = new Map(selected.map(({ name, shape }) => [name, Uint32Array.of(0, (shape[0] as number) + 1)]));
+    const { trained } = await run("good", await result(), { places });
+    for (const [name, values] of trained) {
+      const expected = (weights.get(name) as Float32Array).slice();
+      for (const index of places.get(name) as Uint32Array) expected[index] = better.get(name)?.[index] as number;
+      assert.deepEqual(values, expected);
+    }
+    const job = JSON.parse(await readFile(join(directory, "job/job.json"), "utf8"));
+    assert.ok(v.is(trainingJobSchema, job));
+    assert.equal(job.hyperparameters.learningRate, inner.learningRate * placeRate);
+    const { tensors } = await readHeader(job.places as string);
+    assert.deepEqual([...tensors.keys()].sort(), selected.map(({ name }) => name).sort());
+    const { offset, bytes } = tensors.values().next().value as { offset: number; bytes: number };
+    const mask = (await readFile(job.places as string)).subarray(offset, offset + bytes);
+    assert.deepEqual(
+      [...mask].flatMap((bit, index) => (bit === 1 ? [index] : [])),
+      [...(places.get([...tensors.keys()][0] as string) as Uint32Array)],
+    );
   });
 
   it("finds the job's schema in the documentation", async () => {
