@@ -76,7 +76,7 @@ async function losses({ base, domain, cycles, steps, rate, threads }: Run, { cod
         (_, place) => domain.train[walk.at((cycle * steps + step) * batchSequences + place).index] as Int32Array,
       );
       await trainer.step([batch], { learningRate: inner.learningRate * (1 - step / steps) * (places ? rate : 1) });
-      if (places) await keepToPlaces(trainer, before, places);
+      if (places) await keepToPlaces(trainer, async (name) => before.get(name) as Float32Array, places);
     }
     const after = await trainer.weights();
     trainer.dispose();

@@ -91,7 +91,7 @@ async function trainOn(
       return text[random.uniform(text.length)] as Int32Array;
     });
     await trainer.step([batch], { learningRate: learningRate * (1 - step / steps) * (places ? placeRate : 1) });
-    if (places) await keepToPlaces(trainer, base, places);
+    if (places) await keepToPlaces(trainer, async (name) => base.get(name) as Float32Array, places);
   }
   const trained = await trainer.weights();
   const copy = new Map(trainable.map((name) => [name, Float32Array.from(trained.get(name) as Float32Array)]));

@@ -74,8 +74,8 @@ export interface Trainer {
   restore(state: TrainerState): Promise<void>;
   /** Copies of the trained tensors as they are now. */
   weights(): Promise<Map<string, Float32Array>>;
-  /** Lets `change` rewrite the trained tensors in place, between steps. */
-  edit(change: (name: string, weights: Float32Array) => void | Promise<void>): Promise<void>;
+  /** Lets `change` rewrite the trained tensors in place, one after another, between steps. */
+  edit(change: (name: string, weights: Float32Array) => unknown): Promise<void>;
   /** Releases everything, after the calls that are under way. */
   dispose(): void;
 }
