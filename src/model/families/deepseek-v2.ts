@@ -8,18 +8,7 @@ import { activation, checkHeads, defineFamily, dimension, expertCount, flag, lay
 import type { NewModel } from "./family.ts";
 import { readRope, rope } from "./rope.ts";
 import { expertGroups, routerSettings } from "./routers.ts";
-import {
-  denseNetwork,
-  fusedExperts,
-  inLayers,
-  latentProjections,
-  linear,
-  norm,
-  outside,
-  row,
-  separateExperts,
-  sharedNetwork,
-} from "./tensors.ts";
+import { decoderTensors, denseNetwork, fusedExperts, latentProjections, linear, norm, separateExperts, sharedNetwork } from "./tensors.ts";
 
 const settings = v.object({
   ...rope,
@@ -104,8 +93,9 @@ export const deepseekV2 = defineFamily({
     };
   },
 
-  tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, expertLayers, experts }) {
-    const { num_attention_heads: heads, moe_intermediate_size: inner, n_shared_experts: shared, tie_word_embeddings: tied } = settings;
+  tensors(architecture) {
+    const { settings, form, hiddenSize: hidden, expertLayers, experts } = architecture;
+    const { num_attention_heads: heads, moe_intermediate_size: inner, n_shared_experts: shared } = settings;
     const withExperts = new Set(expertLayers);
     const expertsOf = form === "fused" ? fusedExperts : separateExperts;
     const feedForward = [
@@ -124,16 +114,15 @@ export const deepseekV2 = defineFamily({
       value: settings.v_head_dim,
       biased: settings.attention_bias,
     });
-    return [
-      ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
-      ...inLayers("model.layers", layers, (layer) => [
+    return decoderTensors(architecture, {
+      tied: settings.tie_word_embeddings,
+      layer: (layer) => [
         norm("input_layernorm", hidden, "attention.norm"),
         ...attention,
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         ...(withExperts.has(layer) ? feedForward : dense),
-      ]),
-      ...outside([norm("model.norm", hidden, "finalNorm"), ...(tied ? [] : [linear("lm_head", [vocabularySize, hidden], "head")])]),
-    ];
+      ],
+    });
   },
 
   newConfig: (sizes) => ({

@@ -81,7 +81,7 @@ export const deepseekV3 = defineFamily({
   },
 
   tensors(architecture) {
-    const { settings, form, hiddenSize: hidden, vocabularySize, expertLayers, experts } = architecture;
+    const { settings, form, hiddenSize: hidden, expertLayers, experts } = architecture;
     const inner = settings.moe_intermediate_size;
     const withExperts = new Set(expertLayers);
     const dense = denseNetwork("mlp", hidden, settings.intermediate_size);
@@ -108,8 +108,7 @@ export const deepseekV3 = defineFamily({
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         ...(withExperts.has(layer) ? expertRows : dense),
       ],
-      finalNorm: [norm("model.norm", hidden, "finalNorm")],
-      head: settings.tie_word_embeddings ? [] : [linear("lm_head", [vocabularySize, hidden], "head")],
+      tied: settings.tie_word_embeddings,
     });
   },
 

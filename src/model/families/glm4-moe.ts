@@ -79,7 +79,7 @@ export const glm4Moe = defineFamily({
   },
 
   tensors(architecture) {
-    const { settings, form, hiddenSize: hidden, vocabularySize, expertLayers, experts } = architecture;
+    const { settings, form, hiddenSize: hidden, expertLayers, experts } = architecture;
     const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, moe_intermediate_size: inner } = settings;
     const width = headDimension(settings);
     const withExperts = new Set(expertLayers);
@@ -105,8 +105,7 @@ export const glm4Moe = defineFamily({
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         ...(withExperts.has(layer) ? expertRows : dense),
       ],
-      finalNorm: [norm("model.norm", hidden, "finalNorm")],
-      head: settings.tie_word_embeddings ? [] : [linear("lm_head", [vocabularySize, hidden], "head")],
+      tied: settings.tie_word_embeddings,
     });
   },
 

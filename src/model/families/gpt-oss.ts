@@ -94,7 +94,7 @@ export const gptOss = defineFamily({
   },
 
   tensors(architecture) {
-    const { settings, form, hiddenSize: hidden, vocabularySize, experts } = architecture;
+    const { settings, form, hiddenSize: hidden, experts } = architecture;
     const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, head_dim: headDimension, intermediate_size: inner } = settings;
     const matrix = form === "mxfp4" ? packedMatrix : plainMatrix;
     const rows = [
@@ -109,8 +109,7 @@ export const gptOss = defineFamily({
     ];
     return decoderTensors(architecture, {
       layer: () => rows,
-      finalNorm: [norm("model.norm", hidden, "finalNorm")],
-      head: settings.tie_word_embeddings ? [] : [linear("lm_head", [vocabularySize, hidden], "head")],
+      tied: settings.tie_word_embeddings,
     });
   },
 

@@ -46,7 +46,7 @@ export const jamba = defineFamily({
   },
 
   tensors(architecture) {
-    const { settings, form, hiddenSize: hidden, vocabularySize, expertLayers, experts } = architecture;
+    const { settings, form, hiddenSize: hidden, expertLayers, experts } = architecture;
     const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, intermediate_size: inner } = settings;
     const { mamba_d_state: state, mamba_conv_bias: convolutionBias, mamba_proj_bias: projectionBias } = settings;
     const width = settings.mamba_expand * hidden;
@@ -81,7 +81,7 @@ export const jamba = defineFamily({
         ...(withExperts.has(layer) ? expertRows : dense),
       ],
       finalNorm: [norm("model.final_layernorm", hidden, "finalNorm")],
-      head: settings.tie_word_embeddings ? [] : [linear("lm_head", [vocabularySize, hidden], "head")],
+      tied: settings.tie_word_embeddings,
     });
   },
 });

@@ -112,7 +112,7 @@ export const llama4 = defineFamily({
   },
 
   tensors(architecture) {
-    const { settings, form, hiddenSize: hidden, vocabularySize, expertLayers, experts } = architecture;
+    const { settings, form, hiddenSize: hidden, expertLayers, experts } = architecture;
     const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, intermediate_size: inner } = settings;
     const withExperts = new Set(expertLayers);
     const dense = denseNetwork("feed_forward", hidden, settings.intermediate_size_mlp ?? 0);
@@ -136,8 +136,7 @@ export const llama4 = defineFamily({
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         ...(withExperts.has(layer) ? expertRows : dense),
       ],
-      finalNorm: [norm("model.norm", hidden, "finalNorm")],
-      head: settings.tie_word_embeddings ? [] : [linear("lm_head", [vocabularySize, hidden], "head")],
+      tied: settings.tie_word_embeddings,
     });
   },
 

@@ -1,27 +1,23 @@
 /** Mixtral: softmax router whose chosen weights are renormalised, experts in every layer, a sliding window where the configuration says so. */
 import * as v from "valibot";
 import { plainExperts } from "./computation.ts";
-import { activation, checkHeads, defineFamily, dimension, expertCount, flag, layerCount, positive } from "./config.ts";
+import { activation, checkHeads, common, defineFamily, dimension, expertCount, positive } from "./config.ts";
 import { readRope, rope } from "./rope.ts";
-import { fusedExperts, inLayers, linear, norm, outside, projections, row, separateExperts } from "./tensors.ts";
+import { decoderTensors, fusedExperts, linear, norm, projections, separateExperts } from "./tensors.ts";
 
 export const mixtral = defineFamily({
   modelType: "mixtral",
   forms: ["separate", "fused"],
 
   settings: v.object({
+    ...common,
     ...rope,
-    vocab_size: dimension,
-    hidden_size: dimension,
-    num_hidden_layers: layerCount,
-    num_attention_heads: dimension,
     num_key_value_heads: v.nullish(dimension),
     head_dim: v.nullish(dimension),
     intermediate_size: dimension,
     num_local_experts: expertCount,
     num_experts_per_tok: expertCount,
     rms_norm_eps: v.optional(positive, 1e-5),
-    tie_word_embeddings: v.optional(flag, false),
     hidden_act: v.optional(activation, "silu"),
     sliding_window: v.nullish(dimension),
   }),
@@ -53,23 +49,23 @@ export const mixtral = defineFamily({
     };
   },
 
-  tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, experts }) {
-    const { num_attention_heads: heads, intermediate_size: inner, tie_word_embeddings: tied } = settings;
+  tensors(architecture) {
+    const { settings, form, hiddenSize: hidden, experts } = architecture;
+    const { num_attention_heads: heads, intermediate_size: inner } = settings;
     const keyValueHeads = settings.num_key_value_heads ?? heads;
     const headDimension = settings.head_dim ?? Math.floor(hidden / heads);
     const sizes = { experts, hidden, inner };
     const module = form === "fused" ? "mlp" : "block_sparse_moe";
-    return [
-      ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
-      ...inLayers("model.layers", layers, () => [
+    return decoderTensors(architecture, {
+      tied: settings.tie_word_embeddings,
+      layer: () => [
         norm("input_layernorm", hidden, "attention.norm"),
         ...projections({ hidden, heads, keyValueHeads, headDimension }),
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         linear(`${module}.gate`, [experts, hidden], "router"),
         ...(form === "fused" ? fusedExperts(`${module}.experts`, sizes) : separateExperts(`${module}.experts`, sizes, ["w1", "w3", "w2"])),
-      ]),
-      ...outside([norm("model.norm", hidden, "finalNorm"), ...(tied ? [] : [linear("lm_head", [vocabularySize, hidden], "head")])]),
-    ];
+      ],
+    });
   },
 
   newConfig: (sizes) => ({

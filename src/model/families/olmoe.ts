@@ -1,27 +1,23 @@
 /** OLMoE: softmax router without renormalisation, query and key norms over the full width, experts in every layer. */
 import * as v from "valibot";
 import { plainExperts } from "./computation.ts";
-import { activation, checkHeads, defineFamily, dimension, expertCount, flag, invalidConfig, layerCount, positive } from "./config.ts";
+import { activation, checkHeads, common, defineFamily, dimension, expertCount, flag, invalidConfig, positive } from "./config.ts";
 import { readRope, rope } from "./rope.ts";
-import { fusedExperts, inLayers, linear, norm, outside, projections, row, separateExperts } from "./tensors.ts";
+import { decoderTensors, fusedExperts, linear, norm, projections, separateExperts } from "./tensors.ts";
 
 export const olmoe = defineFamily({
   modelType: "olmoe",
   forms: ["separate", "fused"],
 
   settings: v.object({
+    ...common,
     ...rope,
-    vocab_size: dimension,
-    hidden_size: dimension,
-    num_hidden_layers: layerCount,
-    num_attention_heads: dimension,
     num_key_value_heads: v.nullish(dimension),
     intermediate_size: dimension,
     num_experts: expertCount,
     num_experts_per_tok: expertCount,
     norm_topk_prob: v.optional(flag, false),
     rms_norm_eps: v.optional(positive, 1e-5),
-    tie_word_embeddings: v.optional(flag, false),
     hidden_act: v.optional(activation, "silu"),
     attention_bias: v.optional(flag, false),
     clip_qkv: v.nullish(positive),
@@ -59,14 +55,15 @@ export const olmoe = defineFamily({
     };
   },
 
-  tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, experts }) {
-    const { num_attention_heads: heads, intermediate_size: inner, tie_word_embeddings: tied, attention_bias: biased } = settings;
+  tensors(architecture) {
+    const { settings, form, hiddenSize: hidden, experts } = architecture;
+    const { num_attention_heads: heads, intermediate_size: inner, attention_bias: biased } = settings;
     const keyValueHeads = settings.num_key_value_heads ?? heads;
     const headDimension = hidden / heads;
     const expertsOf = form === "fused" ? fusedExperts : separateExperts;
-    return [
-      ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
-      ...inLayers("model.layers", layers, () => [
+    return decoderTensors(architecture, {
+      tied: settings.tie_word_embeddings,
+      layer: () => [
         norm("input_layernorm", hidden, "attention.norm"),
         ...projections({ hidden, heads, keyValueHeads, headDimension, biases: biased ? "all" : "none" }),
         norm("self_attn.q_norm", hidden, "attention.queryNorm"),
@@ -74,9 +71,8 @@ export const olmoe = defineFamily({
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         linear("mlp.gate", [experts, hidden], "router"),
         ...expertsOf("mlp.experts", { experts, hidden, inner }),
-      ]),
-      ...outside([norm("model.norm", hidden, "finalNorm"), ...(tied ? [] : [linear("lm_head", [vocabularySize, hidden], "head")])]),
-    ];
+      ],
+    });
   },
 
   newConfig: (sizes) => ({

@@ -85,6 +85,8 @@ export const phimoe = defineFamily({
     return decoderTensors(architecture, {
       layer: () => rows,
       finalNorm: [norm("model.norm", hidden, "finalNorm"), bias("model.norm", hidden, "finalNormBias")],
+      // Its head may have a bias where it is the embedding.
+      tied: false,
       head: [
         ...(settings.tie_word_embeddings ? [] : [linear("lm_head", [vocabularySize, hidden], "head")]),
         ...(settings.lm_head_bias ? [bias("lm_head", vocabularySize, "headBias")] : []),

@@ -7,6 +7,7 @@ import { type LayerRules, plainExperts } from "./computation.ts";
 import {
   activation,
   checkHeads,
+  common,
   defineFamily,
   dimension,
   expertCount,
@@ -18,29 +19,15 @@ import {
   slidingLayer,
 } from "./config.ts";
 import { readRope, rope } from "./rope.ts";
-import {
-  denseNetwork,
-  fusedExperts,
-  inLayers,
-  linear,
-  norm,
-  outside,
-  projections,
-  row,
-  separateExperts,
-  sharedNetwork,
-} from "./tensors.ts";
+import { decoderTensors, denseNetwork, fusedExperts, linear, norm, projections, separateExperts, sharedNetwork } from "./tensors.ts";
 
 export const qwen2Moe = defineFamily({
   modelType: "qwen2_moe",
   forms: ["separate", "fused"],
 
   settings: v.object({
+    ...common,
     ...rope,
-    vocab_size: dimension,
-    hidden_size: dimension,
-    num_hidden_layers: layerCount,
-    num_attention_heads: dimension,
     num_key_value_heads: v.nullish(dimension),
     intermediate_size: v.optional(dimension, 5632),
     moe_intermediate_size: dimension,
@@ -51,7 +38,6 @@ export const qwen2Moe = defineFamily({
     decoder_sparse_step: v.optional(layerCount, 1),
     mlp_only_layers: v.nullish(layerList),
     rms_norm_eps: v.optional(positive, 1e-6),
-    tie_word_embeddings: v.optional(flag, false),
     hidden_act: v.optional(activation, "silu"),
     qkv_bias: v.optional(flag, true),
     use_sliding_window: v.optional(flag, false),
@@ -92,8 +78,9 @@ export const qwen2Moe = defineFamily({
     };
   },
 
-  tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, expertLayers, experts }) {
-    const { num_attention_heads: heads, tie_word_embeddings: tied, shared_expert_intermediate_size: sharedInner } = settings;
+  tensors(architecture) {
+    const { settings, form, hiddenSize: hidden, expertLayers, experts } = architecture;
+    const { num_attention_heads: heads, shared_expert_intermediate_size: sharedInner } = settings;
     const keyValueHeads = settings.num_key_value_heads ?? heads;
     const withExperts = new Set(expertLayers);
     const expertsOf = form === "fused" ? fusedExperts : separateExperts;
@@ -105,16 +92,15 @@ export const qwen2Moe = defineFamily({
     ];
     const dense = denseNetwork("mlp", hidden, settings.intermediate_size);
     const sizes = { hidden, heads, keyValueHeads, headDimension: Math.floor(hidden / heads) };
-    return [
-      ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
-      ...inLayers("model.layers", layers, (layer) => [
+    return decoderTensors(architecture, {
+      tied: settings.tie_word_embeddings,
+      layer: (layer) => [
         norm("input_layernorm", hidden, "attention.norm"),
         ...projections({ ...sizes, biases: settings.qkv_bias ? "all-but-output" : "none" }),
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         ...(withExperts.has(layer) ? feedForward : dense),
-      ]),
-      ...outside([norm("model.norm", hidden, "finalNorm"), ...(tied ? [] : [linear("lm_head", [vocabularySize, hidden], "head")])]),
-    ];
+      ],
+    });
   },
 
   newConfig: (sizes) => ({

@@ -4,6 +4,7 @@ import { plainExperts } from "./computation.ts";
 import {
   activation,
   checkHeads,
+  common,
   defineFamily,
   dimension,
   expertCount,
@@ -14,7 +15,7 @@ import {
   positive,
 } from "./config.ts";
 import { readRope, rope } from "./rope.ts";
-import { denseNetwork, fusedExperts, inLayers, linear, norm, outside, projections, row, separateExperts } from "./tensors.ts";
+import { decoderTensors, denseNetwork, fusedExperts, linear, norm, projections, separateExperts } from "./tensors.ts";
 
 export const qwen3Moe = defineFamily({
   modelType: "qwen3_moe",
@@ -23,11 +24,8 @@ export const qwen3Moe = defineFamily({
   // transformers writes the one, published checkpoints have the other.
   spellings: { num_local_experts: "num_experts" },
   settings: v.object({
+    ...common,
     ...rope,
-    vocab_size: dimension,
-    hidden_size: dimension,
-    num_hidden_layers: layerCount,
-    num_attention_heads: dimension,
     num_key_value_heads: dimension,
     head_dim: v.nullish(dimension),
     moe_intermediate_size: dimension,
@@ -38,7 +36,6 @@ export const qwen3Moe = defineFamily({
     decoder_sparse_step: v.optional(layerCount, 1),
     mlp_only_layers: v.nullish(layerList),
     rms_norm_eps: v.optional(positive, 1e-6),
-    tie_word_embeddings: v.optional(flag, false),
     hidden_act: v.optional(activation, "silu"),
     attention_bias: v.optional(flag, false),
     use_sliding_window: v.optional(flag, false),
@@ -77,8 +74,9 @@ export const qwen3Moe = defineFamily({
     };
   },
 
-  tensors({ settings, form, hiddenSize: hidden, vocabularySize, layers, expertLayers, experts }) {
-    const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, tie_word_embeddings: tied, attention_bias: biased } = settings;
+  tensors(architecture) {
+    const { settings, form, hiddenSize: hidden, expertLayers, experts } = architecture;
+    const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, attention_bias: biased } = settings;
     const headDimension = settings.head_dim ?? Math.floor(hidden / heads);
     const withExperts = new Set(expertLayers);
     const expertsOf = form === "fused" ? fusedExperts : separateExperts;
@@ -87,18 +85,17 @@ export const qwen3Moe = defineFamily({
       ...expertsOf("mlp.experts", { experts, hidden, inner: settings.moe_intermediate_size }),
     ];
     const dense = denseNetwork("mlp", hidden, settings.intermediate_size ?? 0);
-    return [
-      ...outside([row("model.embed_tokens.weight", [vocabularySize, hidden], "embedding")]),
-      ...inLayers("model.layers", layers, (layer) => [
+    return decoderTensors(architecture, {
+      tied: settings.tie_word_embeddings,
+      layer: (layer) => [
         norm("input_layernorm", hidden, "attention.norm"),
         ...projections({ hidden, heads, keyValueHeads, headDimension, biases: biased ? "all" : "none" }),
         norm("self_attn.q_norm", headDimension, "attention.queryNorm"),
         norm("self_attn.k_norm", headDimension, "attention.keyNorm"),
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         ...(withExperts.has(layer) ? feedForward : dense),
-      ]),
-      ...outside([norm("model.norm", hidden, "finalNorm"), ...(tied ? [] : [linear("lm_head", [vocabularySize, hidden], "head")])]),
-    ];
+      ],
+    });
   },
 
   newConfig: (sizes) => ({

@@ -53,7 +53,7 @@ export const qwen3Next = defineFamily({
   },
 
   tensors(architecture) {
-    const { settings, form, hiddenSize: hidden, vocabularySize, expertLayers, experts } = architecture;
+    const { settings, form, hiddenSize: hidden, expertLayers, experts } = architecture;
     const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, head_dim: headDimension } = settings;
     const { linear_num_value_heads: valueHeads, linear_value_head_dim: valueWidth } = settings;
     const keys = settings.linear_num_key_heads * settings.linear_key_head_dim;
@@ -92,8 +92,7 @@ export const qwen3Next = defineFamily({
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         ...(withExperts.has(layer) ? expertRows : dense),
       ],
-      finalNorm: [norm("model.norm", hidden, "finalNorm")],
-      head: settings.tie_word_embeddings ? [] : [linear("lm_head", [vocabularySize, hidden], "head")],
+      tied: settings.tie_word_embeddings,
     });
   },
 

@@ -59,22 +59,25 @@ export interface DecoderRows {
   /** What all names begin with: nothing, or `language_model.`. */
   readonly under?: string;
   readonly layer: (layer: number) => readonly Row[];
-  readonly finalNorm: readonly Row[];
-  /** Absent where the head is the embedding. */
-  readonly head: readonly Row[];
+  /** `model.norm` without a bias where left out. */
+  readonly finalNorm?: readonly Row[];
+  /** Whether the head is the embedding. */
+  readonly tied: boolean;
+  /** Rows of a head that is not: `lm_head` without a bias where left out. */
+  readonly head?: readonly Row[];
 }
 
 /** A whole decoder as the families after LLaMA name it: embedding, layers, final norm, head. */
 export function decoderTensors(
   { vocabularySize, hiddenSize, layers }: Architecture,
-  { under = "", layer, finalNorm, head }: DecoderRows,
+  { under = "", layer, finalNorm = [norm("model.norm", hiddenSize, "finalNorm")], tied, head }: DecoderRows,
 ): TensorSpec[] {
   const prefixed = (rows: readonly Row[]) => outside(rows.map((one) => ({ ...one, name: `${under}${one.name}` })));
   return [
     ...prefixed([row("model.embed_tokens.weight", [vocabularySize, hiddenSize], "embedding")]),
     ...inLayers(`${under}model.layers`, layers, layer),
     ...prefixed(finalNorm),
-    ...prefixed(head),
+    ...prefixed(tied ? [] : (head ?? [linear("lm_head", [vocabularySize, hiddenSize], "head")])),
   ];
 }
 
