@@ -186,7 +186,6 @@ export const mutants: readonly Mutant[] = [
     ["copies: a copy as soon as usual", "Math.max(1 / 4, (5 / 8) * rest)", "1"],
     ["copies: noise hides what a submission holds", "holds(1, held.one) || ", ""],
     ["copies: noise hides a mixture", "holds(2, held.two)", "false"],
-    ["copies: originals are copies of their copies", "index < place && size(index) >= held.cosine", "size(index) >= held.cosine"],
     ["copies: a copy of a copy hides it", "index < place || size(index) < nearest", "true"],
     ["copies: copies move what is usual", "Math.min(most, Math.max(", "Math.min(1, Math.max("],
     ["copies: a run of places ends with the deltas", "done < length; start = 0", "done === 0; start = 0"],
