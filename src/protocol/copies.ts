@@ -20,8 +20,11 @@ const maximumSources = 3;
 const usualCosine = { least: 0.2, mostDense: 0.9, mostSparse: 0.5 };
 /** A submission's weights are told apart among so many others: those most like it. */
 const compared = { least: 4, most: 6 };
-/** Of all weights those of one source, or of two among `compared.most`, from which on it is they that it holds; and the cosine that says it is anything. */
-const held = { one: 0.8, two: 0.95, cosine: 0.25 };
+/**
+ * Of all weights that of one source, among `compared.most` or fewer, or those of two among `compared.most`, from which on it is they that it holds; and the
+ * cosine that says it is anything.
+ */
+const held = { one: 0.8, oneOfFewer: 0.9, two: 0.95, cosine: 0.25 };
 
 /** Runs of places in the group's deltas, laid end to end in canonical order; a run goes on from the first place behind the last. */
 export interface Places {
@@ -164,7 +167,7 @@ export function likenessOf(cosine: readonly (readonly number[])[], place: number
     const all = first.reduce((total, one) => total + one.part, 0);
     return all >= part && first.every(({ index }) => index < place && size(index) >= held.cosine);
   };
-  const copy = holds(1, held.one) || (near.length === compared.most && holds(2, held.two));
+  const copy = near.length < compared.most ? holds(1, held.oneOfFewer) : holds(1, held.one) || holds(2, held.two);
   return { ...shared, weight: parts[0]?.part as number, copy };
 }
 

@@ -452,7 +452,7 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
     .map((k, at) => ({ part: total === 0 ? 0 : Math.abs(weights[at] as number) / total, counts: k < place && size(k) >= 0.25 }))
     .sort((a, b) => b.part - a.part);
   const [first, next] = parts as [(typeof parts)[number], (typeof parts)[number]];
-  const one = first.part >= 0.8 && first.counts;
+  const one = first.part >= (six.length === 6 ? 0.8 : 0.9) && first.counts;
   const two = six.length === 6 && first.part + next.part >= 0.95 && first.counts && next.counts;
   return { share, usual, like, weight: first.part, copy: one || two };
 }
