@@ -62,7 +62,7 @@ function describe({ report, signature }: SignedReport, facts: Pick<ScoreResult, 
 }
 
 async function evaluateGroups(context: Context, membership: Membership, view: CycleView, groups: readonly number[]): Promise<SignedReport> {
-  const timeIsOut = () => isLate(context, membership, view.cycle);
+  const timeIsOut = lateness(context, membership, view.cycle);
   const { entries, evidence } = await measureGroups(context, membership, view, { groups, timeIsOut });
   const hash = await context.workspace.objects.put(encodeEvidence(evidence));
   const facts = { task: membership.taskHash, cycle: view.cycle, base: view.base, validator: context.signer.address };
@@ -161,7 +161,16 @@ async function openOne(
 /** Blocks that are left for the report to get onto the chain when measuring ends. */
 const reportBlocks = 2;
 
-/** Whether there is just time to report what is known: better some verdicts that count than all of them too late. */
-async function isLate({ clock }: Context, { task }: Membership, cycle: number): Promise<boolean> {
-  return (await clock.now()).best >= windowOf(task, cycle, "score").last - reportBlocks;
+/**
+ * Whether there will just be time to report what is known when the next stage has taken as long as what was done since the last question: better some
+ * verdicts that count than all of them too late.
+ */
+function lateness({ clock }: Context, { task }: Membership, cycle: number): () => Promise<boolean> {
+  let before: number | undefined;
+  return async () => {
+    const { best } = await clock.now();
+    const took = before === undefined ? 0 : best - before;
+    before = best;
+    return best + took >= windowOf(task, cycle, "score").last - reportBlocks;
+  };
 }
