@@ -11,7 +11,7 @@
 import { ConnitoError } from "../errors.ts";
 import { ConnectionLost, RpcFailure } from "./chain-errors.ts";
 import { type ChainEvent, readEvents } from "./events.ts";
-import { type HeadNumbers, type HeadTracker, hashOfBlock } from "./heads.ts";
+import { bestHead, type HeadNumbers, type HeadTracker, hashOfBlock } from "./heads.ts";
 import type { Link } from "./link.ts";
 import type { Call } from "./metadata.ts";
 import { createQueues } from "./queues.ts";
@@ -126,6 +126,11 @@ export function createSender(
     }
   }
 
+  /** Whether no further block can include it: a node calls its signature bad then, since it reckons with the next era's first block. */
+  async function isOver({ lastBlock }: SignedTransaction): Promise<boolean> {
+    return (await bestHead(link)).number >= lastBlock;
+  }
+
   /** Signs with the next free nonce and sends; a signer's turns come one after the other. */
   function signAndSubmit(transaction: Transaction): Promise<Sent | { readonly refusal: string }> {
     const { signer, signal, until, what } = transaction;
@@ -144,8 +149,8 @@ export function createSender(
       const signed = await signTransaction(runtime, callOf(transaction, runtime), signer, { genesisHash, nonce, anchor, lifetime });
       signal?.throwIfAborted();
       const result = await submit(link, signed.hex);
-      if (result.kind === "refused") throw rejectedByPool(result.failure, what);
-      if (result.kind === "outdated" || result.kind === "again") return { refusal: result.failure.message };
+      if (result.kind === "refused" && !(await isOver(signed))) throw rejectedByPool(result.failure, what);
+      if (result.kind === "refused" || result.kind === "outdated" || result.kind === "again") return { refusal: result.failure.message };
       return { signed, submission: result.kind === "sent" ? result.submission : undefined, from: finalized + 1 };
     });
   }
@@ -212,6 +217,7 @@ export function createSender(
           if (heads.finalized >= signed.lastBlock) return { kind: "gone", reason: "its era ended before a block included it" };
           if (heard === 0) heard = heads.best;
           if (submission?.held() === true && heads.best < heard + reminder) continue;
+          if (heads.best >= signed.lastBlock) continue; // finality tells whether a block took it in time
           heard = heads.best;
           const result = await submit(link, signed.hex);
           if (result.kind === "sent") {
@@ -222,7 +228,7 @@ export function createSender(
               notice(`Another process sends with the hotkey ${transaction.signer.address}: it took nonce ${signed.nonce}.`);
               return { kind: "gone", reason: "another transaction of the same hotkey took its nonce" };
             }
-          } else if (result.kind === "refused") {
+          } else if (result.kind === "refused" && !(await isOver(signed))) {
             throw rejectedByPool(result.failure, what);
           }
         } catch (error) {

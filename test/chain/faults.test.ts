@@ -125,6 +125,14 @@ describe("chain/faults", () => {
     assert.ok(block <= net.finalized().number);
   });
 
+  it("a transaction whose era ends while finality stalls is late, not wrong", async () => {
+    net.inject({ kind: "hold", count: 1, blocks: 100 });
+    net.inject({ kind: "stall-finality", blocks: 26 });
+    const last = net.best().number + 6;
+    await assert.rejects(chain.setCommitment(miner, netuid, record(12), { until: last }), { code: "deadline-missed" });
+    net.inject({ kind: "heal" });
+  });
+
   it("a transaction that the pool lost without a word is sent again in time for its window", async () => {
     net.inject({ kind: "drop", count: 1 });
     const last = net.best().number + 40;
