@@ -80,11 +80,32 @@ export function trainerOf(
   const given = program ?? [];
   const limit = memory === undefined ? {} : { memory: parseBytes(memory) };
   if ((backend === "command") === given.length > 0) return backend === "command" ? { ...limit, trainer: given } : limit;
-  throw new ConnitoError(backend === "command" ? "Which program trains?" : `Nothing is to run ${given[0]}: the engine trains.`, {
+  throw new ConnitoError(backend === "command" ? "Which program?" : `Nothing is to run ${given[0]}: the engine does the work.`, {
     code: "usage",
     exit: "usage",
     hint: "Give `--backend command -- PROGRAM ARGUMENTS`.",
   });
+}
+
+/** The same for measuring losses. */
+export const scorerFlags = {
+  backend: Flags.option({ options: ["engine", "command"] as const })({
+    summary: "Who measures losses: the built-in engine, or the program after `--`, which docs/external-trainers.md describes.",
+    default: "engine",
+    env: "CONNITO_BACKEND",
+  }),
+};
+export const scorerArgs = {
+  program: Args.string({
+    description: "With --backend command, after `--`: the program that measures losses, and its arguments.",
+    multiple: true,
+  }),
+};
+
+/** The program that measures losses, where it is not the engine. @throws usage */
+export function scorerOf(backend: "engine" | "command", program: readonly string[] | undefined): Pick<Context, "scorer"> {
+  const { trainer } = trainerOf({ backend }, program);
+  return trainer === undefined ? {} : { scorer: trainer };
 }
 
 /** Flags of the steps that belong to a cycle. */

@@ -7,7 +7,7 @@ const parts = ["weights", "gradients", "optimizer", "activations", "checkpoint"]
 const names: Readonly<Record<(typeof parts)[number], string>> = {
   weights: "weights",
   gradients: "gradients",
-  optimizer: "trained weights' moments",
+  optimizer: "optimizer",
   activations: "activations",
   checkpoint: "checkpoint",
 };

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
-import { cycleFlags, openCycle, participantFlags } from "../cli/participant.ts";
+import { cycleFlags, openCycle, participantFlags, scorerArgs, scorerFlags, scorerOf } from "../cli/participant.ts";
 import { ConnitoError } from "../errors.ts";
 import { type ScoreResult, score } from "../steps/evaluate/score.ts";
 import { formatMicroNats, shortAddress, shortHash } from "../ui/format.ts";
@@ -13,8 +13,10 @@ export default class Score extends BaseCommand<typeof Score, ScoreResult> {
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1 --wait",
     "<%= config.bin %> <%= command.id %> --netuid 1 --cycle 12 --json",
+    "<%= config.bin %> <%= command.id %> --netuid 1 --wait --backend command -- python trainers/torch/score.py",
   ];
-  static override readonly flags = { ...participantFlags, ...cycleFlags };
+  static override readonly args = scorerArgs;
+  static override readonly flags = { ...participantFlags, ...cycleFlags, ...scorerFlags };
 
   static override resultSchema() {
     const entry = v.object({ miner: v.string(), group: v.number(), status: v.string(), score: v.number(), root: v.nullable(v.string()) });
@@ -31,8 +33,9 @@ export default class Score extends BaseCommand<typeof Score, ScoreResult> {
   }
 
   protected async perform(invocation: Invocation<typeof Score>): Promise<ScoreResult> {
+    const scorer = scorerOf(invocation.flags.backend, invocation.args.program);
     const { context, membership, input } = await openCycle(invocation);
-    const result = await score(context, membership, input);
+    const result = await score({ ...context, ...scorer }, membership, input);
     if (result.revealed > 0 || result.groups.length === 0) return result;
     throw new ConnitoError(`No miner revealed a submission in cycle ${input.cycle}; the report says so of each.`, {
       code: "nothing-revealed",

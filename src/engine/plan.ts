@@ -43,8 +43,10 @@ export interface LayerNeed extends Need {
 const float32Bytes = 4;
 /** What the runtime's allocator takes for each byte that is alive: it grows by doubling. Measured by `npm run bench -- plan`. */
 const arenaFactor = 1.7;
-/** Graphs and compiled sessions. Measured like that. */
-const sessionBytes = 40 * 2 ** 20;
+/** Graphs and compiled sessions, of which there are more where each layer has its own. Measured like that. */
+const sessionBytes = { whole: 40 * 2 ** 20, layers: 60 * 2 ** 20 };
+/** For each byte of layers that are in use, what was dropped and the collector has not taken yet. Measured like that. */
+const collectionFactor = 1.6;
 const bytesOf = (specs: readonly Pick<TensorSpec, "shape">[]) =>
   specs.reduce((sum, { shape }) => sum + float32Bytes * elementCount(shape), 0);
 
@@ -60,7 +62,7 @@ export function needOfWhole(planned: PlannedTraining): Need {
     weights: bytesOf(specs) + trained,
     gradients: trained * (accumulation > 1 ? 2 : 1),
     optimizer: 2 * trained,
-    activations: arenaFactor * peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(planned)) + sessionBytes,
+    activations: arenaFactor * peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(planned)) + sessionBytes.whole,
     checkpoint: 3 * trained,
   });
 }
@@ -88,11 +90,11 @@ export function needByLayers(planned: PlannedTraining, memoryBytes: number): Lay
   const boundaries = boundary * accumulation * (architecture.layers + 1);
   const flat = layout.bytes / (4 * layers.size);
   const working = {
-    // A stage while the next one is loaded, and as much again that was dropped and that the collector has not taken yet.
-    weights: 2 * Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))),
+    // A stage while the next one is loaded.
+    weights: collectionFactor * Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))),
     gradients: flat * (accumulation > 1 ? 2 : 1),
     optimizer: 3 * flat,
-    activations: Math.max(...activations) + 3 * boundary + sessionBytes,
+    activations: Math.max(...activations) + 3 * boundary + sessionBytes.layers,
     checkpoint: flat,
   };
   const left = memoryBytes - summed(working).total;

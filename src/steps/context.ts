@@ -27,6 +27,8 @@ export interface Context {
   readonly memory?: number;
   /** A program that trains in the engine's place, with its arguments. */
   readonly trainer?: readonly string[];
+  /** A program that measures losses in the engine's place, with its arguments. */
+  readonly scorer?: readonly string[];
   readonly progress: Progress;
   /** Aborted when the process is asked to stop. */
   readonly signal: AbortSignal;

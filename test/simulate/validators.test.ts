@@ -60,7 +60,7 @@ async function exchange(context: Context, membership: Membership, cycle: number,
       search: await openSearch(context, membership, view, opened),
     });
   } finally {
-    opened.close();
+    await opened.close();
   }
 }
 

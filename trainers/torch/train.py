@@ -2,21 +2,27 @@
 
     torchrun --nproc-per-node N trainers/torch/train.py job.json        (or: python trainers/torch/train.py job.json)
 
-Weights that are trained and their AdamW state are fp32; on a GPU the computation is bf16. Several processes share each batch and average
-their gradients, so every GPU holds the model.
+Weights that are trained and their AdamW state are fp32; on a GPU the computation is bf16, layer by layer recomputed on the way back. Several processes
+shard the model among themselves (FSDP) and share each batch: none of them holds more than its part and one layer.
 """
 
 import json
 import os
 import signal
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import AutoModelForCausalLM
+
+from checkpoint import names_inside
 
 job = json.loads(Path(sys.argv[-1]).read_text())
 settings = job["hyperparameters"]
@@ -61,7 +67,9 @@ def batches(domains, skip):
             shard, row = orders[domain][turn % len(orders[domain])]
             rows.append(domains[domain][shard][row])
         place += size
-        yield torch.from_numpy(np.stack(rows[rank::world]).astype(np.int64)).to(device) if rows[rank::world] else None
+        # Who has no row of its own computes one that does not count: all take part in every exchange.
+        own = rows[rank::world]
+        yield torch.from_numpy(np.stack(own or rows[:1]).astype(np.int64)).to(device), len(own)
 
 
 def open_model():
@@ -87,16 +95,21 @@ def masks(model):
     return parts
 
 
-def names_inside(name, parameter):
-    """The checkpoint's tensors in a parameter, each with what cuts it out."""
-    if name.endswith("experts.gate_up_proj"):
-        stem, half = name[: -len("gate_up_proj")], parameter.shape[1] // 2
-        return [(f"{stem}{expert}.{which}.weight", lambda tensor, e=expert, s=start: tensor[e, s : s + half])
-                for expert in range(parameter.shape[0]) for which, start in (("gate_proj", 0), ("up_proj", half))]
-    if name.endswith("experts.down_proj"):
-        stem = name[: -len("down_proj")]
-        return [(f"{stem}{expert}.down_proj.weight", lambda tensor, e=expert: tensor[e]) for expert in range(parameter.shape[0])]
-    return [(name, lambda tensor: tensor)]
+def shard(model):
+    """Each layer's parameters in parts of the processes; they are gathered when the layer is computed, in bf16 on a GPU."""
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if cuda else MixedPrecisionPolicy()
+    for layer in model.model.layers:
+        fully_shard(layer, mp_policy=policy)
+    fully_shard(model, mp_policy=policy)
+
+
+def local(tensor):
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def part_like(tensor, parameter):
+    """This process's part of a tensor that is as large as the parameter."""
+    return distribute_tensor(tensor, parameter.device_mesh, parameter.placements).to_local() if isinstance(parameter, DTensor) else tensor
 
 
 def loss_of(model, rows):
@@ -108,48 +121,46 @@ def loss_of(model, rows):
 def main():
     signal.signal(signal.SIGTERM, stop)
     if world > 1:
+        if cuda:
+            torch.cuda.set_device(device)
         dist.init_process_group("nccl" if cuda else "gloo")
     torch.backends.cuda.matmul.allow_tf32 = False
     model = open_model()
     parts = masks(model)
+    # What is not trained of a parameter, whole experts or all but the places that can be sent, gets no gradient, and is put back after the step: weight
+    # decay moves it too.
+    places = load_file(job["places"]) if "places" in job else None
+    hold = {name: kept_mask(parameter, parts[name], places) for name, parameter in model.named_parameters() if name in parts}
     model.gradient_checkpointing_enable()
-    model.train().to(device)
-    base = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if name in parts}
+    model.train()
+    if world > 1:
+        shard(model)
+    model.to(device)
     parameters = {name: parameter for name, parameter in model.named_parameters() if name in parts}
+    hold = {name: mask if mask is None else part_like(mask.to(device), parameters[name]) for name, mask in hold.items()}
+    base = {name: local(parameter.detach()).clone() for name, parameter in parameters.items()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings["learningRate"], betas=(settings["beta1"], settings["beta2"]),
                                   eps=settings["epsilon"], weight_decay=settings["weightDecay"])
     saved = Path(job["checkpoint"]) / f"state-{rank}-of-{world}.pt"
-    step = 0
-    if saved.exists():
-        state = torch.load(saved, weights_only=True)
-        step = state["step"]
-        optimizer.load_state_dict(state["optimizer"])
-        for name, parameter in parameters.items():
-            parameter.data.copy_(state["parameters"][name])
-    # What is not trained of a parameter, whole experts or all but the places that can be sent, gets no gradient, and is put back after the step: weight decay moves it too.
-    places = load_file(job["places"]) if "places" in job else None
-    hold = {name: kept_mask(base[name], chosen, places) for name, chosen in parts.items()}
+    step = restore(saved, parameters, optimizer) if saved.exists() else 0
     source = batches(sequences(), step)
     limit = job.get("maximumSteps", float("inf"))
     rows_a_step = settings["batchSequences"] * settings["accumulation"]
+    wait_for_window()
     while not stopped() and step < limit:
         total = 0.0
         for _ in range(settings["accumulation"]):
-            rows = next(source)
-            if rows is None:
-                continue
-            # Each process's share of the mean over the whole step.
-            loss = loss_of(model, rows) * (len(rows) / rows_a_step)
-            loss.backward()
+            rows, count = next(source)
+            # Each process's share of the mean over the whole step. FSDP averages the processes' gradients: they are to be added.
+            loss = loss_of(model, rows) * (count / rows_a_step)
+            (loss * world).backward()
             total += loss.item()
         with torch.no_grad():
             for name, parameter in parameters.items():
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 if hold[name] is not None:
-                    parameter.grad.mul_(hold[name])
-                if world > 1:
-                    dist.all_reduce(parameter.grad)
+                    local(parameter.grad).mul_(hold[name])
         total = summed(total)
         torch.nn.utils.clip_grad_norm_(parameters.values(), settings["clipNorm"])
         optimizer.step()
@@ -157,7 +168,8 @@ def main():
         with torch.no_grad():
             for name, parameter in parameters.items():
                 if hold[name] is not None:
-                    parameter.copy_(torch.where(hold[name], parameter, base[name]))
+                    own = local(parameter)
+                    own.copy_(torch.where(hold[name], own, base[name]))
         step += 1
         say(event="step", step=step, loss=total, tokens=step * rows_a_step * job["sequenceLength"])
         if step % 50 == 0:
@@ -168,8 +180,16 @@ def main():
         dist.destroy_process_group()
 
 
+def wait_for_window():
+    """The program may be started before the train window opens."""
+    opens = datetime.fromisoformat(job["opens"].replace("Z", "+00:00")).timestamp()
+    while time.time() < opens and not stopped():
+        say(event="heartbeat")
+        time.sleep(1)
+
+
 def kept_mask(tensor, chosen, places):
-    mask = torch.zeros_like(tensor, dtype=torch.bool)
+    mask = torch.zeros(tensor.shape, dtype=torch.bool)
     for one, view in chosen:
         view(mask).copy_(places[one].bool() if places else torch.ones_like(view(mask)))
     return None if bool(mask.all()) else mask
@@ -189,16 +209,32 @@ def summed(value):
 
 
 def save(path, step, parameters, optimizer):
+    """Each process writes its own parts."""
+    state = {name: {key: local(value) for key, value in optimizer.state[parameter].items()} for name, parameter in parameters.items()}
     part = path.with_suffix(".part")
-    torch.save({"step": step, "optimizer": optimizer.state_dict(), "parameters": {n: p.data for n, p in parameters.items()}}, part)
+    torch.save({"step": step, "optimizer": state, "parameters": {name: local(p.data) for name, p in parameters.items()}}, part)
     part.replace(path)
+
+
+def restore(path, parameters, optimizer):
+    saved = torch.load(path, weights_only=True)
+    for name, parameter in parameters.items():
+        local(parameter.data).copy_(saved["parameters"][name])
+        like = lambda value: value.to(device) if value.dim() == 0 or not isinstance(parameter, DTensor) else DTensor.from_local(
+            value.to(device), parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride())
+        # A step count stays on the CPU, as AdamW keeps it.
+        optimizer.state[parameter] = {key: value if key == "step" else like(value) for key, value in saved["optimizer"][name].items()}
+    return saved["step"]
 
 
 def write_result(parameters, parts):
     tensors = {}
     for name, parameter in parameters.items():
-        for one, view in parts[name]:
-            tensors[one] = view(parameter.detach()).to("cpu", torch.float32).contiguous()
+        whole = parameter.detach()
+        whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
+        if rank == 0:
+            for one, view in parts[name]:
+                tensors[one] = view(whole).to("cpu", torch.float32).contiguous()
     if rank == 0:
         part = Path(job["output"] + ".part")
         save_file(tensors, part, metadata={"base": job["base"]})

@@ -50,10 +50,12 @@ export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResul
 
   protected async perform(invocation: Invocation<typeof CycleRun>): Promise<CycleRunResult> {
     const { flags, args, progress, onFinish, signal } = invocation;
-    const trainer = trainerOf(flags, args.program);
+    const { trainer: program, memory } = trainerOf(flags, args.program);
+    const limit = memory === undefined ? {} : { memory };
+    const work = program === undefined ? limit : flags.role === "miner" ? { ...limit, trainer: program } : { ...limit, scorer: program };
     // Known to be wrong now rather than when the record is due, after hours of work.
     if (flags.role !== "owner") requireLocator({ ...(flags.publish !== undefined && { locator: flags.publish }) }, carriedBy[flags.role]);
-    const context = { ...(await openParticipant(invocation)), ...trainer };
+    const context = { ...(await openParticipant(invocation)), ...work };
     const lock = await lockHotkey(context.signer.address, context.chain);
     onFinish(() => lock.release());
     const membership = await retry(() => joinTask(context), {

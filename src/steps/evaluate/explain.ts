@@ -106,7 +106,7 @@ export async function explainScore(context: Context, membership: Membership, inp
       measured: measured?.sequences ?? 0,
     };
   } finally {
-    measured?.opened.close();
+    await measured?.opened.close();
   }
 }
 
@@ -129,7 +129,7 @@ async function openMeasurement(
   const place = { slice: opened.slice, view, room: roomForDecoded() };
   const candidate = await openCandidate(context, membership, place, verdict.miner, verdict.reveal.record, sources);
   if ("deltas" in candidate) return { opened, deltas: candidate.deltas, sequences: 0 };
-  opened.close();
+  await opened.close();
   context.progress.note(`The submission cannot be measured here: ${candidate.reason}`, { status: candidate.status });
   return undefined;
 }

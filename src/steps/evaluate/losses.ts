@@ -3,29 +3,22 @@
  * tensors, on these sequences? Answered in one pass over the version's pieces, a layer at a time, for all of them together.
  */
 
-import { createStreamEvaluator, type StreamCandidate } from "../../engine/layers/stream-evaluator.ts";
+import { join } from "node:path";
+import { createStreamEvaluator, type StreamCandidate, type StreamEvaluatorOptions } from "../../engine/layers/stream-evaluator.ts";
 import { type Architecture, listWeights } from "../../model/families/index.ts";
 import type { Tensors } from "../../model/tensors.ts";
 import type { Context } from "../context.ts";
 import { slice as bringSlice, resolveSlice, type Slice } from "../distribute/slice.ts";
 import type { Membership } from "../membership.ts";
 import { sliceLoader } from "../model-weights.ts";
-import type { HeldOutSequence } from "./held-out.ts";
-
-/** Mean loss of each sequence, nats per token; not finite where the weights make it so. */
-export interface Losses {
-  readonly base: Float64Array;
-  readonly candidates: readonly Float64Array[];
-}
-
-/** Losses of the base, and of the base plus each candidate's deltas. A candidate's losses do not depend on what is measured beside it. */
-export type MeasureLosses = (sequences: readonly HeldOutSequence[], candidates?: readonly Tensors[]) => Promise<Losses>;
+import { measureExternally } from "./external-losses.ts";
+import type { MeasureLosses } from "./measure-losses.ts";
 
 /** A version of the whole model on this machine, ready to be measured. Call `close` when done. */
 export interface OpenModel {
   readonly slice: Slice;
   readonly losses: MeasureLosses;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Sequences in a batch. Part of the protocol's numerics: the batch's shape moves the last bits of a loss. */
@@ -37,21 +30,40 @@ const activationMemory = 512 * 2 ** 20;
 export async function openWholeModel(context: Context, membership: Membership, root: string): Promise<OpenModel> {
   await bringSlice(context, membership, { root, group: "whole" });
   const slice = await resolveSlice(context, membership, { root, group: "whole" });
-  const evaluator = createStreamEvaluator({
-    architecture: slice.architecture,
-    sequenceLength: membership.task.data.sequenceLength,
-    batchSequences: evaluationBatch,
-    threads: context.threads,
-    load: sliceLoader(context, slice),
-    scratch: { directory: context.workspace.directory, memoryBytes: activationMemory },
+  const load = sliceLoader(context, slice);
+  const { signal, threads, workspace } = context;
+  const shared = { architecture: slice.architecture, sequenceLength: membership.task.data.sequenceLength, load, signal };
+  const scratch = { directory: workspace.directory, memoryBytes: activationMemory };
+  const engine = measureByEngine({ ...shared, threads, scratch });
+  if (context.scorer === undefined) return { slice, losses: engine.losses, close: async () => engine.close() };
+  const external = measureExternally({
+    command: context.scorer,
+    directory: join(workspace.directory, "scorer"),
+    base: root,
+    ...shared,
+    config: await workspace.objects.read(slice.manifest.config),
+    tokenizer: await workspace.objects.read(slice.manifest.tokenizer),
+    engine: engine.losses,
   });
+  const close = async () => {
+    engine.close();
+    await external.close();
+  };
+  return { slice, losses: external.losses, close };
+}
+
+/** Measures by the built-in engine, all models in one pass over the weights. */
+export function measureByEngine(options: Omit<StreamEvaluatorOptions, "batchSequences"> & { readonly signal: AbortSignal }): {
+  readonly losses: MeasureLosses;
+  close(): void;
+} {
+  const evaluator = createStreamEvaluator({ ...options, batchSequences: evaluationBatch });
   return {
-    slice,
     losses: (sequences, candidates = []) =>
       evaluator.losses(
         sequences.map(({ tokens }) => tokens),
-        candidates.map((deltas) => candidateOf(slice.architecture, deltas)),
-        { signal: context.signal },
+        candidates.map((deltas) => candidateOf(options.architecture, deltas)),
+        { signal: options.signal },
       ),
     close: () => evaluator.dispose(),
   };

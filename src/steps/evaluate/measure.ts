@@ -63,6 +63,6 @@ export async function measure(context: Context, membership: Membership, input: {
     await writeJson(file, measurement);
     return measurement;
   } finally {
-    opened.close();
+    await opened.close();
   }
 }

@@ -108,7 +108,7 @@ async function compute(context: Context, membership: Membership, input: { cycle:
     const root = gradient === undefined ? view.base : await keepVersion(context, opened.slice, search, gradient, scale);
     return { ...facts, merged, scale, evaluationLoss: { before, after }, root };
   } finally {
-    opened.close();
+    await opened.close();
   }
 }
 

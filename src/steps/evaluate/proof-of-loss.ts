@@ -7,7 +7,7 @@ import { type Judgement, judge } from "../../protocol/evaluation.ts";
 import type { Task } from "../../protocol/task.ts";
 import type { Likeness, ScoreEvidence } from "./evidence.ts";
 import type { CycleSequences } from "./held-out.ts";
-import type { MeasureLosses } from "./losses.ts";
+import type { MeasureLosses } from "./measure-losses.ts";
 import type { Comparison, Sketched } from "./near-copies.ts";
 
 /** What is decided of a submission. */

@@ -113,7 +113,7 @@ export async function measureGroups(
     context.progress.succeed(`Scored: ${entries.filter((entry) => entry.status === "accepted").length} of ${entries.length} accepted`);
     return { entries, evidence };
   } finally {
-    opened.close();
+    await opened.close();
   }
 }
 
