@@ -68,6 +68,13 @@ describe("aggregates of deltas", () => {
     );
   });
 
+  it("measure squares in four lanes by place modulo 4, so that small ones are not lost beside a large one", () => {
+    const values = new Float32Array(16);
+    values[0] = 2 ** 27;
+    for (const place of [2, 6, 10, 14]) values[place] = 1;
+    assert.equal(squaredDistance(values), 2 ** 54 + 4);
+  });
+
   it("of few are still defined: one alone is taken as it is", () => {
     for (const method of methods) assert.deepEqual(aggregateDeltas([[Float32Array.of(1, -2)]], rule(method)), [Float32Array.of(1, -2)]);
     assert.deepEqual(aggregateDeltas([[Float32Array.of(1)], [Float32Array.of(4)]], rule("median")), [Float32Array.of(2.5)]);
