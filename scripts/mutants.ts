@@ -120,18 +120,6 @@ export const mutants: readonly Mutant[] = [
     ["FP8: one scale for all columns", "scales[block] as number", "scales[0] as number", "reads"],
   ),
   ...mutantsOf(
-    "data/word-encoder.ts",
-    ["data/tokenizer.test.ts"],
-    ["data: a word's tokens are those that it has alone", "alone?.length !== 1 || alone[0] !== word", "false", "word by word"],
-    ["data: special tokens that normalising makes", "normal !== text && !isPlain(normal)", "false", "word by word"],
-  ),
-  ...mutantsOf(
-    "model/packed.ts",
-    ["model/convert.test.ts"],
-    ["MXFP4: the high four bits first", "fp4Values[byte & 0xf]", "fp4Values[byte >>> 4]", "reads"],
-    ["FP8: one scale for all columns", "scales[block] as number", "scales[0] as number", "reads"],
-  ),
-  ...mutantsOf(
     "protocol/training-share.ts",
     ["protocol/training-share.test.ts", vectors],
     ["share: all miners of a group have the same", "(miner * data.sequences)", "(0 * data.sequences)"],

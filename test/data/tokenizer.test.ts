@@ -83,11 +83,11 @@ describe("data/tokenizer", () => {
       "no words": cut([bytes]),
       "a special token that normalising makes": {
         ...newerBytePairs(sample, 100),
-        added_tokens: [{ id: 1000, content: "é", special: true, normalized: true, lstrip: false, rstrip: false, single_word: false }],
+        added_tokens: [{ id: 1000, content: "é a", special: true, normalized: true, lstrip: false, rstrip: false, single_word: false }],
       },
     };
     const unit = fc.oneof(
-      fc.constantFrom(..." \n\t'aab1,ée\u0301鯨🐋", " the", "bhe", " whale", endOfText),
+      fc.constantFrom(..." \n\t'aab1,ée\u0301鯨🐋", " the", "e\u0301 a", "bhe", " whale", endOfText),
       fc.string({ unit: "binary", maxLength: 1 }),
     );
     for (const [name, document] of Object.entries(documents)) {

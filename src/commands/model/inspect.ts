@@ -4,7 +4,7 @@ import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { type Checkpoint, openCheckpoint, readConfig } from "../../model/checkpoint.ts";
 import { describeModel, describeSlice, type ModelDescription, type SliceSize, sizeCheckpoint, sizeConfig } from "../../model/describe.ts";
-import { type Architecture, whyNotComputable } from "../../model/families/index.ts";
+import { type Architecture, isPacked, whyNotComputable } from "../../model/families/index.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { manifestRoot } from "../../model/manifest.ts";
 import { formatBytes, formatCount, formatRuns } from "../../ui/format.ts";
@@ -106,10 +106,14 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
     const parametersAndBytes = (parameterCount: number, byteCount: number) =>
       `${formatCount(parameterCount)} parameters, ${formatBytes(byteCount)}`;
     const dtypes = Object.entries(model.dtypes).map(([dtype, tensors]) => `${tensors} ${dtype}`);
+    const way = isPacked(model.architecture) ? " (`connito model convert` writes it in BF16)" : "";
     const summary = fields([
       ["path", model.path],
       ["family", `${model.family}, tensors in the form ${model.form}`],
-      ["engine", model.notComputed.length === 0 ? "trains and scores it" : `slices it, does not compute ${model.notComputed.join(", ")}`],
+      [
+        "engine",
+        model.notComputed.length === 0 ? "trains and scores it" : `slices it, does not compute ${model.notComputed.join(", ")}${way}`,
+      ],
       ["root", model.root],
       ["tensors", `${dtypes.join(", ")}${model.leftOut === 0 ? "" : `; ${model.leftOut} more belong to no version`}`],
       ["layers", model.layers],
