@@ -271,7 +271,10 @@ export const minerAttacks: readonly Strategy[] = [
         },
       }),
   },
-  fromLeak("sybil", "a second hotkey for the work of the first, with a twentieth of noise", 1, ([first], context, cycle) =>
-    noisy(first as Delta, 0.05, context, cycle),
+  fromLeak(
+    "sybil",
+    "a second hotkey for work that another of its group has done, with a twentieth of noise",
+    3,
+    ([first], context, cycle) => noisy(first as Delta, 0.05, context, cycle),
   ),
 ];
