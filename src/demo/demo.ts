@@ -16,6 +16,7 @@ import { type ManagedProcess, type ProcessEvent, type ProcessOptions, runCommand
 import { collectReport, type DemoReport } from "./report.ts";
 import {
   blockMilliseconds,
+  cycleBlocks,
   defaultFamily,
   groups,
   leadBlocks,
@@ -158,7 +159,11 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
   const stopChaos =
     input.chaosSeed === undefined
       ? () => {}
-      : chaos([...processes.values()], { seed: input.chaosSeed, milliseconds: (leadBlocks + cycles * 49) * blockMilliseconds, progress });
+      : chaos([...processes.values()], {
+          seed: input.chaosSeed,
+          milliseconds: (leadBlocks + cycles * cycleBlocks) * blockMilliseconds,
+          progress,
+        });
   const ended = new AbortController();
   followBlocks(network, task, progress, AbortSignal.any([ended.signal, signal])).catch(() => undefined);
   try {

@@ -253,7 +253,7 @@ export const taskSchema = section(
         scorers: whole(
           2,
           256,
-          "Validators that score each group, drawn by stake; all where there are fewer. Only where all score do scores stand against any dishonest stake below half.",
+          "Validators that score each group, drawn by stake; all where there are fewer. Where all that are drawn lie alike, nobody notices.",
           taskDefaults.validators.scorers,
         ),
       },
