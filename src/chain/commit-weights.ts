@@ -7,14 +7,14 @@
  */
 import { ConnitoError } from "../errors.ts";
 import { publicKeyOf } from "../protocol/hotkey.ts";
-import { epochAt, firstBlockOf } from "./epochs.ts";
+import { type Epochs, readEpochs } from "./epochs.ts";
 import { bestHead, hashOfFinalized } from "./heads.ts";
 import { loadCodecLibrary } from "./metadata.ts";
 import { type ChainParts, finalizedAlready, type TransactionOptions } from "./set-commitment.ts";
 import { readStanding } from "./set-weights.ts";
 import type { Signer } from "./signer.ts";
 import { hexOf, type State } from "./state.ts";
-import type { Hyperparameters, Weight } from "./subnet.ts";
+import type { Weight } from "./subnet.ts";
 import type { Inclusion } from "./transactions.ts";
 import { allowedFrom, checkWeights, rateLimited, stands } from "./weights-rules.ts";
 
@@ -35,8 +35,14 @@ export interface WeightsCommit extends Inclusion {
 /** How many commits the chain keeps for a hotkey until the first is revealed or has expired. */
 const mostUnrevealed = 10;
 
-/** A commit as the chain keeps it: hash, block, and the window that it had when it was made. */
-type StoredCommit = readonly [hash: string, block: bigint, first: bigint, last: bigint];
+interface StoredCommit {
+  readonly hash: string;
+  readonly block: number;
+  readonly epoch: number;
+}
+
+/** As the chain keeps it: hash, block, and its first window; where the chain counts its epochs: hash, epoch, block, nothing. */
+type CommitFields = readonly [hash: string, first: bigint, second: bigint, third: bigint];
 
 function saltWords(salt: Uint8Array): number[] {
   return Array.from({ length: salt.length / 2 }, (_, index) => (salt[2 * index] as number) | ((salt[2 * index + 1] as number) << 8));
@@ -56,16 +62,27 @@ export async function weightsHash(hotkey: string, netuid: number, { weights, ver
   return hexOf(Blake2256(Buffer.concat([publicKeyOf(hotkey), rest])));
 }
 
-async function readCommits(state: State, netuid: number, hotkey: string): Promise<readonly StoredCommit[]> {
-  const [commits] = await state.values<[StoredCommit[] | undefined]>(["SubtensorModule", "WeightCommits", netuid, hotkey]);
-  return commits ?? [];
+function storedCommit([hash, first, second]: CommitFields, epochs: Epochs): StoredCommit {
+  if (epochs.counted) return { hash, epoch: Number(first), block: Number(second) };
+  return { hash, block: Number(first), epoch: epochs.at(Number(first)) };
+}
+
+interface Commits {
+  readonly epochs: Epochs;
+  readonly commits: readonly StoredCommit[];
+}
+
+async function readCommits(state: State, netuid: number, hotkey: string): Promise<Commits> {
+  const [epochs, [fields]] = await Promise.all([
+    readEpochs(state, netuid),
+    state.values<[CommitFields[] | undefined]>(["SubtensorModule", "WeightCommits", netuid, hotkey]),
+  ]);
+  return { epochs, commits: (fields ?? []).map((one) => storedCommit(one, epochs)) };
 }
 
 /** The blocks that may include the reveal of a commit: all of the epoch so many epochs later, by the hyperparameters that hold now. */
-function revealWindow(netuid: number, { tempo, revealPeriodEpochs }: Hyperparameters, block: number): WeightsCommit["reveal"] {
-  const clock = { netuid, tempo };
-  const epoch = epochAt(clock, block) + revealPeriodEpochs;
-  return { from: firstBlockOf(clock, epoch), until: firstBlockOf(clock, epoch + 1) - 1 };
+function revealWindow(epochs: Epochs, period: number, epoch: number): WeightsCommit["reveal"] {
+  return { from: epochs.firstBlockOf(epoch + period), until: epochs.firstBlockOf(epoch + period + 1) - 1 };
 }
 
 function refused(code: string, message: string, hint: string, retryable = false): ConnitoError {
@@ -87,23 +104,29 @@ export async function commitWeights(
 ): Promise<WeightsCommit> {
   const { link, stateAt, tracker, sender } = parts;
   const commitHash = await weightsHash(signer.address, netuid, sealed);
+  /** Known by the head where the commit stood already: the node may have forgotten the state of its block. */
+  let known: WeightsCommit["reveal"] | undefined;
 
   async function done(): Promise<Inclusion | undefined> {
     const head = await bestHead(link);
     const state = await stateAt(head.hash);
-    const [standing, commits] = await Promise.all([
+    const [standing, { epochs, commits }] = await Promise.all([
       readStanding(state, netuid, signer.address),
       readCommits(state, netuid, signer.address),
     ]);
-    const stored = commits.find(([hash]) => hash === commitHash);
+    const { hyperparameters } = standing.subnet;
+    const windowOf = ({ epoch }: StoredCommit) => revealWindow(epochs, hyperparameters.revealPeriodEpochs, epoch);
+    const stored = commits.find(({ hash }) => hash === commitHash);
     if (stored !== undefined) {
-      const block = Number(stored[1]);
+      const { block } = stored;
       let heads = await tracker.now(signal);
       while (heads.finalized < block) heads = await tracker.changed(heads, signal);
       const finalized = await readCommits(await stateAt(await hashOfFinalized(link, heads.finalized)), netuid, signer.address);
-      if (finalized.some(([hash]) => hash === commitHash)) return finalizedAlready(parts, block, async () => undefined);
+      if (finalized.commits.some(({ hash }) => hash === commitHash)) {
+        known = windowOf(stored);
+        return finalizedAlready(parts, block, async () => undefined);
+      }
     }
-    const { hyperparameters } = standing.subnet;
     if (!hyperparameters.commitRevealEnabled) {
       const hint = "Set them plainly; the subnet's owner changed this just now.";
       throw refused("commit-reveal-disabled", `subnet ${netuid} takes plain weights`, hint, true);
@@ -111,7 +134,7 @@ export async function commitWeights(
     checkWeights(sealed.weights, sealed.versionKey, standing);
     const allowed = allowedFrom(standing);
     if (head.number + 1 < allowed) throw rateLimited(allowed);
-    const live = commits.filter(([, block]) => revealWindow(netuid, hyperparameters, Number(block)).until > head.number);
+    const live = commits.filter((commit) => windowOf(commit).until > head.number);
     if (live.length >= mostUnrevealed) {
       const hint = "Reveal the first of them when its epoch comes; the chain keeps no more.";
       throw refused("weights-commits-full", `${live.length} commits of this hotkey are not revealed yet`, hint, true);
@@ -127,8 +150,10 @@ export async function commitWeights(
     signal,
     call: { pallet: "SubtensorModule", name: "commit_weights", args: { netuid, commit_hash: commitHash } },
   });
-  const { subnet } = await readStanding(await stateAt(inclusion.hash), netuid, signer.address);
-  return { ...inclusion, reveal: revealWindow(netuid, subnet.hyperparameters, inclusion.block) };
+  if (known !== undefined) return { ...inclusion, reveal: known };
+  const state = await stateAt(inclusion.hash);
+  const [{ subnet }, epochs] = await Promise.all([readStanding(state, netuid, signer.address), readEpochs(state, netuid)]);
+  return { ...inclusion, reveal: revealWindow(epochs, subnet.hyperparameters.revealPeriodEpochs, epochs.at(inclusion.block)) };
 }
 
 /**
@@ -151,11 +176,11 @@ export async function revealWeights(
   async function done(): Promise<Inclusion | undefined> {
     const head = await bestHead(link);
     const state = await stateAt(head.hash);
-    const [standing, commits] = await Promise.all([
+    const [standing, { epochs, commits }] = await Promise.all([
       readStanding(state, netuid, signer.address),
       readCommits(state, netuid, signer.address),
     ]);
-    const stored = commits.find(([hash]) => hash === commitHash);
+    const stored = commits.find(({ hash }) => hash === commitHash);
     if (stored === undefined) {
       const { finalized } = await tracker.now(signal);
       const hash = await hashOfFinalized(link, finalized);
@@ -163,7 +188,8 @@ export async function revealWeights(
       if (stands(weights, final.row)) return { block: finalized, hash, extrinsicIndex: undefined, already: true };
       if (stands(weights, standing.row)) return awaitFinal();
     }
-    const window = stored === undefined ? undefined : revealWindow(netuid, standing.subnet.hyperparameters, Number(stored[1]));
+    const window =
+      stored === undefined ? undefined : revealWindow(epochs, standing.subnet.hyperparameters.revealPeriodEpochs, stored.epoch);
     if (window === undefined || head.number >= window.until) {
       const when = window === undefined ? "" : `: it could be revealed up to block ${window.until}`;
       throw refused("weights-commit-lost", `the chain no longer has the commit of these weights${when}`, "The next weights replace it.");

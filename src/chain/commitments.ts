@@ -4,7 +4,7 @@
  */
 import { ConnitoError } from "../errors.ts";
 import type { Hotkey } from "../protocol/hotkey.ts";
-import { epochAt, firstBlockOf } from "./epochs.ts";
+import { readEpochs } from "./epochs.ts";
 import type { Call } from "./metadata.ts";
 import { bytesOf, hexOf, type State } from "./state.ts";
 
@@ -70,17 +70,18 @@ export interface Space {
   readonly nextEpoch: number;
 }
 
-/** How much a hotkey may still write, in one round trip. */
+/** How much a hotkey may still write. */
 export async function readSpace(state: State, netuid: number, hotkey: Hotkey): Promise<Space> {
-  const [usage, limit, tempo] = await state.values<[{ last_epoch: bigint; used_space: bigint } | undefined, number, number]>(
-    ["Commitments", "UsedSpaceOf", netuid, hotkey],
-    ["Commitments", "MaxSpace"],
-    ["SubtensorModule", "Tempo", netuid],
-  );
-  const clock = { netuid, tempo };
-  const epoch = epochAt(clock, state.number + 1);
+  const [[usage, limit], epochs] = await Promise.all([
+    state.values<[{ last_epoch: bigint; used_space: bigint } | undefined, number]>(
+      ["Commitments", "UsedSpaceOf", netuid, hotkey],
+      ["Commitments", "MaxSpace"],
+    ),
+    readEpochs(state, netuid),
+  ]);
+  const epoch = epochs.at(state.number + 1);
   const used = usage !== undefined && Number(usage.last_epoch) === epoch ? Number(usage.used_space) : 0;
-  return { used, limit, nextEpoch: firstBlockOf(clock, epoch + 1) };
+  return { used, limit, nextEpoch: epochs.firstBlockOf(epoch + 1) };
 }
 
 /** Whether a commitment is exactly this record. */

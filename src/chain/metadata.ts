@@ -43,6 +43,7 @@ export interface Extension {
 export interface Codecs {
   /** Whether the chain has a pallet of this name. */
   has(pallet: string): boolean;
+  hasStorage(pallet: string, item: string): boolean;
   /** Throws `chain-unsupported`, as do all below, where the chain has no such thing. */
   storage(pallet: string, item: string): StorageCodec;
   constant(pallet: string, name: string): unknown;
@@ -113,10 +114,11 @@ export async function codecsOf(bytes: Uint8Array): Promise<Codecs> {
   const builder = getDynamicBuilder(lookup);
   const palletOf = (name: string) => metadata.pallets.find((pallet) => pallet.name === name);
 
+  const itemOf = (pallet: string, item: string) => palletOf(pallet)?.storage?.items.find(({ name }) => name === item);
+
   function storage(pallet: string, item: string): StorageCodec {
     const what = `the storage ${pallet}.${item}`;
-    const entry = palletOf(pallet)?.storage?.items.find(({ name }) => name === item);
-    if (entry === undefined) throw chainUnsupported(what);
+    if (itemOf(pallet, item) === undefined) throw chainUnsupported(what);
     const { keys, value, fallback } = builder.buildStorage(pallet, item);
     return {
       key: (...given) => keys.enc(...given),
@@ -173,6 +175,7 @@ export async function codecsOf(bytes: Uint8Array): Promise<Codecs> {
 
   return {
     has: (pallet) => palletOf(pallet) !== undefined,
+    hasStorage: (pallet, item) => itemOf(pallet, item) !== undefined,
     storage: memoized(storage),
     constant: (pallet, name) => {
       const constant = palletOf(pallet)?.constants.find((one) => one.name === name);

@@ -28,7 +28,7 @@ interface Advice {
   readonly retryable?: boolean;
 }
 
-const notRegistered: Advice = { hint: "Register the hotkey on this subnet: `btcli subnet register --netuid N`." };
+const notRegistered: Advice = { hint: "Register the hotkey on this subnet: `btcli subnets register --netuid N`." };
 const moreStake: Advice = { hint: "Stake more behind the hotkey on this subnet; the owner's threshold is `StakeThreshold`." };
 const later: Advice = { hint: "Wait for the rate limit to pass, then try again.", retryable: true };
 
@@ -144,6 +144,11 @@ export function poolVerdict({ code, message }: RpcFailure): PoolVerdict {
   // banned for a while, another with this nonce, usurped, dropped from a full pool; or a nonce from the future
   if ([1012, 1014, 1015, 1016].includes(code) || (code === 1010 && /future/i.test(message))) return "again";
   return "refused";
+}
+
+/** Whether another transaction stands in the pool under the same nonce. */
+export function isTaken({ code }: RpcFailure): boolean {
+  return code === 1014 || code === 1015;
 }
 
 const poolCodes: Readonly<Record<number, Advice>> = {

@@ -16,7 +16,7 @@ import type { Link } from "./link.ts";
 import type { Call } from "./metadata.ts";
 import { createQueues } from "./queues.ts";
 import { createRecent } from "./recent.ts";
-import { type DispatchError, rejectedByPool, rejectedByRuntime } from "./refusals.ts";
+import { type DispatchError, isTaken, rejectedByPool, rejectedByRuntime } from "./refusals.ts";
 import type { Runtime, Runtimes } from "./runtime.ts";
 import type { Signer } from "./signer.ts";
 import { pendingOf, type SignedTransaction, signTransaction } from "./signing.ts";
@@ -100,6 +100,10 @@ export function createSender(
   const queues = createQueues();
   const extrinsicsOf = createRecent<number, Promise<{ hash: string; extrinsics: readonly string[] }>>(64);
 
+  function tellOfAnother({ address }: Signer, nonce: number): void {
+    notice(`Another process sends with the hotkey ${address}: it took nonce ${nonce}.`);
+  }
+
   /** The extrinsics of a finalised block. */
   function finalizedBlock(number: number): Promise<{ hash: string; extrinsics: readonly string[] }> {
     return extrinsicsOf.get(number, async () => {
@@ -150,6 +154,8 @@ export function createSender(
       signal?.throwIfAborted();
       const result = await submit(link, signed.hex);
       if (result.kind === "refused" && !(await isOver(signed))) throw rejectedByPool(result.failure, what);
+      // the pool was asked for the next nonce just now: who has this one took it in between
+      if (result.kind === "again" && isTaken(result.failure)) tellOfAnother(signer, nonce);
       if (result.kind === "refused" || result.kind === "outdated" || result.kind === "again") return { refusal: result.failure.message };
       return { signed, submission: result.kind === "sent" ? result.submission : undefined, from: finalized + 1 };
     });
@@ -225,7 +231,7 @@ export function createSender(
             submission = result.submission;
           } else if (result.kind === "outdated" || result.kind === "again") {
             if (await nonceUsed(transaction, signed, heads.finalized)) {
-              notice(`Another process sends with the hotkey ${transaction.signer.address}: it took nonce ${signed.nonce}.`);
+              tellOfAnother(transaction.signer, signed.nonce);
               return { kind: "gone", reason: "another transaction of the same hotkey took its nonce" };
             }
           } else if (result.kind === "refused" && !(await isOver(signed))) {

@@ -119,6 +119,15 @@ describe("chain/commitments", () => {
     });
   });
 
+  it("says which block it could not read where a node has dropped its state, and reads no other", async () => {
+    const pruning = await opened.localnet({ pruning: 4 });
+    const client = await opened.chain(pruning.endpoint);
+    const { block } = await client.setCommitment(who.validator, netuid, bytes(20, 82));
+    await finalizedWhere(client, (number) => number > block + 8);
+    const reading = client.commitments(netuid, await client.blockHash(block));
+    await assert.rejects(reading, { code: "state-pruned", exit: 30, message: new RegExp(`block ${block}\\b`), hint: /archive/ });
+  });
+
   describe("the space that an epoch allows", () => {
     const clock = { netuid, tempo: 40 };
     let roomy: Chain;

@@ -136,6 +136,22 @@ describe("chain/transactions", () => {
     assert.equal(await sentBy(miner), before + 6);
   });
 
+  it("tells of another process that took the nonce which the pool gave", async () => {
+    const [, miner] = who.miners;
+    const proxy = await opened.proxy(net.endpoint);
+    const notices: string[] = [];
+    const late = await opened.chain(proxy.endpoint, { notice: (message) => notices.push(message) });
+    const nonce = await sentBy(miner);
+    net.inject({ kind: "hold", count: 1, blocks: 5 });
+    const other = chain.setCommitment(miner, netuid, record(58));
+    while ((await sentBy(miner)) === nonce) await new Promise((resolve) => setTimeout(resolve, 5));
+    let asked = 0;
+    proxy.answerFor = ({ method }) => (method === "system_accountNextIndex" && ++asked === 1 ? { result: nonce } : undefined);
+    await Promise.all([other, late.setCommitment(miner, netuid, record(59))]);
+    assert.deepEqual(notices, [`Another process sends with the hotkey ${miner.address}: it took nonce ${nonce}.`]);
+    assert.equal(await sentBy(miner), nonce + 2);
+  });
+
   it("stops when told to", async () => {
     const stop = new AbortController();
     const sending = chain.setCommitment(who.miners[0], netuid, record(60), { signal: stop.signal });
