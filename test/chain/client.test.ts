@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import type { Chain } from "../../src/chain/client.ts";
 import { addStake, faucet, registerNeuron, setHyperparameter, sudo } from "../../src/chain/development.ts";
 import type { Localnet } from "../../src/chain/localnet/index.ts";
-import { developmentSigner } from "../../src/chain/signer.ts";
+import { developmentSigner, type Signer } from "../../src/chain/signer.ts";
 import { createOpened, finalizedWhere, netuid, type People, people } from "./support.ts";
 
 /** Asks a node directly. */
@@ -82,6 +82,18 @@ describe("chain/client", () => {
       commitRevealEnabled: false,
       revealPeriodEpochs: 1,
     });
+  });
+
+  it("reads where a neuron says that it can be reached, by either kind of address", async () => {
+    const reachable = async (signer: Signer, ip: bigint, ip_type: number) => {
+      const args = { netuid, version: 1, ip, port: 8091, ip_type, protocol: 4, placeholder1: 0, placeholder2: 0 };
+      const { hash } = await chain.send({ what: "the axon", signer, call: { pallet: "SubtensorModule", name: "serve_axon", args } });
+      return (await chain.neurons(netuid, hash)).find(({ hotkey }) => hotkey === signer.address)?.axon;
+    };
+    const [first, second] = who.miners;
+    assert.deepEqual(await reachable(first, 0xc6336407n, 4), { address: "198.51.100.7", port: 8091 });
+    const six = 0x20010db8000000000000000000000007n;
+    assert.deepEqual(await reachable(second, six, 6), { address: "2001:db8:0:0:0:0:0:7", port: 8091 });
   });
 
   it("reads a subnet of 256 neurons in one round trip, once a block", async () => {
