@@ -148,8 +148,8 @@ export async function checkStanding(chain: Chain, standing: Standing): Promise<r
     registered,
     permit(subnet, standing),
     ok("balance", `${Number(balance) / 1e9} TAO on the hotkey: commitments and weights cost nothing`),
-    // a cycle writes two records
-    limit - used >= 200
+    // A validator writes three records of 128 bytes at most in a cycle, a miner two.
+    limit - used >= 384
       ? ok("space", space)
       : warning(
           "space",
