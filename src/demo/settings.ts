@@ -7,7 +7,7 @@ export const netuid = 1;
 /** Milliseconds a block. */
 export const blockMilliseconds = 1_400;
 export const defaultCycles = 3;
-export const pretrainSeconds = 50;
+export const pretrainSeconds = 25;
 /** Blocks between publishing the task and its first cycle: ten processes have to start on two cores. */
 export const leadBlocks = 20;
 
@@ -56,7 +56,7 @@ export const taskOverrides: TaskOverrides = {
   // Most of each group: in a model this small every expert matters to both domains.
   experts: { selection: { threshold: 0.9 } },
   // The base ends its pre-training annealed: a higher rate loses in the first steps what it gains in the next hundred.
-  inner: { learningRate: 3e-4, schedule: "linear", batchSequences: 8 },
+  inner: { learningRate: 5e-4, schedule: "linear", batchSequences: 8 },
   evaluation: { sequencesPerDomain: 32, stages: 2 },
   merge: { scales: [1, 0.5, 0.25] },
   cycle: { phases },
