@@ -4,13 +4,6 @@ import { formatBytes, formatCount } from "../ui/format.ts";
 import { table } from "../ui/table.ts";
 
 const parts = ["weights", "gradients", "optimizer", "activations", "checkpoint"] as const;
-const names: Readonly<Record<(typeof parts)[number], string>> = {
-  weights: "weights",
-  gradients: "gradients",
-  optimizer: "optimizer",
-  activations: "activations",
-  checkpoint: "checkpoint",
-};
 const barColumns = 24;
 
 export function drawPlan({ cycle, group, trained, disk, memory, way, fits }: TrainingPlan): string {
@@ -18,7 +11,7 @@ export function drawPlan({ cycle, group, trained, disk, memory, way, fits }: Tra
   const right = (heading: string) => ({ heading, align: "right" as const });
   const shown = way === "whole" ? whole : layers;
   const rows = parts.map((part) => [
-    names[part],
+    part,
     formatBytes(whole[part]),
     formatBytes(layers[part]),
     "#".repeat(Math.round((barColumns * shown[part]) / Math.max(available, shown.total))),
