@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import { createWalk } from "../src/data/walk.ts";
 import { openEvaluator } from "../src/engine/evaluator.ts";
 import { keepToPlaces, placeRate } from "../src/engine/places.ts";
-import { openTrainer } from "../src/engine/trainer.ts";
+import { type OptimizerOptions, openTrainer } from "../src/engine/trainer.ts";
 import { type Codec, codecs } from "../src/model/codecs/index.ts";
 import { bytesOf } from "../src/model/dtype.ts";
 import { submissionPlaces } from "../src/model/submission.ts";
@@ -24,10 +24,10 @@ import type { Base, Domain } from "./transfer/experiment.ts";
 
 type Tensors = Map<string, Float32Array>;
 
-const inner = { learningRate: 5e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
+export const inner = { learningRate: 5e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
 
 /** A way of sending. */
-interface Policy {
+export interface Policy {
   readonly name: string;
   readonly codec?: Codec;
   /** Trains everything and sends what the codec can say of it. */
@@ -42,7 +42,8 @@ const policies: readonly Policy[] = [
   ]),
 ];
 
-interface Run {
+export interface Run {
+  readonly optimizer: OptimizerOptions;
   readonly base: Base;
   readonly domain: Domain;
   readonly cycles: number;
@@ -52,7 +53,7 @@ interface Run {
 }
 
 /** Held-out loss before, and after each cycle. */
-async function losses({ base, domain, cycles, steps, rate, threads }: Run, { codec, dense }: Policy): Promise<number[]> {
+export async function losses({ optimizer, base, domain, cycles, steps, rate, threads }: Run, { codec, dense }: Policy): Promise<number[]> {
   const { architecture, sequenceLength } = base;
   const trained = base.specs.filter(({ role, expert }) => role === "expert" && (expert as number) < architecture.experts / 2);
   const trainable = trained.map(({ name }) => name);
@@ -68,14 +69,14 @@ async function losses({ base, domain, cycles, steps, rate, threads }: Run, { cod
     const of = { task: hashFields("connito/bench-codec/1"), cycle, group: 0 };
     const places = codec && !dense ? submissionPlaces(codec.name, of, trained) : undefined;
     const weights = new Map([...base.weights, ...before]);
-    const options = { architecture, weights, trainable, optimizer: inner, sequenceLength, batchSequences, threads };
+    const options = { architecture, weights, trainable, optimizer, sequenceLength, batchSequences, threads };
     const trainer = await openTrainer(options);
     for (let step = 0; step < steps; step++) {
       const batch = Array.from(
         { length: batchSequences },
         (_, place) => domain.train[walk.at((cycle * steps + step) * batchSequences + place).index] as Int32Array,
       );
-      await trainer.step([batch], { learningRate: inner.learningRate * (1 - step / steps) * (places ? rate : 1) });
+      await trainer.step([batch], { learningRate: optimizer.learningRate * (1 - step / steps) * (places ? rate : 1) });
       if (places) await keepToPlaces(trainer, async (name) => before.get(name) as Float32Array, places);
     }
     const after = await trainer.weights();
@@ -161,7 +162,7 @@ export async function run(): Promise<void> {
   let reference: number[] = [];
   for (const policy of chosen) {
     const found = await losses(
-      { base, domain, cycles: Math.max(...cycles), steps: Number(flags.steps), rate: Number(flags.rate), threads },
+      { optimizer: inner, base, domain, cycles: Math.max(...cycles), steps: Number(flags.steps), rate: Number(flags.rate), threads },
       policy,
     );
     if (rows.length === 0) reference = found;

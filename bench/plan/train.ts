@@ -1,15 +1,15 @@
-/** One training in a process of its own: `train.ts SHAPE whole|layers MEMORY`. Prints the peak of its memory, before and after. */
+/** One training in a process of its own: `train.ts SHAPE whole|layers MEMORY adamw|muon`. Prints the peak of its memory, before and after. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLayerTrainer } from "../../src/engine/layers/layer-trainer.ts";
 import { needByLayers } from "../../src/engine/plan.ts";
 import { loadLibrary } from "../../src/engine/runtime/library.ts";
-import { openTrainer } from "../../src/engine/trainer.ts";
+import { type OptimizerOptions, openTrainer } from "../../src/engine/trainer.ts";
 import { listWeights } from "../../src/model/families/index.ts";
-import { type Shape, shapes, trainableOf } from "./shapes.ts";
+import { optimizers, type Shape, shapes, threads, trainableOf } from "./shapes.ts";
 
-const [name = "", way, memory] = process.argv.slice(2);
+const [name = "", way, memory, optimizerName = ""] = process.argv.slice(2);
 const shape = shapes[name] as Shape;
 const { architecture, sequenceLength, batchSequences, accumulation } = shape;
 const trainable = trainableOf(shape);
@@ -33,8 +33,8 @@ const batch = () =>
   Array.from({ length: batchSequences }, () =>
     Int32Array.from({ length: sequenceLength + 1 }, () => (random() >>> 8) % architecture.vocabularySize),
   );
-const optimizer = { learningRate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
-const options = { architecture, trainable, optimizer, sequenceLength, batchSequences, threads: 2 };
+const optimizer = optimizers[optimizerName] as OptimizerOptions;
+const options = { architecture, trainable, optimizer, sequenceLength, batchSequences, threads };
 const micro = () => Array.from({ length: accumulation }, batch);
 
 const directory = await mkdtemp(join(tmpdir(), "connito-plan-"));

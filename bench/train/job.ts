@@ -1,5 +1,5 @@
 /** What both sides of `npm run bench -- train` are told and answer, one JSON document a line. */
-import type { AdamWOptions } from "../../src/engine/trainer.ts";
+import type { AdamWOptions } from "../../src/engine/optimizer.ts";
 import type { Architecture } from "../../src/model/families/index.ts";
 
 export interface Job {

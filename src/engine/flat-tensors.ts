@@ -53,6 +53,17 @@ export function flatLayout(shapes: ReadonlyMap<string, readonly number[]>, longe
   return { shapes, places, arrays, chunks };
 }
 
+/** Two sets of tensors as one: the arrays and chunks of the first, then those of the second. */
+export function besides(first: FlatLayout, second: FlatLayout): FlatLayout {
+  const moved = [...second.places].map(([name, { array, offset }]) => [name, { array: array + first.arrays.length, offset }] as const);
+  return {
+    shapes: new Map([...first.shapes, ...second.shapes]),
+    places: new Map([...first.places, ...moved]),
+    arrays: [...first.arrays, ...second.arrays],
+    chunks: [...first.chunks, ...second.chunks],
+  };
+}
+
 /** Tensors of zeros. */
 export function flatTensors({ shapes, places, arrays }: FlatLayout): FlatTensors {
   const memory = arrays.map((length) => new Float32Array(length));

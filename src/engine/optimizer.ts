@@ -45,7 +45,7 @@ export const squaresOutput = "squares";
  */
 export function stepScalars(options: AdamWOptions, { step, norm, scale }: { step: number; norm: number; scale: number }): StepScalars {
   const root = Math.sqrt(1 - options.beta2 ** step);
-  const factor = scale * Math.min(1, options.clipNorm / (norm + 1e-6));
+  const factor = clipFactor(options, { norm, scale });
   return {
     factorM: factor * (1 - options.beta1),
     factorV: factor * Math.sqrt(1 - options.beta2),
@@ -53,6 +53,11 @@ export function stepScalars(options: AdamWOptions, { step, norm, scale }: { step
     stepEpsilon: options.epsilon * root,
     decay: 1 - options.learningRate * options.weightDecay,
   };
+}
+
+/** What a gradient is multiplied by so that it is of the wanted scale, and no longer than the clip. */
+export function clipFactor({ clipNorm }: Pick<AdamWOptions, "clipNorm">, { norm, scale }: { norm: number; scale: number }): number {
+  return scale * Math.min(1, clipNorm / (norm + 1e-6));
 }
 
 /** One step: from gradient, weight, m and v of every chunk, and the scalars, the new weight, m and v. */

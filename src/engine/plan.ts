@@ -9,21 +9,25 @@ import { peakBytes } from "./graph/footprint.ts";
 import { layOutLayers } from "./layers/layer-state.ts";
 import { type Stage, stageGradients, stageWeights } from "./layers/stages.ts";
 import { gradientGraph } from "./trainer.ts";
+import { type OptimizerOptions, shareOut, updateBytes } from "./update.ts";
 
 export interface PlannedTraining {
   readonly architecture: Architecture;
   readonly trainable: readonly string[];
+  readonly optimizer: OptimizerOptions;
   readonly sequenceLength: number;
   readonly batchSequences: number;
   /** Micro-batches of a step. */
   readonly accumulation: number;
+  /** Threads of the computation; as many as there are cores where left out. */
+  readonly threads?: number;
 }
 
 /** Bytes of memory, by what they are for. */
 export interface Need {
   /** Frozen and trained weights as they are read, fp32. */
   readonly weights: number;
-  /** The trained tensors, their gradients and the optimizer's two moments. */
+  /** The trained tensors, their gradients and the optimizer's moments. */
   readonly gradients: number;
   readonly optimizer: number;
   /** What a step computes and keeps on the way. */
@@ -52,30 +56,35 @@ const bytesOf = (specs: readonly Pick<TensorSpec, "shape">[]) =>
 
 /** All at once: the ordinary trainer. */
 export function needOfWhole(planned: PlannedTraining): Need {
-  const { architecture, trainable, accumulation } = planned;
+  const { architecture, trainable, accumulation, optimizer, threads } = planned;
   const specs = listWeights(architecture);
   const wanted = new Set(trainable);
-  const trained = bytesOf(specs.filter(({ name }) => wanted.has(name)));
+  const chosen = specs.filter(({ name }) => wanted.has(name));
+  const trained = bytesOf(chosen);
+  const shared = shareOut(new Map(chosen.map(({ name, shape }) => [name, shape])), optimizer);
+  const moments = trained + bytesOf([...shared.elementwise.values()].map((shape) => ({ shape })));
   const { graph, outputs } = gradientGraph(architecture, batchOf(planned), trainable);
   return summed({
     // The trained ones are copied, so that the base stays to subtract from.
     weights: bytesOf(specs) + trained,
     gradients: trained * (accumulation > 1 ? 2 : 1),
-    optimizer: 2 * trained,
-    activations: arenaFactor * peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(planned)) + sessionBytes.whole,
-    checkpoint: 3 * trained,
+    optimizer: moments,
+    activations:
+      arenaFactor * (peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(planned)) + updateBytes(optimizer, shared, threads)) +
+      sessionBytes.whole,
+    checkpoint: trained + moments,
   });
 }
 
 /** Layer by layer, with `memoryBytes` in all: what is left after the working set holds as much state as it can. */
 export function needByLayers(planned: PlannedTraining, memoryBytes: number): LayerNeed {
-  const { architecture, accumulation } = planned;
+  const { architecture, accumulation, optimizer, threads } = planned;
   const batch = batchOf(planned);
   const layers = new Map<number, Map<string, readonly number[]>>();
   const wanted = new Set(planned.trainable);
   for (const { name, layer, shape } of listWeights(architecture))
     if (wanted.has(name) && layer !== undefined) layers.set(layer, (layers.get(layer) ?? new Map()).set(name, shape));
-  const layout = layOutLayers(layers);
+  const layout = layOutLayers(layers, optimizer);
   const lowest = Math.min(...layers.keys());
   const order: Stage[] = ["embedding", ...Array.from({ length: architecture.layers }, (_, layer) => layer), "losses"];
   const sizes = order.map((stage) => bytesOf(stageWeights(architecture, stage)));
@@ -88,27 +97,28 @@ export function needByLayers(planned: PlannedTraining, memoryBytes: number): Lay
   });
   const boundary = float32Bytes * batch.sequences * batch.positions * architecture.hiddenSize;
   const boundaries = boundary * accumulation * (architecture.layers + 1);
-  const flat = layout.bytes / (4 * layers.size);
+  const { bytes, allBytes } = layout;
+  const updates = [...layers.values()].map((shapes) => updateBytes(optimizer, shareOut(shapes, optimizer), threads));
   const working = {
     // A stage while the next one is loaded.
     weights: collectionFactor * Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))),
-    gradients: flat * (accumulation > 1 ? 2 : 1),
-    optimizer: 3 * flat,
-    activations: Math.max(...activations) + 3 * boundary + sessionBytes.layers,
-    checkpoint: flat,
+    gradients: bytes.gradient * (accumulation > 1 ? 2 : 1),
+    optimizer: bytes.weight + bytes.m + bytes.v,
+    activations: Math.max(...activations, ...updates) + 3 * boundary + sessionBytes.layers,
+    checkpoint: bytes.weight,
   };
   const left = memoryBytes - summed(working).total;
-  const state = layout.bytes <= left ? layout.bytes : 0;
+  const state = allBytes <= left ? allBytes : 0;
   const between = boundaries <= left - state ? boundaries : 0;
-  const quarter = state / 4;
+  const gradients = (state * bytes.gradient * layers.size) / allBytes;
   return {
     ...summed({
       ...working,
-      gradients: working.gradients + quarter,
-      optimizer: working.optimizer + 3 * quarter,
+      gradients: working.gradients + gradients,
+      optimizer: working.optimizer + state - gradients,
       activations: working.activations + between,
     }),
-    scratch: layout.bytes - state + boundaries - between,
+    scratch: allBytes - state + boundaries - between,
     room: state + between,
   };
 }

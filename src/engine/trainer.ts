@@ -7,7 +7,7 @@ import type { Architecture } from "../model/families/index.ts";
 import { type BatchShape, layOut } from "./decoder/batch.ts";
 import { buildDecoder, targetsInput, tokensInput } from "./decoder/decoder.ts";
 import { exclusive } from "./exclusive.ts";
-import { elementCount, type FlatTensors, flatLayout, flatTensors } from "./flat-tensors.ts";
+import { besides, elementCount, type FlatTensors, flatLayout, flatTensors } from "./flat-tensors.ts";
 import { gradients } from "./graph/gradient.ts";
 import { createGraph, type Graph, type Tensor } from "./graph/graph.ts";
 import { lowerGraph } from "./graph/lower.ts";
@@ -15,22 +15,13 @@ import { mean } from "./graph/operators/reduce.ts";
 import { stateMismatch } from "./layers/layer-state.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { encodeModel } from "./onnx/writer.ts";
-import {
-  type AdamWOptions,
-  additionModel,
-  chunkName,
-  normModel,
-  type Quantity,
-  squaresOutput,
-  stepScalars,
-  updatedName,
-  updateModel,
-} from "./optimizer.ts";
+import { additionModel, normModel, squaresOutput, updatedName } from "./optimizer.ts";
 import { openSession, type Session } from "./runtime/session.ts";
 import { float32Value, int64Value, type Value } from "./runtime/value.ts";
+import { chunked, type OptimizerOptions, openUpdate, shareOut, type Update } from "./update.ts";
 import { checkWeights } from "./weights.ts";
 
-export type { AdamWOptions } from "./optimizer.ts";
+export type { OptimizerOptions } from "./update.ts";
 
 export interface TrainerOptions {
   readonly architecture: Architecture;
@@ -38,7 +29,7 @@ export interface TrainerOptions {
   readonly weights: ReadonlyMap<string, Float32Array>;
   /** Names of the tensors to train. */
   readonly trainable: readonly string[];
-  readonly optimizer: AdamWOptions;
+  readonly optimizer: OptimizerOptions;
   /** Tokens predicted in a sequence. */
   readonly sequenceLength: number;
   /** Sequences in a micro-batch. */
@@ -58,7 +49,7 @@ export interface StepResult {
 export interface TrainerState {
   /** Steps taken. */
   readonly step: number;
-  /** For each trained tensor its value under its name, and its moments under `m.NAME` and `v.NAME`. */
+  /** For each trained tensor its value under its name, and its moments under `m.NAME` and, where AdamW updates it, `v.NAME`. */
   readonly tensors: ReadonlyMap<string, Float32Array>;
 }
 
@@ -87,12 +78,10 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   const { architecture, trainable, optimizer } = options;
   const shapes = checkWeights(architecture, options.weights, trainable);
   const batch: BatchShape = { sequences: options.batchSequences, positions: options.sequenceLength };
-  const sessions: Session[] = [];
+  const sessions: { dispose(): void }[] = [];
+  const sessionOptions = { pattern: false, ...(options.threads === undefined ? {} : { threads: options.threads }) };
   const open = async (model: OnnxModel) => {
-    const session = await openSession(encodeModel(model), {
-      pattern: false,
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
-    });
+    const session = await openSession(encodeModel(model), sessionOptions);
     sessions.push(session);
     return session;
   };
@@ -100,8 +89,10 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
     for (const session of sessions) session.dispose();
   };
 
-  const layout = flatLayout(new Map(trainable.map((name) => [name, shapes.get(name) as readonly number[]])));
-  const [trained, m, v, gradient] = [flatTensors(layout), flatTensors(layout), flatTensors(layout), flatTensors(layout)];
+  const shared = shareOut(new Map(trainable.map((name) => [name, shapes.get(name) as readonly number[]])), optimizer);
+  const elementwise = flatLayout(shared.elementwise);
+  const layout = besides(elementwise, flatLayout(shared.matrices));
+  const [trained, m, v, gradient] = [flatTensors(layout), flatTensors(layout), flatTensors(elementwise), flatTensors(layout)];
   for (const [name, value] of Object.entries(trained.tensors)) value.float32().set(options.weights.get(name) as Float32Array);
   const weights: Record<string, Value> = { ...trained.tensors };
   for (const [name, shape] of shapes) weights[name] ??= float32Value(shape, options.weights.get(name) as Float32Array);
@@ -109,12 +100,13 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
 
   let backward: Session;
   let norm: Session;
-  let update: Session;
+  let update: Update;
   try {
     const { graph, outputs } = gradientGraph(architecture, batch, trainable);
     backward = await open(lowerGraph(graph, outputs));
     norm = await open(normModel(layout.chunks));
-    update = await open(updateModel(layout.chunks, optimizer));
+    update = await openUpdate(optimizer, { chunks: elementwise.chunks, matrices: shared.matrices.values() }, sessionOptions);
+    sessions.push(update);
   } catch (cause) {
     dispose();
     throw cause;
@@ -145,28 +137,18 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
       }
       further ??= { addition: await open(additionModel(layout.chunks)), added: flatTensors(layout) };
       loss += await differentiate(sequences, further.added);
-      const feeds = { ...chunked("gradient", gradient), ...chunked("added", further.added) };
-      await further.addition.run(feeds, further.addition.outputs, { into: chunked("gradient", gradient, updatedName) });
+      const feeds = { ...chunked("gradient", gradient.chunks), ...chunked("added", further.added.chunks) };
+      await further.addition.run(feeds, further.addition.outputs, { into: chunked("gradient", gradient.chunks, updatedName) });
     }
     const scale = 1 / microBatches.length;
     const tokens = microBatches.length * batch.sequences * batch.positions;
-    const { [squaresOutput]: squares } = await norm.run(chunked("gradient", gradient));
+    const { [squaresOutput]: squares } = await norm.run(chunked("gradient", gradient.chunks));
     const result = { loss: loss / tokens, gradientNorm: Math.sqrt(take(squares as Value)) * scale, tokens };
     if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(steps + 1, result);
-
-    const scalars = Object.entries(stepScalars({ ...optimizer, learningRate }, { step: steps + 1, norm: result.gradientNorm, scale }));
-    const feeds = {
-      ...Object.fromEntries(scalars.map(([name, value]) => [name, float32Value([], Float32Array.of(value))])),
-      ...chunked("gradient", gradient),
-      ...chunked("weight", trained),
-      ...chunked("m", m),
-      ...chunked("v", v),
-    };
-    const into = { ...chunked("weight", trained, updatedName), ...chunked("m", m, updatedName), ...chunked("v", v, updatedName) };
     try {
-      await update.run(feeds, update.outputs, { into });
+      await update.apply({ step: steps + 1, norm: result.gradientNorm, scale, learningRate }, { weight: trained, gradient, m, v });
     } catch (cause) {
-      // Some chunks may have been updated and others not.
+      // Some values may have been updated and others not.
       closed = "an update failed half-way; restart from the last saved state";
       throw cause;
     }
@@ -218,10 +200,6 @@ export function gradientGraph(
   );
   const outputs = Object.fromEntries(trainable.map((name, index) => [`gradient.${name}`, derived[index] as Tensor]));
   return { graph, outputs: { ...outputs, [lossesOutput]: losses } };
-}
-
-function chunked(quantity: Quantity, { chunks }: FlatTensors, name: typeof chunkName = chunkName): Record<string, Value> {
-  return Object.fromEntries(chunks.map((value, index) => [name(quantity, index), value]));
 }
 
 function prefixed(prefix: "m" | "v" | "gradient", values: Readonly<Record<string, Value>>): Record<string, Value> {

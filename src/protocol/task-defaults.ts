@@ -18,6 +18,15 @@ export type PhasePreset = keyof typeof phasePresets;
  */
 export const shortestPhases: Readonly<Record<Phase, number>> = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 5 };
 
+/** What `inner.muon` has where a task's optimizer is Muon and its owner says no more. */
+export const muonDefaults = {
+  momentum: 0.95,
+  nesterov: true,
+  iterations: 5,
+  coefficients: [3.4445, -4.775, 2.0315],
+  updateSize: 0.2,
+} as const;
+
 /** What a task has where its owner says nothing. */
 export const taskDefaults = {
   experts: { grouping: "even", selection: { score: "token", threshold: 0.2 } },

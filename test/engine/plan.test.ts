@@ -8,9 +8,10 @@ import { type Need, needByLayers, needOfWhole } from "../../src/engine/plan.ts";
 import { type Architecture, listWeights } from "../../src/model/families/index.ts";
 import { smallModels, smallQwen3Moe } from "./small-models.ts";
 
+const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
 const trainableOf = (architecture: Architecture) => listWeights(architecture).flatMap(({ name, expert }) => (expert === 1 ? [name] : []));
 const planned = (architecture: Architecture, more = {}) => ({
-  ...{ architecture, trainable: trainableOf(architecture), sequenceLength: 8, batchSequences: 2, accumulation: 1 },
+  ...{ architecture, trainable: trainableOf(architecture), sequenceLength: 8, batchSequences: 2, accumulation: 1, optimizer, threads: 2 },
   ...more,
 });
 const parts = ({ weights, gradients, optimizer, activations, checkpoint }: Need) =>

@@ -1,12 +1,13 @@
 /**
  * What a layer-wise training keeps of the tensors that it trains: each layer's weights, moments and gradient as one flat array each, in memory as far as
- * there is room, and otherwise in one scratch file. All layers' arrays are as long as the longest needs, filled up with zeros, so that one
- * compiled update serves them all.
+ * there is room, and otherwise in scratch files. An array holds what is updated value by value, then the matrices; both parts are as long in all
+ * layers as in the one that needs most, filled up with zeros, so that one compiled update serves them all. The second moment has the first part only.
  */
 import { ConnitoError } from "../../errors.ts";
 import { placed, type Tensors } from "../../model/tensors.ts";
-import { chunkElements, elementCount, flatLayout } from "../flat-tensors.ts";
+import { chunkElements, elementCount, type FlatTensors, flatLayout } from "../flat-tensors.ts";
 import { float32Value, type Value } from "../runtime/value.ts";
+import { type OptimizerOptions, shareOut } from "../update.ts";
 import { openActivations, type Scratch } from "./activations.ts";
 
 /** The shapes of a layer's trained tensors, by name. */
@@ -15,16 +16,18 @@ export type Kept = "weight" | "m" | "v" | "gradient";
 const kinds: readonly Kept[] = ["weight", "m", "v", "gradient"];
 
 export interface LayerLayout {
-  /** Lengths of the chunks of a layer's array. */
+  /** Lengths of the chunks of a layer's array, and how many of them are updated value by value. */
   readonly chunks: readonly number[];
-  /** Bytes of all that is kept. */
-  readonly bytes: number;
-  /** A new array of zeros for a layer, and its tensors' places in it. */
-  flat(layer: number): { readonly values: Float32Array; readonly tensors: Readonly<Record<string, Value>> };
-  /** An array as the optimizer walks over it. */
-  chunkValues(values: Float32Array): Value[];
-  /** The tensors of a layer's array, by name; not copied. */
-  views(layer: number, values: Float32Array): Map<string, Float32Array>;
+  readonly elementwise: number;
+  /** Bytes of a layer's array of each kind, and of all that is kept. */
+  readonly bytes: Readonly<Record<Kept, number>>;
+  readonly allBytes: number;
+  /** A new array of zeros of a kind. */
+  zeros(kind: Kept): Float32Array;
+  /** The shapes of a layer's tensors of which there is such an array. */
+  shapes(kind: Kept, layer: number): TrainedLayer;
+  /** A layer's array of a kind as tensors and as chunks; not copied. */
+  over(kind: Kept, layer: number, values: Float32Array): FlatTensors;
   /** Everything that is kept, weights from `load` and moments of zero. */
   open(scratch: Scratch, load: (names: readonly string[]) => Promise<ReadonlyMap<string, Float32Array>>): Promise<LayerState>;
 }
@@ -46,89 +49,117 @@ export interface LayerState {
   close(): Promise<void>;
 }
 
-export function layOutLayers(layers: ReadonlyMap<number, TrainedLayer>): LayerLayout {
-  const layouts = new Map([...layers].map(([layer, shapes]) => [layer, flatLayout(shapes, Number.MAX_SAFE_INTEGER)]));
-  const elements = Math.max(...[...layouts.values()].map(({ arrays }) => arrays[0] ?? 0));
-  const chunks = Array.from({ length: Math.ceil(elements / chunkElements) }, (_, index) =>
-    Math.min(chunkElements, elements - index * chunkElements),
+export function layOutLayers(layers: ReadonlyMap<number, TrainedLayer>, optimizer: OptimizerOptions): LayerLayout {
+  const parts = new Map(
+    [...layers].map(([layer, shapes]) => {
+      const { elementwise, matrices } = shareOut(shapes, optimizer);
+      return [layer, [elementwise, matrices].map((part) => flatLayout(part, Number.MAX_SAFE_INTEGER))] as const;
+    }),
   );
-  const views = (layer: number, values: Float32Array) => {
-    const { shapes, places } = layouts.get(layer) as ReturnType<typeof flatLayout>;
-    return new Map(
-      [...shapes].map(([name, shape]) => {
-        const offset = places.get(name)?.offset as number;
-        return [name, values.subarray(offset, offset + elementCount(shape))] as const;
-      }),
-    );
-  };
+  const [first, second] = [0, 1].map((part) => Math.max(...[...parts.values()].map((both) => both[part]?.arrays[0] ?? 0))) as [
+    number,
+    number,
+  ];
+  const places = { elementwise: chunkPlaces(0, first), matrices: chunkPlaces(first, second) };
+  const all = [...places.elementwise, ...places.matrices];
+  const partsOf = (kind: Kept, layer: number) => (parts.get(layer) ?? []).slice(0, kind === "v" ? 1 : 2);
+  const bytes = { weight: 4 * (first + second), m: 4 * (first + second), v: 4 * first, gradient: 4 * (first + second) };
   const layout: Omit<LayerLayout, "open"> = {
-    chunks,
-    bytes: kinds.length * layers.size * elements * 4,
-    flat(layer) {
-      const values = new Float32Array(elements);
-      const shapes = layers.get(layer) as TrainedLayer;
-      const tensors = [...views(layer, values)].map(([name, view]) => [name, float32Value(shapes.get(name) as readonly number[], view)]);
-      return { values, tensors: Object.fromEntries(tensors) };
+    chunks: all.map(({ length }) => length),
+    elementwise: places.elementwise.length,
+    bytes,
+    allBytes: layers.size * kinds.reduce((sum, kind) => sum + bytes[kind], 0),
+    zeros: (kind) => new Float32Array(bytes[kind] / 4),
+    shapes: (kind, layer) => new Map(partsOf(kind, layer).flatMap((part) => [...part.shapes])),
+    over(kind, layer, values) {
+      const tensors = partsOf(kind, layer).flatMap(({ shapes, places }, part) =>
+        [...shapes].map(([name, shape]) => {
+          const start = part * first + (places.get(name)?.offset as number);
+          return [name, float32Value(shape, values.subarray(start, start + elementCount(shape)))] as const;
+        }),
+      );
+      const chunks = (kind === "v" ? places.elementwise : all).map(({ start, length }) =>
+        float32Value([length], values.subarray(start, start + length)),
+      );
+      return { tensors: Object.fromEntries(tensors), chunks };
     },
-    chunkValues: (values) =>
-      chunks.map((length, index) => {
-        const start = index * chunkElements;
-        return float32Value([length], values.subarray(start, start + length));
-      }),
-    views,
   };
-  return { ...layout, open: (scratch, load) => openState(layers, layout, { elements, scratch, load }) };
+  return { ...layout, open: (scratch, load) => openState(layers, layout, scratch, load) };
+}
+
+function chunkPlaces(from: number, elements: number): { start: number; length: number }[] {
+  return Array.from({ length: Math.ceil(elements / chunkElements) }, (_, index) => ({
+    start: from + index * chunkElements,
+    length: Math.min(chunkElements, elements - index * chunkElements),
+  }));
 }
 
 async function openState(
   layers: ReadonlyMap<number, TrainedLayer>,
-  { bytes, views }: Pick<LayerLayout, "bytes" | "views">,
-  input: {
-    readonly elements: number;
-    readonly scratch: Scratch;
-    readonly load: (names: readonly string[]) => Promise<ReadonlyMap<string, Float32Array>>;
-  },
+  { allBytes, bytes, zeros, shapes, over }: Omit<LayerLayout, "open">,
+  scratch: Scratch,
+  load: (names: readonly string[]) => Promise<ReadonlyMap<string, Float32Array>>,
 ): Promise<LayerState> {
-  const { elements, scratch, load } = input;
   const order = [...layers.keys()];
-  const slots = await openActivations(kinds.length, order.length, elements, scratch);
-  const read: LayerState["read"] = (kind, layer) => slots.read(kinds.indexOf(kind), order.indexOf(layer));
-  const write: LayerState["write"] = (kind, layer, values) => slots.write(kinds.indexOf(kind), order.indexOf(layer), values);
+  const room = { ...scratch, memoryBytes: allBytes <= scratch.memoryBytes ? allBytes : 0 };
+  const whole: readonly Kept[] = ["weight", "m", "gradient"];
+  const slots = await openActivations(whole.length, order.length, bytes.weight / 4, room);
+  const second = await openActivations(1, order.length, bytes.v / 4, room).catch(async (cause) => {
+    await slots.close();
+    throw cause;
+  });
+  const close = async () => {
+    await slots.close();
+    await second.close();
+  };
+  const placeOf = (kind: Kept) => (kind === "v" ? ([second, 0] as const) : ([slots, whole.indexOf(kind)] as const));
+  const read: LayerState["read"] = (kind, layer) => {
+    const [kept, place] = placeOf(kind);
+    return kept.read(place, order.indexOf(layer));
+  };
+  const write: LayerState["write"] = (kind, layer, values) => {
+    const [kept, place] = placeOf(kind);
+    return kept.write(place, order.indexOf(layer), values);
+  };
 
   const put = async (kind: Kept, layer: number, valuesOf: (name: string) => Promise<Float32Array>) => {
-    const flat = new Float32Array(elements);
-    for (const [name, view] of views(layer, flat)) view.set(await valuesOf(name));
+    const flat = zeros(kind);
+    for (const [name, value] of Object.entries(over(kind, layer, flat).tensors)) value.float32().set(await valuesOf(name));
     await write(kind, layer, flat);
   };
   try {
-    for (const [layer, shapes] of layers) {
-      const base = await load([...shapes.keys()]);
+    for (const [layer, trained] of layers) {
+      const base = await load([...trained.keys()]);
       await put("weight", layer, async (name) => base.get(name) as Float32Array);
-      for (const kind of ["m", "v", "gradient"] as const) await write(kind, layer, new Float32Array(elements));
+      for (const kind of ["m", "v", "gradient"] as const) await write(kind, layer, zeros(kind));
     }
   } catch (cause) {
-    await slots.close();
+    await close();
     throw cause;
   }
 
-  const trained = readable(layers, [["weight", ""]], read, views);
-  const tensors = readable(
-    layers,
-    [
-      ["weight", ""],
-      ["m", "m."],
-      ["v", "v."],
-    ],
-    read,
-    views,
-  );
+  const valuesIn = async (kind: Kept, layer: number) => over(kind, layer, await read(kind, layer)).tensors;
+  const readable = (prefixes: Partial<Record<Kept, string>>): Tensors => {
+    const places = new Map<string, { readonly kind: Kept; readonly layer: number; readonly name: string; readonly size: number }>();
+    for (const [kind, prefix] of Object.entries(prefixes) as [Kept, string][])
+      for (const layer of order)
+        for (const [name, shape] of shapes(kind, layer)) places.set(prefix + name, { kind, layer, name, size: elementCount(shape) });
+    return {
+      sizes: new Map([...places].map(([name, { size }]) => [name, size])),
+      async read(wanted, into) {
+        const { kind, layer, name } = places.get(wanted) as { kind: Kept; layer: number; name: string };
+        return placed(((await valuesIn(kind, layer))[name] as Value).float32(), into);
+      },
+    };
+  };
+  const tensors = readable({ weight: "", m: "m.", v: "v." });
   return {
-    memoryBytes: bytes <= scratch.memoryBytes ? bytes : 0,
+    memoryBytes: allBytes <= scratch.memoryBytes ? allBytes : 0,
     read,
     write,
-    weights: async (layer) => views(layer, await read("weight", layer)),
+    weights: async (layer) => new Map(Object.entries(await valuesIn("weight", layer)).map(([name, value]) => [name, value.float32()])),
     tensors,
-    trained,
+    trained: readable({ weight: "" }),
     async restore(saved, step) {
       const differs = [...tensors.sizes].find(([name, size]) => saved.sizes.get(name) !== size)?.[0];
       const extra = [...saved.sizes.keys()].find((name) => !tensors.sizes.has(name));
@@ -140,33 +171,7 @@ async function openState(
         await put("v", layer, (name) => saved.read(`v.${name}`));
       }
     },
-    close: () => slots.close(),
-  };
-}
-
-/** Some kinds of what is kept as tensors by name, each kind's names with a prefix. */
-function readable(
-  layers: ReadonlyMap<number, TrainedLayer>,
-  prefixes: readonly (readonly [Kept, string])[],
-  read: LayerState["read"],
-  views: LayerLayout["views"],
-): Tensors {
-  const places = new Map<string, { kind: Kept; layer: number; name: string }>();
-  const sizes = new Map<string, number>();
-  for (const [kind, prefix] of prefixes) {
-    for (const [layer, shapes] of layers) {
-      for (const [name, shape] of shapes) {
-        places.set(prefix + name, { kind, layer, name });
-        sizes.set(prefix + name, elementCount(shape));
-      }
-    }
-  }
-  return {
-    sizes,
-    async read(wanted, into) {
-      const { kind, layer, name } = places.get(wanted) as { kind: Kept; layer: number; name: string };
-      return placed(views(layer, await read(kind, layer)).get(name) as Float32Array, into);
-    },
+    close,
   };
 }
 

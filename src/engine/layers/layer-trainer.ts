@@ -9,22 +9,14 @@ import { type Tensors, tensorsOf } from "../../model/tensors.ts";
 import { type BatchShape, layOut } from "../decoder/batch.ts";
 import { exclusive } from "../exclusive.ts";
 import { encodeModel } from "../onnx/writer.ts";
-import {
-  type AdamWOptions,
-  chunkName,
-  normModel,
-  type Quantity,
-  squaresOutput,
-  stepScalars,
-  updatedName,
-  updateModel,
-} from "../optimizer.ts";
+import { normModel, squaresOutput } from "../optimizer.ts";
 import { loadLibrary, returnFreedMemory } from "../runtime/library.ts";
 import { openSession, type Session } from "../runtime/session.ts";
 import { float32Value, int64Value, type Value } from "../runtime/value.ts";
 import { notFinite, type StepResult, type Trainer } from "../trainer.ts";
+import { chunked, type OptimizerOptions, openUpdate, shareOut, type Update } from "../update.ts";
 import { type Activations, openActivations, type Scratch } from "./activations.ts";
-import { layOutLayers, type TrainedLayer } from "./layer-state.ts";
+import { type Kept, layOutLayers, type TrainedLayer } from "./layer-state.ts";
 import { createStages, type Stage } from "./stages.ts";
 
 export interface LayerTrainerOptions {
@@ -33,7 +25,7 @@ export interface LayerTrainerOptions {
   load(names: readonly string[]): Promise<ReadonlyMap<string, Float32Array>>;
   /** Names of the tensors to train, all of them inside layers. */
   readonly trainable: readonly string[];
-  readonly optimizer: AdamWOptions;
+  readonly optimizer: OptimizerOptions;
   /** Tokens predicted in a sequence. */
   readonly sequenceLength: number;
   /** Sequences in a micro-batch. */
@@ -61,16 +53,17 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
   const layers = trainedLayers(architecture, options.trainable);
   const lowest = Math.min(...layers.keys());
   const stages = createStages({ architecture, batch, arena: false, ...(threads === undefined ? {} : { threads }) });
-  const layout = layOutLayers(layers);
+  const layout = layOutLayers(layers, optimizer);
   await loadLibrary();
   await returnFreedMemory();
   const state = await layout.open(scratch, load);
   const small = { arena: false, ...(threads === undefined ? {} : { threads }) };
   let norm: Session;
-  let update: Session;
+  let update: Update;
   try {
     norm = await openSession(encodeModel(normModel(layout.chunks)), small);
-    update = await openSession(encodeModel(updateModel(layout.chunks, optimizer)), small);
+    const matrices = [...layers.keys()].flatMap((layer) => [...shareOut(layout.shapes("weight", layer), optimizer).matrices.values()]);
+    update = await openUpdate(optimizer, { chunks: layout.chunks.slice(0, layout.elementwise), matrices }, small);
   } catch (cause) {
     stages.dispose();
     await state.close();
@@ -148,8 +141,12 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
       const layer = stage as number;
       const trained = [...(layers.get(layer)?.keys() ?? [])];
       const open = await stages.openBackward(layer, { trained, below: layer > lowest });
-      const gradient = trained.length === 0 ? undefined : layout.flat(layer);
-      const further = gradient !== undefined && parts.length > 1 ? layout.flat(layer) : undefined;
+      const flat = () => {
+        const values = layout.zeros("gradient");
+        return { values, ...layout.over("gradient", layer, values) };
+      };
+      const gradient = trained.length === 0 ? undefined : flat();
+      const further = gradient !== undefined && parts.length > 1 ? flat() : undefined;
       for (const part of parts.keys()) {
         const into = part === 0 ? gradient : further;
         const feeds = { x: await hidden(layer, part), dy: await hidden(layer + 1, part) };
@@ -158,7 +155,7 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
         if (part > 0 && gradient !== undefined) addTo(gradient.values, (further as { values: Float32Array }).values);
       }
       if (gradient === undefined) return;
-      const { [squaresOutput]: sums } = await norm.run(chunked("gradient", layout.chunkValues(gradient.values)));
+      const { [squaresOutput]: sums } = await norm.run(chunked("gradient", gradient.chunks));
       squares += (sums as Value).float32().reduce((sum, one) => sum + one, 0);
       sums?.dispose();
       await state.write("gradient", layer, gradient.values);
@@ -169,8 +166,8 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
     const result = { loss: loss / tokens, gradientNorm: Math.sqrt(squares) * scale, tokens };
     if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(steps + 1, result);
     try {
-      for (const layer of layers.keys())
-        await updateLayer(layer, stepScalars({ ...optimizer, learningRate }, { step: steps + 1, norm: result.gradientNorm, scale }));
+      const at = { step: steps + 1, norm: result.gradientNorm, scale, learningRate };
+      for (const layer of layers.keys()) await updateLayer(layer, at);
     } catch (cause) {
       closed = "an update failed half-way; restart from the last saved state";
       throw cause;
@@ -179,25 +176,14 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
     return result;
   };
 
-  const updateLayer = async (layer: number, scalars: ReturnType<typeof stepScalars>): Promise<void> => {
-    const [weight, m, v, gradient] = [
-      await state.read("weight", layer),
-      await state.read("m", layer),
-      await state.read("v", layer),
-      await state.read("gradient", layer),
-    ];
-    const chunks = { weight: layout.chunkValues(weight), m: layout.chunkValues(m), v: layout.chunkValues(v) };
-    const into: Record<string, Value> = {};
-    const feeds: Record<string, Value> = chunked("gradient", layout.chunkValues(gradient));
-    for (const [quantity, values] of Object.entries(chunks) as [Quantity, Value[]][]) {
-      Object.assign(feeds, chunked(quantity, values));
-      Object.assign(into, chunked(quantity, values, updatedName));
-    }
-    for (const [name, value] of Object.entries(scalars)) feeds[name] = float32Value([], Float32Array.of(value));
-    await update.run(feeds, update.outputs, { into });
-    await state.write("weight", layer, weight);
-    await state.write("m", layer, m);
-    await state.write("v", layer, v);
+  const updateLayer = async (layer: number, at: Parameters<Update["apply"]>[0]): Promise<void> => {
+    const read = async (kind: Kept) => {
+      const values = await state.read(kind, layer);
+      return { values, ...layout.over(kind, layer, values) };
+    };
+    const own = { weight: await read("weight"), m: await read("m"), v: await read("v"), gradient: await read("gradient") };
+    await update.apply(at, own);
+    for (const kind of ["weight", "m", "v"] as const) await state.write(kind, layer, own[kind].values);
   };
 
   const whenOpen = <T>(task: () => Promise<T>) =>
@@ -227,7 +213,7 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
       whenOpen(async () => {
         for (const layer of layers.keys()) {
           const values = await state.read("weight", layer);
-          for (const [name, view] of layout.views(layer, values)) await change(name, view);
+          for (const [name, value] of Object.entries(layout.over("weight", layer, values).tensors)) await change(name, value.float32());
           await state.write("weight", layer, values);
         }
       }),
@@ -255,10 +241,6 @@ function trainedLayers(architecture: Architecture, trainable: readonly string[])
   if (layers.size === 0) throw untrainable("nothing is to be trained");
   if (wanted.size > 0) throw untrainable(`${[...wanted][0]} is no tensor of ${architecture.family}`);
   return new Map([...layers].sort(([a], [b]) => a - b));
-}
-
-function chunked(quantity: Quantity, values: readonly Value[], name: typeof chunkName = chunkName): Record<string, Value> {
-  return Object.fromEntries(values.map((value, index) => [name(quantity, index), value]));
 }
 
 /** Rounds each sum to fp32, as a runtime that adds fp32 does. */

@@ -7,6 +7,7 @@ import { availableParallelism } from "node:os";
 import type { Architecture } from "../../model/families/index.ts";
 import { type BatchShape, layOut } from "../decoder/batch.ts";
 import { columnMean, padded } from "../evaluator.ts";
+import { inLanes } from "../lanes.ts";
 import { float32Value, int64Value, type Value } from "../runtime/value.ts";
 import { type Activations, openActivations, type Scratch } from "./activations.ts";
 import { createStages, type OpenStage, type Stage } from "./stages.ts";
@@ -155,15 +156,6 @@ export function createStreamEvaluator(options: StreamEvaluatorOptions): StreamEv
       });
     }
   }
-}
-
-/** Does the work for each item, on so many at the same time. */
-async function inLanes<T>(lanes: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  let next = 0;
-  const lane = async () => {
-    while (next < items.length) await work(items[next++] as T);
-  };
-  await Promise.all(Array.from({ length: Math.min(lanes, items.length) }, lane));
 }
 
 function layOutAll(sequences: readonly Int32Array[], batch: BatchShape, vocabularySize: number): Pass["tokens"] {

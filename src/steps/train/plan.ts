@@ -44,7 +44,7 @@ export async function planCycle(context: Context, membership: Membership, { cycl
 }
 
 export async function planTraining(
-  { memory }: Pick<Context, "memory">,
+  { memory, threads }: Pick<Context, "memory" | "threads">,
   { task }: Membership,
   { group, slice, selected }: ChosenExperts,
 ): Promise<Omit<TrainingPlan, "cycle">> {
@@ -57,6 +57,8 @@ export async function planTraining(
     sequenceLength: task.data.sequenceLength,
     batchSequences: task.inner.batchSequences,
     accumulation: task.inner.accumulation,
+    optimizer: task.inner,
+    threads,
   };
   const whole = needOfWhole(planned);
   const layers = needByLayers(planned, available / margin);
