@@ -1,6 +1,6 @@
 /**
  * Makes again what transformers says of small models: the golden files of test/engine/goldens (generate.py: what it computes) and those of
- * test/model/families/structure (structure.py: what it saves), and how packed weights are unpacked (packed.py). With `--check` they are compared instead: numbers may differ as far as two builds of PyTorch
+ * test/model/families/structure (structure.py: what it saves), how packed weights are unpacked (packed.py), and steps of Muon (muon.py). With `--check` they are compared instead: numbers may differ as far as two builds of PyTorch
  * round differently, all else must be equal. PyTorch and transformers are installed from PyPI, in the versions of requirements.txt, into a virtual environment
  * under the system's temporary directory; `--python FILE`, or CONNITO_GOLDENS_PYTHON, names an interpreter that has them already.
  *
@@ -57,6 +57,7 @@ const target = values.check ? mkdtempSync(join(tmpdir(), "connito-goldens-")) : 
 try {
   run(python, [join(here, "structure.py"), ...(values.check ? ["--check"] : []), ...families]);
   run(python, [join(here, "packed.py"), ...(values.check ? ["--check"] : [])]);
+  run(python, [join(here, "muon.py"), ...(values.check ? ["--check"] : [])]);
   run(python, [join(here, "generate.py"), join(here, "cases.json"), target, ...families]);
   if (values.check) {
     const read = (directory: string, file: string) => JSON.parse(readFileSync(join(directory, file), "utf8"));

@@ -4,8 +4,9 @@ import { createGraph, input } from "../../src/engine/graph/graph.ts";
 import { add, multiply } from "../../src/engine/graph/operators/elementwise.ts";
 import { reduceSum } from "../../src/engine/graph/operators/reduce.ts";
 import { reshape } from "../../src/engine/graph/operators/reshape.ts";
-import { type Need, needByLayers, needOfWhole } from "../../src/engine/plan.ts";
+import { type LayerNeed, type Need, needByLayers, needOfWhole } from "../../src/engine/plan.ts";
 import { type Architecture, listWeights } from "../../src/model/families/index.ts";
+import { muonDefaults } from "../../src/protocol/task-defaults.ts";
 import { smallModels, smallQwen3Moe } from "./small-models.ts";
 
 const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
@@ -62,6 +63,16 @@ describe("what training will need", () => {
       assert.ok(needOfWhole(planned(architecture, { batchSequences: 4 })).activations > whole.activations);
     });
   }
+
+  it("with Muon has no second moment of matrices, at once and by layers", () => {
+    const muon = { optimizer: { ...optimizer, muon: muonDefaults } };
+    const trained = 4 * lengths(trainableOf(smallQwen3Moe), smallQwen3Moe);
+    const whole = needOfWhole(planned(smallQwen3Moe, muon));
+    assert.deepEqual([whole.gradients, whole.optimizer, whole.checkpoint], [trained, trained, 2 * trained]);
+    const [adamw, one] = [{}, muon].map((more) => needByLayers(planned(smallQwen3Moe, more), 0)) as [LayerNeed, LayerNeed];
+    const between = 4 * 2 * 8 * smallQwen3Moe.hiddenSize * (smallQwen3Moe.layers + 1);
+    assert.equal((one.scratch - between) / (adamw.scratch - between), 3 / 4);
+  });
 
   it("by layers keeps in memory what there is room for, and the rest in a file", () => {
     const [none, some, plenty] = [0, 2 ** 30, 2 ** 40].map((bytes) => needByLayers(planned(smallQwen3Moe), bytes)) as [

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { openTrainer, type Trainer, type TrainerOptions } from "../../src/engine/trainer.ts";
 import { type Architecture, listWeights } from "../../src/model/families/index.ts";
+import { muonDefaults } from "../../src/protocol/task-defaults.ts";
 import { random } from "./graph/finite-differences.ts";
 import { referenceLoss } from "./reference-decoder.ts";
 import { inFloat64, smallModels, smallOlmoe, smallQwen3Moe, smallSequences, smallWeights, tensorNames } from "./small-models.ts";
@@ -177,23 +178,38 @@ describe("engine/trainer", () => {
     });
   });
 
-  it("goes on from a saved state to the same bits", async () => {
-    const batches = [1, 2, 3, 4].map((seed) => smallSequences(smallQwen3Moe, 3, positions, seed));
-    const options = { optimizer: { ...plain, weightDecay: 0.1 } };
-    const { saved, end } = await withTrainer(smallQwen3Moe, options, async (trainer) => {
-      for (const batch of batches.slice(0, 2)) await trainer.step([batch]);
-      const saved = await trainer.state();
-      for (const batch of batches.slice(2)) await trainer.step([batch]);
-      return { saved, end: await trainer.state() };
-    });
-    assert.equal(saved.step, 2);
-    await withTrainer(smallQwen3Moe, options, async (trainer) => {
-      await trainer.step([batches[3]!]);
-      await trainer.restore(saved);
-      for (const batch of batches.slice(2)) await trainer.step([batch]);
-      assert.deepEqual(await trainer.state(), end);
+  it("with Muon keeps one buffer for each matrix, and learns", async () => {
+    const batch = smallSequences(smallOlmoe, 3, positions);
+    const vectors = listWeights(smallOlmoe).flatMap(({ name, shape }) => (shape.length === 2 ? [] : [name]));
+    await withTrainer(smallOlmoe, { optimizer: { ...plain, learningRate: 0.1, muon: muonDefaults } }, async (trainer) => {
+      const first = await trainer.step([batch]);
+      for (let step = 0; step < 20; step++) await trainer.step([batch]);
+      const last = await trainer.step([batch]);
+      assert.ok(first.loss > 2 && last.loss < 1, `${first.loss} to ${last.loss}`);
+      const names = [...(await trainer.state()).tensors.keys()];
+      assert.deepEqual(names.filter((name) => name.startsWith("v.")).sort(), vectors.map((name) => `v.${name}`).sort());
+      assert.equal(names.length, 2 * tensorNames(smallOlmoe).length + vectors.length);
     });
   });
+
+  for (const muon of [undefined, muonDefaults])
+    it(`goes on from a saved state to the same bits${muon === undefined ? "" : ", with Muon"}`, async () => {
+      const batches = [1, 2, 3, 4].map((seed) => smallSequences(smallQwen3Moe, 3, positions, seed));
+      const options = { optimizer: { ...plain, weightDecay: 0.1, muon } };
+      const { saved, end } = await withTrainer(smallQwen3Moe, options, async (trainer) => {
+        for (const batch of batches.slice(0, 2)) await trainer.step([batch]);
+        const saved = await trainer.state();
+        for (const batch of batches.slice(2)) await trainer.step([batch]);
+        return { saved, end: await trainer.state() };
+      });
+      assert.equal(saved.step, 2);
+      await withTrainer(smallQwen3Moe, options, async (trainer) => {
+        await trainer.step([batches[3]!]);
+        await trainer.restore(saved);
+        for (const batch of batches.slice(2)) await trainer.step([batch]);
+        assert.deepEqual(await trainer.state(), end);
+      });
+    });
 
   it("does calls one after another, however they are made", async () => {
     const batch = smallSequences(smallOlmoe, 3, positions);

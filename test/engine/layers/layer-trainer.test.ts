@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type LayerTrainer, type LayerTrainerOptions, openLayerTrainer } from "../../../src/engine/layers/layer-trainer.ts";
 import { openTrainer, type StepResult } from "../../../src/engine/trainer.ts";
 import { type Architecture, listWeights } from "../../../src/model/families/index.ts";
+import { muonDefaults } from "../../../src/protocol/task-defaults.ts";
 import { failure } from "../../model/support.ts";
 import { smallModels, smallOlmoe, smallQwen3Moe, smallSequences, smallWeights } from "../small-models.ts";
 
@@ -88,6 +89,34 @@ describe("engine/layers/layer-trainer", () => {
       }
     });
   }
+
+  it("takes the steps of the ordinary trainer with Muon, a norm among the matrices, and keeps no second moment of these", async () => {
+    const muon = { ...optimizer, muon: muonDefaults };
+    const norm = listWeights(smallQwen3Moe).find(({ part, layer }) => part === "feedForward.norm" && layer === 2)?.name as string;
+    const trainable = [...selected(smallQwen3Moe), norm];
+    const trainer = await openTrainer({
+      ...{ architecture: smallQwen3Moe, weights: smallWeights(smallQwen3Moe), trainable, optimizer: muon },
+      ...{ sequenceLength: positions, batchSequences: 3, threads: 1 },
+    });
+    for (let step = 0; step < 3; step++) await trainer.step(batches(smallQwen3Moe, step));
+    const state = await trainer.state();
+    trainer.dispose();
+    for (const memoryBytes of [2 ** 30, 0]) {
+      await withLayers(smallQwen3Moe, { trainable, optimizer: muon, scratch: { directory, memoryBytes } }, async (layers) => {
+        await layers.step(batches(smallQwen3Moe, 0));
+        const saved = await layers.state();
+        await layers.step(batches(smallQwen3Moe, 7));
+        await layers.restore(saved);
+        for (let step = 1; step < 3; step++) await layers.step(batches(smallQwen3Moe, step));
+        const own = await layers.state();
+        assert.deepEqual(
+          [...own.tensors.keys()].filter((name) => name.startsWith("v.")),
+          [`v.${norm}`],
+        );
+        assert.ok(largest(own.tensors, state.tensors) < 1e-5);
+      });
+    }
+  });
 
   it("keeps no more weights than those of two neighbouring stages, and leaves no file", async () => {
     const weights = smallWeights(smallQwen3Moe);
