@@ -4,7 +4,8 @@
 #   examples/one-cycle.sh [DIRECTORY]      CONNITO=... names another connito than the one in PATH
 #
 # Everybody shares a directory instead of serving over HTTP; only the validator gets the one with the held-out text. Each command
-# waits for its window (--wait), and `set -e` stops at the first that does not exit with 0.
+# waits for its window (--wait), and `set -e` stops at the first that does not exit with 0. Windows are long, so that a busy machine
+# misses none; when the work of a phase is done, the chain is told to make the rest of its blocks at once.
 set -euo pipefail
 
 connito=${CONNITO:-connito}
@@ -22,6 +23,12 @@ as() { # as NAME COMMAND...: runs connito with that participant's hotkey and sta
   BT_WALLET_HOTKEY=$name CONNITO_STATE_DIR=$work/state/$name $connito "$@"
 }
 
+next_phase() {
+  local left
+  left=$(as owner cycle status --json | node -p 'JSON.parse(require("fs").readFileSync(0)).blocksLeft - 1')
+  [ "$left" -lt 1 ] || $connito localnet fault burst --blocks "$left"
+}
+
 # The text, cut in two: nine tenths to train on, one tenth that only validators get.
 bytes=$(wc -c <"$text")
 head -c $((bytes * 9 / 10)) "$text" | iconv -c -t utf-8 >"$work/train.txt"
@@ -32,7 +39,7 @@ owner=$(as owner wallet show --json | node -p 'JSON.parse(require("fs").readFile
 
 # The chain, in the background until this script ends.
 # Not through `as`: the process must be the shell's own child, or ending the script would leave it running.
-CONNITO_STATE_DIR=$work/state/chain $connito localnet --port 0 --block-time "${BLOCK_TIME:-500ms}" --owner "$owner" --ready-file "$work/ready" &
+CONNITO_STATE_DIR=$work/state/chain $connito localnet --port 0 --faults --block-time "${BLOCK_TIME:-500ms}" --owner "$owner" --ready-file "$work/ready" &
 chain=$!
 trap 'kill "$chain" 2>/dev/null && wait "$chain" || true' EXIT
 until [ -s "$work/ready" ]; do
@@ -55,7 +62,7 @@ as owner task create --name example --model "$work/base" --groups 2 --domain "te
   "data": { "sequenceLength": 64 },
   "experts": { "selection": { "threshold": 0.9 } },
   "inner": { "learningRate": 0.001 },
-  "cycle": { "phases": { "distribute": 10, "train": 20, "commit": 10, "reveal": 10, "score": 20, "merge": 20 } },
+  "cycle": { "phases": { "distribute": 100, "train": 100, "commit": 100, "reveal": 100, "score": 100, "merge": 30 } },
   "evaluation": { "sequencesPerDomain": 16 }
 }
 TASK
@@ -67,13 +74,18 @@ as validator slice --whole --cycle 0 --wait
 as miner assign --cycle 0 --wait
 as miner slice --cycle 0 --wait
 
-# Train, commit, reveal.
-as miner train --cycle 0 --wait
+# Train, commit, reveal. Without --max-steps it would train as long as the window is.
+next_phase
+as miner train --cycle 0 --wait --max-steps "${TRAIN_STEPS:-200}"
+next_phase
 as miner commit --cycle 0 --wait
+next_phase
 as miner reveal --cycle 0 --wait
 
-# Evaluate: score by Proof-of-Loss, merge, set weights.
+# Evaluate: score by Proof-of-Loss, and merge. The new version's root is shown in the last blocks of the phase.
+next_phase
 CONNITO_PEER=file:$work/held-out as validator score --cycle 0 --wait
+next_phase
 CONNITO_PEER=file:$work/held-out as validator merge --cycle 0 --wait --json | tee "$work/merge.json"
 
 as miner cycle status

@@ -15,7 +15,7 @@ import { buildKernels } from "./kernels.ts";
 import { type Mutant, mutants } from "./mutants.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const copied = ["src", "test", "scripts", "docs", "package.json", "tsconfig.json", ".mocharc.json"];
+const copied = ["src", "test", "scripts", "docs", "package.json", "tsconfig.json"];
 /** A mutant may make its tests wait for ever, which is caught too: by a limit, with room for a machine that has other things to do. */
 const shortestLimitMilliseconds = 120_000;
 

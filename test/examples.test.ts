@@ -12,8 +12,8 @@ import { novel } from "./commands/scene.ts";
 const execute = promisify(execFile);
 
 describe("examples/one-cycle.sh", function () {
-  // Blocks of a second leave a command ten seconds to start and be in its window; on a fast machine they are what it takes.
-  this.timeout(300_000);
+  // Blocks of a second leave a command a minute and a half to be in its window, and the merge half a minute to vote.
+  this.timeout(600_000);
   let directory: string;
   let text: string;
   before(async () => {
@@ -26,12 +26,12 @@ describe("examples/one-cycle.sh", function () {
   const run = (work: string, env: Record<string, string> = {}) =>
     execute("bash", ["examples/one-cycle.sh", join(directory, work)], {
       cwd: repository,
-      timeout: 290_000,
+      timeout: 590_000,
       env: { PATH: process.env["PATH"], HOME: directory, TEXT: text, CONNITO: "node bin/run.js", ...env },
     });
 
   it("takes owner, validator and miner through a cycle by single commands", async () => {
-    const { stdout } = await run("good", { PRETRAIN_STEPS: "20", BLOCK_TIME: "1s" });
+    const { stdout } = await run("good", { PRETRAIN_STEPS: "20", TRAIN_STEPS: "20", BLOCK_TIME: "1s" });
     const merged = JSON.parse(await readFile(join(directory, "good", "merge.json"), "utf8"));
     assert.equal(merged.cycle, 0);
     assert.equal(merged.reporters.length, 1);

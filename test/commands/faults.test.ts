@@ -136,18 +136,24 @@ describe("a chain that goes away", function () {
   this.timeout(slow);
   let scene: Scene;
   before(async () => {
-    const phases = { distribute: 30, train: 16, commit: 24, reveal: 24, score: endless, merge: 5 };
-    scene = await openScene({ phases, blockTime: 250, grouping: "affinity" });
+    const long = 120;
+    const phases = { distribute: long, train: long, commit: long, reveal: long, score: endless, merge: 5 };
+    scene = await openScene({ phases, blockTime: 1000, grouping: "affinity" });
     assert.match(scene.task.task.experts.grouping, /^[0-9a-f]{64}$/);
   });
   after(() => scene?.close());
 
   it("is waited for: the cycle's work is done when it is back, once, and doing it again is success", async () => {
     const miner = scene.begin("miner", ["cycle", "run", "--role", "miner", "--cycles", "1", "--json"]);
+    await miner.says('"step":"slice","outcome":"done"');
+    scene.passTo("train");
     await miner.says('"Training group');
     await scene.pause();
     await refuses(scene, "validator", ["status"], { exit: 30, code: "chain-unreachable", hint: /--network/ });
     await scene.resume();
+    scene.passTo("commit");
+    await miner.says('"step":"commit","outcome":"done"');
+    scene.passTo("reveal");
     const { outcomes } = result(await miner.ended) as { outcomes: { step: string; outcome: string }[] };
     assert.deepEqual([...new Set(outcomes.map(({ outcome }) => outcome))], ["done"], JSON.stringify(outcomes));
 
@@ -160,6 +166,7 @@ describe("a chain that goes away", function () {
       const again = result(await scene.run("miner", [step, "--cycle", "0", "--json"]));
       assert.equal(again["alreadyDone"], true, step);
     }
+    scene.passTo("score");
     const peer = ["--peer", `file:${scene.heldOut}`];
     const score = ["score", "--cycle", "0", "--wait", ...peer, "--json"];
     const scored = result(await scene.run("validator", score)) as { revealed: number; entries: { miner: string; status: string }[] };

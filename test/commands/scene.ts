@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Localnet, startLocalnet } from "../../src/chain/localnet/index.ts";
 import { newHotkey } from "../../src/chain/new-hotkey.ts";
+import { type ClockTask, type Phase, windowOf } from "../../src/protocol/clock.ts";
 import { connito, type Ended, repository, type Started, type StartOptions, startConnito } from "../cli/process.ts";
 
 export const participants = ["owner", "validator", "miner", "stranger"] as const;
@@ -38,7 +39,7 @@ export interface Scene {
   readonly addresses: Readonly<Record<Participant, string>>;
   readonly task: {
     readonly taskHash: string;
-    readonly task: { readonly model: { readonly root: string }; readonly experts: { readonly grouping: string } };
+    readonly task: ClockTask & { readonly model: { readonly root: string }; readonly experts: { readonly grouping: string } };
     readonly kept?: readonly { readonly domain: string }[];
   };
   localnet: Localnet;
@@ -46,6 +47,8 @@ export interface Scene {
   environment(name: Participant, state?: string): Record<string, string>;
   run(name: Participant, args: readonly string[], options?: RunOptions): Promise<Ended>;
   begin(name: Participant, args: readonly string[], options?: RunOptions): Started;
+  /** Makes the blocks that are missing until a phase of cycle 0 is open, at once: windows can be as long as a busy machine wants. */
+  passTo(phase: Phase): void;
   /** Ends the chain's process, so to speak; `resume` brings it back on the same port with the same blocks. */
   pause(): Promise<void>;
   resume(): Promise<void>;
@@ -126,6 +129,11 @@ export async function openScene({ phases, blockTime = 100, lead = 1, family, gro
     run: (name, args, options = {}) => scene.begin(name, args, options).ended,
     begin: (name, args, { state, env, ...rest } = {}) =>
       startConnito(args, { ...rest, env: { ...scene.environment(name, state), ...env } }),
+    passTo(phase) {
+      const { first } = windowOf((scene as Scene).task.task, 0, phase);
+      const blocks = first - 1 - scene.localnet.best().number;
+      if (blocks > 0) scene.localnet.inject({ kind: "burst", blocks });
+    },
     pause: () => scene.localnet.stop(),
     async resume() {
       scene.localnet = await startLocalnet({ ...chain, port: scene.localnet.port });

@@ -132,6 +132,9 @@ export async function startNode(options: LocalnetOptions): Promise<Localnet> {
         case "stall-finality":
           chain.stallFinality(chain.best().header.number + fault.blocks);
           return;
+        case "burst":
+          for (let made = 0; made < fault.blocks; made++) chain.produce(Date.now());
+          return;
         case "stall-blocks":
           clock.stall(fault.seconds * 1000);
           return;

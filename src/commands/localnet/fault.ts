@@ -16,7 +16,7 @@ export default class Fault extends BaseCommand<typeof Fault, Injected> {
   static override readonly summary =
     "Make a localnet misbehave, as public nodes do: forks, lost transactions, stalls, refusals, broken connections.";
   static override readonly description =
-    "The localnet must have been started with --faults. A fault lasts for a count of transactions or blocks, or for a time, and ends by itself; `heal` ends all of them. fork: a longer branch comes, without transactions. drop: transactions are accepted and lost. hold: they wait some blocks. refuse: the pool refuses them. delay: answers come late. rate-limit: too many requests are refused. stall-finality and stall-blocks: the one or both stand still. disconnect and restart: connections break; after a restart the pool is empty.";
+    "The localnet must have been started with --faults. A fault lasts for a count of transactions or blocks, or for a time, and ends by itself; `heal` ends all of them. fork: a longer branch comes, without transactions. drop: transactions are accepted and lost. hold: they wait some blocks. refuse: the pool refuses them. delay: answers come late. rate-limit: too many requests are refused. burst: blocks come at once. stall-finality and stall-blocks: the one or both stand still. disconnect and restart: connections break; after a restart the pool is empty.";
   static override readonly examples = [
     "<%= config.bin %> localnet --faults",
     "<%= config.bin %> <%= command.id %> fork --depth 2 --vanish",
@@ -28,7 +28,12 @@ export default class Fault extends BaseCommand<typeof Fault, Injected> {
     depth: Flags.integer({ helpValue: "BLOCKS", summary: "fork: how far below the head the branch leaves.", default: 1, min: 1 }),
     vanish: Flags.boolean({ summary: "fork: transactions of the lost blocks do not return to the pool." }),
     count: Flags.integer({ helpValue: "NUMBER", summary: "drop, hold, refuse: how many of the next transactions.", default: 1, min: 1 }),
-    blocks: Flags.integer({ helpValue: "NUMBER", summary: "hold, stall-finality: for so many blocks.", default: 10, min: 1 }),
+    blocks: Flags.integer({
+      helpValue: "NUMBER",
+      summary: "hold, stall-finality: for so many blocks; burst: how many.",
+      default: 10,
+      min: 1,
+    }),
     reason: Flags.option({ options: Object.keys(refusals) as Refusal[] })({ summary: "refuse: what the pool says.", default: "full" }),
     latency: Flags.string({ helpValue: "TIME", summary: "delay: how much later answers come.", default: "1s" }),
     "per-second": Flags.integer({ helpValue: "NUMBER", summary: "rate-limit: requests that a connection may make.", default: 10, min: 0 }),
@@ -81,6 +86,7 @@ function faultOf(kind: FaultKind, flags: FaultFlags): LocalnetFault {
       return { kind, milliseconds: parseDuration(flags.latency), seconds };
     case "rate-limit":
       return { kind, perSecond: flags["per-second"], seconds };
+    case "burst":
     case "stall-finality":
       return { kind, blocks };
     case "heal":

@@ -110,6 +110,14 @@ describe("a localnet's faults", () => {
     await until(() => net.best().number > still);
   });
 
+  it("makes blocks at once, also where none would come", async () => {
+    net.inject({ kind: "stall-blocks", seconds: 60 });
+    const { number } = net.best();
+    net.inject({ kind: "burst", blocks: 40 });
+    assert.equal(net.best().number, number + 40);
+    assert.equal(net.finalized().number, number + 37);
+  });
+
   it("breaks connections, and refuses new ones for a while", async () => {
     const socket = new WebSocket(net.endpoint);
     await once(socket, "open");

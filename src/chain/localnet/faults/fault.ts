@@ -40,6 +40,8 @@ export const faultSchema = v.variant("kind", [
   v.strictObject({ kind: v.literal("rate-limit"), perSecond: v.pipe(v.number(), v.minValue(0), v.maxValue(100_000)), seconds }),
   /** Finality stays where it is while the head moves on by so many blocks. */
   v.strictObject({ kind: v.literal("stall-finality"), blocks }),
+  /** So many blocks come at once, as from a node that catches up. */
+  v.strictObject({ kind: v.literal("burst"), blocks: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10_000)) }),
   /** No block is made. */
   v.strictObject({ kind: v.literal("stall-blocks"), seconds }),
   /** Every connection breaks, and none is accepted for so long. */
