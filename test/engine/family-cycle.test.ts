@@ -1,36 +1,54 @@
 /**
  * The work of one cycle on a small model of every family that the engine computes, without a chain: a checkpoint is made and indexed, a group's slice is loaded
  * with stand-ins, experts are selected by what the routers do, trained and merged into a new version, and the streaming evaluator, as validators have it,
- * measures both versions.
+ * measures both versions. The same on what `model convert` makes of checkpoints with packed weights.
  */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { createStreamEvaluator } from "../../src/engine/layers/stream-evaluator.ts";
 import { routerStatistics } from "../../src/engine/router-statistics.ts";
 import { openTrainer } from "../../src/engine/trainer.ts";
+import { openCheckpoint } from "../../src/model/checkpoint.ts";
+import { convertCheckpoint } from "../../src/model/convert.ts";
 import { creatableFamilies } from "../../src/model/families/index.ts";
+import { initializeCheckpoint } from "../../src/model/initialize.ts";
 import { pieceName } from "../../src/model/pieces.ts";
 import { planSlice } from "../../src/model/slice.ts";
 import { loadWeights, piecesOf } from "../../src/model/weights.ts";
 import { minimumScoreTokens, selectForGroup } from "../../src/protocol/experts/esft.ts";
 import { scoresOf } from "../../src/protocol/experts/router-statistics.ts";
-import { makeExample } from "../model/example.ts";
+import { type Example, exampleOf, makeExample } from "../model/example.ts";
+import { packCheckpoint } from "../model/packed-checkpoint.ts";
 import { inDirectory, newConfig, versionWith } from "../model/support.ts";
 import { smallSequences } from "./small-models.ts";
 
 const sequenceLength = 16;
 const optimizer = { learningRate: 3e-2, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
 
+const sizes = { hiddenSize: 16, heads: 2, keyValueHeads: 1 };
+
+/** The base, made from sizes alone, or converted from one whose weights are packed. */
+async function makeBase(directory: string, family: string, packed: boolean): Promise<Example> {
+  if (!packed) return makeExample(directory, newConfig(family, { ...sizes, ...(family === "llama4" && { expertsPerToken: 1 }) }));
+  const at = (name: string) => join(directory, name);
+  // MXFP4 has blocks of 32 values.
+  const config = newConfig(family, { ...sizes, hiddenSize: 32, intermediateSize: 32 });
+  await initializeCheckpoint({ directory: at("made"), config, seed: "packed" });
+  await packCheckpoint(at("made"), at("packed"), [24, 20]);
+  await convertCheckpoint(await openCheckpoint(at("packed")), { directory: at("converted"), maximumShardBytes: 2 ** 30 });
+  return exampleOf(await openCheckpoint(at("converted")), directory);
+}
+
 describe("a cycle's work on every family", () => {
-  for (const modelType of creatableFamilies) {
-    it(modelType, () =>
+  const bases = [
+    ...creatableFamilies.map((family) => ({ name: family, family, packed: false })),
+    { name: "deepseek_v3 that was in FP8", family: "deepseek_v3", packed: true },
+    { name: "gpt_oss that was in MXFP4", family: "gpt_oss", packed: true },
+  ];
+  for (const { name, family, packed } of bases) {
+    it(name, () =>
       inDirectory(async (directory) => {
-        const config = newConfig(modelType, {
-          hiddenSize: 16,
-          heads: 2,
-          keyValueHeads: 1,
-          ...(modelType === "llama4" && { expertsPerToken: 1 }),
-        });
-        const { checkpoint, manifest, standIns, manager, readPiece } = await makeExample(directory, config);
+        const { checkpoint, manifest, standIns, manager, readPiece } = await makeBase(directory, family, packed);
         const { architecture } = checkpoint;
         const sequences = smallSequences(architecture, Math.ceil(minimumScoreTokens / sequenceLength), sequenceLength);
         const whole = await loadWeights({ pieces: manifest.pieces, readPiece, architecture });

@@ -24,7 +24,11 @@ export interface Example {
 }
 
 export async function makeExample(directory: string, config: Record<string, unknown> = tinyConfig): Promise<Example> {
-  const checkpoint = await initializeCheckpoint({ directory: join(directory, "base"), config, seed: "example" });
+  return exampleOf(await initializeCheckpoint({ directory: join(directory, "base"), config, seed: "example" }), directory);
+}
+
+/** The same of a checkpoint that is there. */
+export async function exampleOf(checkpoint: Checkpoint, directory: string): Promise<Example> {
   const { manifest, locations } = await indexCheckpoint(checkpoint);
   const fromBase = readPieceFrom((hash) => locations.get(hash));
   const objects = new Map<string, Uint8Array>();
