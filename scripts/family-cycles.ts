@@ -1,9 +1,9 @@
 /**
  * One cycle of a subnet for each family that the engine computes, by real processes on an embedded chain: an owner publishes a task on a small model, a miner and
  * a validator run their roles, and the validator's report and version are shown and the version exported. Fails where a validator did not score its miner or set no
- * weights, or where the export cannot be opened.
+ * weights, or where the export cannot be opened. With --converted the base is one that `model convert` wrote: of gpt-oss from MXFP4, of any other family from FP8.
  *
- *     npm run cycles -- [--grouping affinity|coactivation] [FAMILY ...]
+ *     npm run cycles -- [--converted] [--grouping affinity|coactivation] [FAMILY ...]
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -14,8 +14,8 @@ import { openScene, result } from "../test/commands/scene.ts";
 const phases = { distribute: 24, train: 60, commit: 8, reveal: 8, score: 24, merge: 24 };
 
 /** What one cycle came to. Throws an Error where a role failed, or came too late for a step. */
-async function cycle(family: string, grouping: "affinity" | "coactivation" | undefined): Promise<string> {
-  const scene = await openScene({ phases, blockTime: 250, lead: 4, family, ...(grouping && { grouping }) });
+async function cycle(family: string, converted: boolean, grouping: "affinity" | "coactivation" | undefined): Promise<string> {
+  const scene = await openScene({ phases, blockTime: 250, lead: 4, family, converted, ...(grouping && { grouping }) });
   try {
     const run = (name: "miner" | "validator", more: readonly string[] = []) =>
       scene.begin(name, ["cycle", "run", "--role", name, "--cycles", "1", ...more, "--json"]).ended;
@@ -39,13 +39,16 @@ async function cycle(family: string, grouping: "affinity" | "coactivation" | und
   }
 }
 
-const { values, positionals: chosen } = parseArgs({ options: { grouping: { type: "string" } }, allowPositionals: true });
-const { grouping } = values;
+const { values, positionals: chosen } = parseArgs({
+  options: { converted: { type: "boolean", default: false }, grouping: { type: "string" } },
+  allowPositionals: true,
+});
+const { converted, grouping } = values;
 if (grouping !== undefined && grouping !== "affinity" && grouping !== "coactivation")
   throw new Error("--grouping is affinity or coactivation");
 for (const family of chosen.length > 0 ? chosen : creatableFamilies) {
   try {
-    console.log(`${family}: ${await cycle(family, grouping)}`);
+    console.log(`${family}: ${await cycle(family, converted, grouping)}`);
   } catch (error) {
     console.log(`${family}: FAILED ${error instanceof Error ? error.message : error}`);
     process.exitCode = 1;

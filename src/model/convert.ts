@@ -41,7 +41,7 @@ interface ConvertedTensor {
 /** Throws `nothing-packed`, `output-exists`, and what reading and writing files throws. */
 export async function convertCheckpoint(checkpoint: Checkpoint, options: ConvertOptions): Promise<ConvertedCheckpoint> {
   const { maximumShardBytes, signal } = options;
-  const { quantization_config: _, ...config } = checkpoint.config as Record<string, unknown>;
+  const config = convertedConfig(checkpoint.config);
   const plain = listTensors(readArchitecture(config, new Set([...checkpoint.tensors.keys()].map(unpackedName))));
   const listed = new Set([...plain, ...listTensors(checkpoint.architecture, new Set(checkpoint.tensors.keys()))].map(({ name }) => name));
   const carried = checkpoint.specs.filter(({ name }) => !listed.has(name));
@@ -53,7 +53,7 @@ export async function convertCheckpoint(checkpoint: Checkpoint, options: Convert
     ...options,
     source: hashFields("connito/convert/1", checkpoint.configBytes, utf8(files.join("\n"))),
     shards: planShards(tensors, maximumShardBytes),
-    config: jsonFile({ ...config, dtype: "bfloat16", torch_dtype: "bfloat16" }),
+    config: jsonFile(config),
     tokenizer: checkpoint.tokenizer,
     async write(path, own, metadata, onProgress) {
       let done = 0;
@@ -65,6 +65,12 @@ export async function convertCheckpoint(checkpoint: Checkpoint, options: Convert
     },
   });
   return { ...written, unpacked };
+}
+
+/** The config.json of a packed model in BF16. */
+export function convertedConfig(config: unknown): Record<string, unknown> {
+  const { quantization_config: _, ...rest } = config as Record<string, unknown>;
+  return { ...rest, dtype: "bfloat16", torch_dtype: "bfloat16" };
 }
 
 function convertTensor({ directory, tensors, architecture }: Checkpoint, { name, shape }: TensorSpec): ConvertedTensor {

@@ -3,11 +3,12 @@
  * beside it 4-bit stand-ins of the rest. Reckoned from the list of tensors alone, be it a checkpoint's or what a config.json promises.
  */
 import * as v from "valibot";
-import { ConnitoError } from "../errors.ts";
+import { createExpertManager } from "../protocol/experts/expert-manager.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { bytesOf, type Dtype, elementsOf, isFloatDtype } from "./dtype.ts";
 import { type Architecture, cutTensor, listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
 import { bytesOfPiece } from "./pieces.ts";
+import { expertLayout } from "./slice.ts";
 
 /** A model's tensors with the element types that they have, or are expected to have. */
 export interface SizedModel {
@@ -17,7 +18,7 @@ export interface SizedModel {
 
 export interface SliceSize {
   readonly groups: number;
-  /** Experts a layer in the largest group. */
+  /** Experts a layer in each group. */
   readonly expertsPerLayer: number;
   readonly backbone: number;
   readonly experts: number;
@@ -106,18 +107,12 @@ export function describeModel({ architecture, tensors }: SizedModel): ModelDescr
   };
 }
 
-/** The largest group's slice, `groups` being how many the experts of a layer are shared out to. Throws `groups-invalid`. */
+/** A miner's slice, where the experts of a layer are shared out to so many groups. Throws `groups-do-not-divide`. */
 export function describeSlice(model: SizedModel, groups: number): SliceSize {
   const { experts } = model.architecture;
-  if (!Number.isInteger(groups) || groups < 1 || groups > experts) {
-    throw new ConnitoError(`${groups} groups of ${experts} experts`, {
-      code: "groups-invalid",
-      exit: "invalidInput",
-      hint: `Choose a whole number of groups from 1 to ${experts}.`,
-    });
-  }
+  createExpertManager(expertLayout(model.architecture), groups);
   const { backbone, routed } = describeModel(model).bytes;
-  const expertsPerLayer = Math.ceil(experts / groups);
+  const expertsPerLayer = experts / groups;
   const own = (routed / experts) * expertsPerLayer;
   const all = standInBytes(model);
   const standIns = all === undefined ? undefined : (all / experts) * (experts - expertsPerLayer);

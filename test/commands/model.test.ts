@@ -48,11 +48,14 @@ describe("model commands", () => {
   it("convert a checkpoint in FP8 to one in BF16, and leave one alone that is in it", async () => {
     const [packed, plain] = [join(directory, "packed"), join(directory, "plain")];
     await writeSmallModel(packed, smallModels().find(({ name }) => name.includes("FP8")) as SmallModel);
-    assert.deepEqual(JSON.parse((await run("inspect", packed)).stdout).notComputed, ["FP8 weights"]);
+    const before = JSON.parse((await run("inspect", packed)).stdout);
+    assert.deepEqual(before.notComputed, ["FP8 weights"]);
     const made = JSON.parse((await run("convert", packed, "--output", plain, "--max-shard-size", "20KB")).stdout);
     assert.ok(made.files > 1 && made.unpacked > 10);
     const inspected = JSON.parse((await run("inspect", plain)).stdout);
     assert.deepEqual([inspected.notComputed, inspected.dtypes.F8_E4M3, inspected.bytes.total], [[], undefined, made.bytes]);
+    // What it would come to was known before.
+    assert.deepEqual([before.converted, inspected.converted], [{ bytes: made.bytes, slices: inspected.slices }, undefined]);
     const again = await run("convert", plain, "--output", join(directory, "again"));
     assert.deepEqual([again.code, JSON.parse(again.stdout).error.code], [13, "nothing-packed"]);
   });

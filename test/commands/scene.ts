@@ -12,6 +12,7 @@ import { type Localnet, startLocalnet } from "../../src/chain/localnet/index.ts"
 import { newHotkey } from "../../src/chain/new-hotkey.ts";
 import { type ClockTask, type Phase, windowOf } from "../../src/protocol/clock.ts";
 import { connito, type Ended, repository, type Started, type StartOptions, startConnito } from "../cli/process.ts";
+import { packCheckpoint } from "../model/packed-checkpoint.ts";
 
 export const participants = ["owner", "validator", "miner", "stranger"] as const;
 export type Participant = (typeof participants)[number];
@@ -24,6 +25,8 @@ export interface SceneOptions {
   readonly lead?: number;
   /** Of the base model; that of `model init` by default. */
   readonly family?: string;
+  /** Whether the base is one with packed weights that `model convert` wrote in BF16. */
+  readonly converted?: boolean;
   /** How its experts are grouped; evenly by default. */
   readonly grouping?: "affinity" | "coactivation";
 }
@@ -79,7 +82,7 @@ const smallTask = {
   experts: { selection: { threshold: 0.9 } },
 };
 
-export async function openScene({ phases, blockTime = 100, lead = 1, family, grouping }: SceneOptions): Promise<Scene> {
+export async function openScene({ phases, blockTime = 100, lead = 1, family, converted = false, grouping }: SceneOptions): Promise<Scene> {
   const directory = await mkdtemp(join(tmpdir(), "connito-scene-"));
   const at = (...names: string[]) => join(directory, ...names);
   const [exchange, heldOut, model] = [at("exchange"), at("held-out"), at("base")];
@@ -144,7 +147,7 @@ export async function openScene({ phases, blockTime = 100, lead = 1, family, gro
     },
   };
   try {
-    result(await connito(["model", "init", model, ...smallModel, ...(family === undefined ? [] : ["--family", family]), "--json"]));
+    await makeBase(directory, model, family, converted);
     const flags = ["--name", "scene", "--model", model, "--groups", "2", "--domain", `novel=${texts.train},${texts.heldOut}`];
     const args = ["task", "create", ...flags, "--sample-tokens", "1024", "--lead", String(lead), "--publish-held-out", heldOut];
     if (grouping !== undefined) args.push("--grouping", grouping);
@@ -155,6 +158,17 @@ export async function openScene({ phases, blockTime = 100, lead = 1, family, gro
     await scene.close();
     throw error;
   }
+}
+
+async function makeBase(directory: string, model: string, family: string | undefined, converted: boolean): Promise<void> {
+  const made = converted ? join(directory, "made") : model;
+  // MXFP4 has blocks of 32 values.
+  const sizes = converted ? [...smallModel, "--intermediate-size", "32"] : smallModel;
+  result(await connito(["model", "init", made, ...sizes, ...(family === undefined ? [] : ["--family", family]), "--json"]));
+  if (!converted) return;
+  const packed = join(directory, "packed");
+  await packCheckpoint(made, packed);
+  result(await connito(["model", "convert", packed, "--output", model, "--json"]));
 }
 
 /** The document of a command that did its work. */

@@ -65,19 +65,22 @@ function asWeights(architecture: Architecture, tensors: ReadonlyMap<string, Floa
   );
 }
 
-/** What the engine computes for a case: logits in the order of the golden file, the loss, and the gradients by stored name. */
+/** What the engine computes for a case: logits in the order of the golden file, the loss, the gradients by stored name, and by layer the experts of each token. */
 async function compute(architecture: Architecture, golden: Golden, tensors: ReadonlyMap<string, Float32Array>) {
   const { sequences, positions, seed } = golden;
   const batch = { sequences, positions };
   const graph = createGraph();
-  const { weights, logits, losses } = buildDecoder(graph, architecture, batch);
+  const { weights, logits, losses, routed } = buildDecoder(graph, architecture, batch);
   const trained = listWeights(architecture).filter(isTrainable);
   const loss = mean(losses);
   const derived = gradients(
     loss,
     trained.map(({ name }) => weights.byName.get(name) as Tensor),
   );
-  const outputs = Object.fromEntries(trained.map(({ name }, index) => [`gradient.${name}`, derived[index] as Tensor]));
+  const outputs = Object.fromEntries([
+    ...trained.map(({ name }, index) => [`gradient.${name}`, derived[index] as Tensor]),
+    ...routed.map(({ layer, experts }) => [`experts.${layer}`, experts]),
+  ]);
   const session = await openSession(encodeModel(lowerGraph(graph, { logits, loss, ...outputs })), { threads: 1 });
   try {
     const { vocabularySize } = architecture;
@@ -98,11 +101,32 @@ async function compute(architecture: Architecture, golden: Golden, tensors: Read
       return rows[(position * sequences + sequence) * vocabularySize + column] as number;
     });
     const ofTrained = new Map(trained.map(({ name }) => [name, output(`gradient.${name}`).slice()]));
-    return { logits: bySequence, loss: output("loss")[0] as number, gradients: asStored(architecture, ofTrained) };
+    const chosen = routed.map(({ layer, experts }) => {
+      const all = [...(results[`experts.${layer}`] as Value).int64()].map(Number);
+      const each = Number(experts.shape[1]);
+      return Array.from({ length: all.length / each }, (_, row) => new Set(all.slice(row * each, (row + 1) * each)));
+    });
+    return { logits: bySequence, loss: output("loss")[0] as number, gradients: asStored(architecture, ofTrained), chosen };
   } finally {
     session.dispose();
   }
 }
+
+/** What the cases of a family must hold between them. */
+const kinds: Record<string, (golden: Golden, architecture: Architecture) => boolean> = {
+  "odd sizes": (_, { hiddenSize, vocabularySize, experts }) =>
+    [hiddenSize, vocabularySize, experts].filter((size) => size % 2 === 1).length > 1,
+  "experts that no token can reach": (golden, architecture) => idleExperts(golden, architecture) > 0,
+  "experts whose scores tie": ({ twins = [] }) => twins.length > 0,
+  "gradients of experts, whole": ({ whole = [] }) => whole.length > 0,
+};
+
+/** Experts of a layer that have no tokens, however they are chosen. */
+function idleExperts({ sequences, positions }: Golden, { experts, expertsPerToken }: Architecture): number {
+  return Math.max(0, experts - sequences * positions * expertsPerToken);
+}
+
+const goldensIn = (file: string): Golden[] => JSON.parse(readFileSync(join(directory, file), "utf8"));
 
 describe("engine/goldens", () => {
   it("has golden files of every family that the engine computes", () => {
@@ -112,9 +136,23 @@ describe("engine/goldens", () => {
     );
   });
 
+  it("has cases of several shapes of each, with odd sizes, idle experts and ties", () => {
+    for (const file of files) {
+      const cases = goldensIn(file).map((golden) => [golden, readArchitecture(golden.config)] as const);
+      const shapes = new Set(
+        cases.map(([, { hiddenSize, experts, expertsPerToken, layers }]) => [hiddenSize, experts, expertsPerToken, layers].join()),
+      );
+      assert.ok(shapes.size >= 3, `${file}: ${[...shapes]}`);
+      for (const [kind, has] of Object.entries(kinds))
+        assert.ok(
+          cases.some(([golden, architecture]) => has(golden, architecture)),
+          `${file}: ${kind}`,
+        );
+    }
+  });
+
   for (const file of files) {
-    const goldens: Golden[] = JSON.parse(readFileSync(join(directory, file), "utf8"));
-    for (const golden of goldens) {
+    for (const golden of goldensIn(file)) {
       it(`computes ${file.slice(0, -".json".length)}, ${golden.name}, as transformers does`, async () => {
         const shapes = new Map(Object.entries(golden.tensors).map(([name, { shape }]) => [name, shape]));
         const architecture = readArchitecture(golden.config, new Set(shapes.keys()));
@@ -129,6 +167,11 @@ describe("engine/goldens", () => {
         const twins = golden.twins ?? [];
         withTwins(tensors, twins, architecture.experts, (first) => first);
         const computed = await compute(architecture, golden, tensors);
+
+        if (twins.length > 0) {
+          const torn = computed.chosen.flat().filter((own) => twins.some(([first, second]) => own.has(first) !== own.has(second)));
+          assert.ok(torn.length > 0, "no token had to choose between equal scores");
+        }
 
         const expected = floats(golden.logits);
         assert.equal(computed.logits.length, expected.length);

@@ -3,10 +3,21 @@ import { Args, Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { type Checkpoint, openCheckpoint, readConfig } from "../../model/checkpoint.ts";
-import { describeModel, describeSlice, type ModelDescription, type SliceSize, sizeCheckpoint, sizeConfig } from "../../model/describe.ts";
+import { convertedConfig } from "../../model/convert.ts";
+import {
+  describeModel,
+  describeSlice,
+  type ModelDescription,
+  type SizedModel,
+  type SliceSize,
+  sizeCheckpoint,
+  sizeConfig,
+} from "../../model/describe.ts";
 import { type Architecture, isPacked, whyNotComputable } from "../../model/families/index.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { manifestRoot } from "../../model/manifest.ts";
+import { expertLayout } from "../../model/slice.ts";
+import { possibleGroups } from "../../protocol/experts/expert-manager.ts";
 import { formatBytes, formatCount, formatRuns } from "../../ui/format.ts";
 import { fields, table } from "../../ui/table.ts";
 
@@ -19,6 +30,8 @@ interface InspectedModel extends ModelDescription {
   /** Tensors in the files that belong to no version. */
   readonly leftOut: number;
   readonly slices: readonly SliceSize[];
+  /** What a packed checkpoint comes to in BF16, which tasks are made of. */
+  readonly converted?: { readonly bytes: number; readonly slices: readonly SliceSize[] };
   /** Absent with --no-root, and where only a config.json was read. */
   readonly root?: string;
 }
@@ -26,6 +39,13 @@ interface InspectedModel extends ModelDescription {
 const count = v.pipe(v.number(), v.minValue(0));
 const counts = <const Names extends readonly string[]>(...names: Names) =>
   v.object(Object.fromEntries(names.map((name) => [name, count])) as Record<Names[number], typeof count>);
+
+const slices = v.array(
+  v.strictObject({
+    ...counts("groups", "expertsPerLayer", "backbone", "experts", "trained", "total").entries,
+    standIns: v.optional(count),
+  }),
+);
 
 export default class ModelInspect extends BaseCommand<typeof ModelInspect, InspectedModel> {
   static override readonly summary = "Show a checkpoint's experts and sizes, and what a miner's slice of it takes.";
@@ -41,7 +61,11 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
     path: Args.string({ required: true, description: "The checkpoint's directory, or a config.json." }),
   };
   static override readonly flags = {
-    groups: Flags.integer({ helpValue: "N", summary: "Expert groups that the slice is reckoned for; several choices without it.", min: 1 }),
+    groups: Flags.integer({
+      helpValue: "N",
+      summary: "Expert groups that the slice is reckoned for, a divisor of the experts; without it, all up to 64.",
+      min: 1,
+    }),
     root: Flags.boolean({ summary: "Compute the version root.", default: true, allowNo: true }),
   };
 
@@ -62,12 +86,8 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
       expertsPerToken: count,
       parameters: counts("total", "backbone", "routed", "expert", "active"),
       bytes: counts("total", "backbone", "routed", "expert"),
-      slices: v.array(
-        v.strictObject({
-          ...counts("groups", "expertsPerLayer", "backbone", "experts", "trained", "total").entries,
-          standIns: v.optional(count),
-        }),
-      ),
+      slices,
+      converted: v.optional(v.strictObject({ bytes: count, slices })),
     });
   }
 
@@ -77,11 +97,13 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
       () => false,
     );
     const checkpoint = isFile ? undefined : await openCheckpoint(args.path);
-    const model = checkpoint ? sizeCheckpoint(checkpoint) : sizeConfig((await readConfig(args.path)).config);
+    const { config } = checkpoint ?? (await readConfig(args.path));
+    const model = checkpoint ? sizeCheckpoint(checkpoint) : sizeConfig(config);
     const { architecture } = model;
-    const choices = flags.groups === undefined ? usualGroups(architecture.experts) : [flags.groups];
-    const slices = choices.map((groups) => describeSlice(model, groups));
+    const choices = flags.groups === undefined ? possibleGroups(expertLayout(architecture)).filter(isUsual) : [flags.groups];
+    const slicesOf = (sized: SizedModel) => choices.map((groups) => describeSlice(sized, groups));
     const description = describeModel(model);
+    const converted = isPacked(architecture) ? sizeConfig(convertedConfig(config)) : undefined;
 
     const rootOf = async (opened: Checkpoint) => {
       progress.start("hashing pieces", description.bytes.total);
@@ -96,7 +118,8 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
       notComputed: whyNotComputable(architecture),
       tensors: model.tensors.length,
       leftOut: checkpoint?.leftOut.length ?? 0,
-      slices,
+      slices: slicesOf(model),
+      ...(converted && { converted: { bytes: describeModel(converted).bytes.total, slices: slicesOf(converted) } }),
       ...(flags.root && checkpoint && { root: await rootOf(checkpoint) }),
     };
   }
@@ -125,32 +148,31 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
       ["one expert", parametersAndBytes(parameters.expert, bytes.expert)],
       ["active a token", `${formatCount(parameters.active)} parameters`],
     ]);
-    const right = (heading: string) => ({ heading, align: "right" as const });
-    const memory = table(
-      [
-        right("groups"),
-        right("experts a layer"),
-        right("backbone"),
-        right("own experts"),
-        right("stand-ins"),
-        right("with"),
-        right("without"),
-      ],
-      model.slices.map((slice) => [
-        slice.groups,
-        slice.expertsPerLayer,
-        formatBytes(slice.backbone),
-        formatBytes(slice.experts),
-        slice.standIns === undefined ? undefined : formatBytes(slice.standIns),
-        slice.standIns === undefined ? undefined : formatBytes(slice.total),
-        formatBytes(slice.trained),
-      ]),
-    );
-    return `${summary}\n\nWhat a miner holds, with the other groups' experts as 4-bit stand-ins and without them:\n\n${memory}`;
+    const holds = "What a miner holds, with the other groups' experts as 4-bit stand-ins and without them";
+    const ofConverted =
+      model.converted &&
+      `\n\n${holds}, of the model in BF16 (${formatBytes(model.converted.bytes)}):\n\n${slicesTable(model.converted.slices)}`;
+    return `${summary}\n\n${holds}:\n\n${slicesTable(model.slices)}${ofConverted ?? ""}`;
   }
 }
 
-/** Powers of two that divide the experts. */
-function usualGroups(experts: number): number[] {
-  return [1, 2, 4, 8, 16, 32, 64].filter((groups) => experts % groups === 0);
+function slicesTable(sizes: readonly SliceSize[]): string {
+  const headings = ["groups", "experts a layer", "backbone", "own experts", "stand-ins", "with", "without"];
+  return table(
+    headings.map((heading) => ({ heading, align: "right" as const })),
+    sizes.map(({ groups, expertsPerLayer, backbone, experts, standIns, total, trained }) => [
+      groups,
+      expertsPerLayer,
+      formatBytes(backbone),
+      formatBytes(experts),
+      standIns === undefined ? undefined : formatBytes(standIns),
+      standIns === undefined ? undefined : formatBytes(total),
+      formatBytes(trained),
+    ]),
+  );
+}
+
+/** More groups than these are given by name only. */
+function isUsual(groups: number): boolean {
+  return groups <= 64;
 }

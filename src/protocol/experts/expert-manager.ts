@@ -75,7 +75,7 @@ export function createExpertManager(layout: ExpertLayout, groups: number, groupi
     throw invalid(
       "groups-do-not-divide",
       `${groups} groups do not divide the ${counts} experts of every layer evenly`,
-      `Set experts.groups to one of ${possible.join(", ")}.`,
+      `Choose one of ${possible.join(", ")}.`,
     );
   }
   if (grouping !== undefined) checkGrouping(grouping, layout.layers, groups);

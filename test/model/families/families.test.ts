@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { convertedConfig } from "../../../src/model/convert.ts";
 import { describeModel, sizeConfig } from "../../../src/model/describe.ts";
 import { elementsOf } from "../../../src/model/dtype.ts";
 import {
+  creatableFamilies,
   families,
   familyNamed,
   familyOf,
@@ -9,6 +11,7 @@ import {
   readArchitecture,
   requireComputable,
   type TensorSpec,
+  whyNotComputable,
 } from "../../../src/model/families/index.ts";
 import { failure, newConfig } from "../support.ts";
 import { type PublishedModel, publishedModels } from "./published.ts";
@@ -19,16 +22,25 @@ const qwen30 = configOf("Qwen3-30B-A3B");
 const olmoe = configOf("OLMoE-1B-7B");
 
 describe("families", () => {
-  for (const [name, { config, total, active, tensors }] of Object.entries(publishedModels)) {
+  for (const [name, { config, expertLayers, total, active, tensors }] of Object.entries(publishedModels)) {
     if (!isKnown(config.model_type)) continue;
-    it(`counts the published parameters of ${name}`, () => {
+    it(`counts the published layers and parameters of ${name}`, () => {
       const architecture = readArchitecture(config);
+      assert.equal(architecture.expertLayers.length, expertLayers);
       const { parameters } = describeModel(sizeConfig(config));
       assert.ok(Math.abs(parameters.total / 1e9 - total) < total * 1e-3, `${parameters.total}`);
       assert.ok(Math.abs(parameters.active / 1e9 - active) < active * 0.015, `${parameters.active}`);
       if (tensors !== undefined) assert.equal(listTensors(architecture).length, tensors);
     });
   }
+
+  it("computes published models of the families that are computed, once they are unpacked", () => {
+    for (const [name, { config }] of Object.entries(publishedModels)) {
+      const { family } = readArchitecture(config);
+      const reasons = creatableFamilies.includes(family) ? [] : [`the family ${family}`];
+      assert.deepEqual(whyNotComputable(readArchitecture(convertedConfig(config))), reasons, name);
+    }
+  });
 
   it("has a published model of every family", () => {
     const models = Object.values(publishedModels).map(({ config }) => config.model_type);

@@ -44,7 +44,7 @@ describe("expert manager", () => {
     assert.throws(() => createExpertManager(layout, 3), {
       code: "groups-do-not-divide",
       message: /3 groups do not divide the 8 and 12 experts/,
-      hint: "Set experts.groups to one of 1, 2, 4.",
+      hint: "Choose one of 1, 2, 4.",
     });
     for (const groups of [0, -1, 1.5, 8]) assert.throws(() => createExpertManager(layout, groups), { code: "groups-do-not-divide" });
   });
