@@ -66,7 +66,9 @@ export async function openBase(directory: string, steps: number, threads: number
         (await readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength, maximumSequences })).sequences;
       const sequences = await read(train, 20_000);
       const sample = [{ name, sequences: sequences.slice(0, 128) }];
-      const scores = scoresOf(await routerStatistics({ architecture, weights, domains: sample, sequenceLength, threads }));
+      const scores = scoresOf(
+        await routerStatistics({ architecture, load: async () => weights, domains: sample, sequenceLength, threads }),
+      );
       return { name, train: sequences, heldOut: await read(heldOut, heldOutSequences), scores };
     }),
   );

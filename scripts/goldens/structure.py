@@ -19,6 +19,7 @@ import torch
 import transformers
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, Llama4ForConditionalGeneration
+from transformers.utils.logging import disable_progress_bar
 
 OUT = Path(__file__).resolve().parents[2] / "test" / "model" / "families" / "structure"
 
@@ -115,6 +116,7 @@ def structure(name, settings):
 
 
 def main():
+    disable_progress_bar()
     OUT.mkdir(exist_ok=True)
     differing = []
     chosen = [name for name in sys.argv[1:] if name in models] or models

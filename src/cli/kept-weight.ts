@@ -3,17 +3,25 @@ import * as v from "valibot";
 import type { KeptWeight } from "../protocol/experts/group-experts.ts";
 import { table } from "../ui/table.ts";
 
-export const keptSchema = v.object({
-  domain: v.string(),
-  group: v.number(),
-  inGroup: v.number(),
-  leastInLayer: v.number(),
-  mostInLayer: v.number(),
-  pairsTogether: v.number(),
-});
+export const groupings = ["even", "affinity", "coactivation"] as const;
+
+/** By grouping, of each domain. */
+export const keptSchema = v.record(
+  v.picklist(groupings),
+  v.array(
+    v.object({
+      domain: v.string(),
+      group: v.number(),
+      inGroup: v.number(),
+      leastInLayer: v.number(),
+      mostInLayer: v.number(),
+      pairsTogether: v.number(),
+    }),
+  ),
+);
 
 /** A row for each grouping and domain. */
-export function keptTable(kept: Readonly<Record<string, readonly KeptWeight[]>>): string {
+export function keptTable(kept: Readonly<Partial<Record<(typeof groupings)[number], readonly KeptWeight[]>>>): string {
   const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
   const rows = Object.entries(kept).flatMap(([grouping, domains]) =>
     domains.map(({ domain, group, inGroup, leastInLayer, mostInLayer, pairsTogether }) => [

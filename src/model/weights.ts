@@ -7,7 +7,7 @@ import { allFinite } from "../kernels/finite.ts";
 import type { LayerExperts } from "../protocol/experts/expert-manager.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { elementsOf, fromFloat32, requireFloatDtype, toFloat32 } from "./dtype.ts";
-import { type Architecture, listWeights, requireComputable } from "./families/index.ts";
+import { type Architecture, familyNamed, listWeights, requireComputable } from "./families/index.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
 import { type Piece, pieceKey, pieceName, type ReadPiece, readWholePiece } from "./pieces.ts";
 import { dequantize } from "./stand-ins.ts";
@@ -64,7 +64,8 @@ export function weightLoader(options: Pick<LoadWeightsOptions, "pieces" | "readP
     if (piece === undefined) throw mismatch(`no piece holds ${name}`);
     if (`${piece.shape}` !== `${shape}`) throw mismatch(`${pieceKey(piece)} has shape [${piece.shape}]`);
   }
-  const unused = pieces.length - specs.length;
+  const { carried } = familyNamed(architecture.family).unlisted(architecture);
+  const unused = pieces.filter(({ name }) => !carried.some((prefix) => name.startsWith(prefix))).length - specs.length;
   if (unused !== 0) throw mismatch(`${unused} pieces belong to no tensor of the model, or stand there twice`);
   return async (names) => {
     const weights = new Map<string, Float32Array>();

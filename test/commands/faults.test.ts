@@ -140,6 +140,11 @@ describe("a chain that goes away", function () {
     const phases = { distribute: long, train: long, commit: long, reveal: long, score: endless, merge: 5 };
     scene = await openScene({ phases, blockTime: 1000, grouping: "affinity" });
     assert.match(scene.task.task.experts.grouping, /^[0-9a-f]{64}$/);
+    const { even, affinity } = scene.task.kept ?? {};
+    assert.ok(
+      even?.length === 1 && affinity?.length === 1 && (affinity[0]?.inGroup ?? 0) >= (even[0]?.inGroup ?? 1),
+      "what the groups keep",
+    );
   });
   after(() => scene?.close());
 

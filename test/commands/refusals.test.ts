@@ -8,6 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openWorkspace } from "../../src/workspace/workspace.ts";
 import { connito } from "../cli/process.ts";
+import { type SmallModel, smallModels, writeSmallModel } from "../model/families/goldens.ts";
+import { packCheckpoint } from "../model/packed-checkpoint.ts";
 import { checkRefusal, novel, openScene, type Participant, type Refusal, refuses, result, type Scene, smallModel } from "./scene.ts";
 
 /** Longer than any test: a phase that does not end. */
@@ -70,6 +72,18 @@ describe("commands while a cycle is distributed", function () {
 
     it("a number of groups that does not divide the experts", async () => {
       await refuses(...create({}, "--groups", "3", ...texts()), { exit: 13, code: "groups-do-not-divide", hint: /1, 2, 4/ });
+    });
+
+    it("packed weights, naming what unpacks them, and families that the engine does not compute, naming those that it does", async () => {
+      const [packed, jamba] = [join(scene.directory, "packed"), join(scene.directory, "jamba")];
+      await packCheckpoint(scene.model, packed);
+      await writeSmallModel(jamba, smallModels().find(({ name }) => name === "jamba") as SmallModel);
+      // The last --model counts.
+      const on = (model: string) => create({}, "--model", model, "--groups", "1", ...texts());
+      const asIs = await refuses(...on(packed), { exit: 13, code: "config-not-computable", hint: /`connito model convert`/ });
+      assert.match(asIs, /FP8/);
+      const other = await refuses(...on(jamba), { exit: 13, code: "config-not-computable", hint: /mixtral, .*qwen3_moe/ });
+      assert.match(other, /jamba/);
     });
   });
 

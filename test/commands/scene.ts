@@ -43,7 +43,7 @@ export interface Scene {
   readonly task: {
     readonly taskHash: string;
     readonly task: ClockTask & { readonly model: { readonly root: string }; readonly experts: { readonly grouping: string } };
-    readonly kept?: readonly { readonly domain: string }[];
+    readonly kept?: Readonly<Record<string, readonly { readonly domain: string; readonly inGroup: number }[]>>;
   };
   localnet: Localnet;
   /** The environment of a participant; its state directory may be another than its own. */

@@ -18,6 +18,7 @@ import { loadWeights, piecesOf } from "../../src/model/weights.ts";
 import { minimumScoreTokens, selectForGroup } from "../../src/protocol/experts/esft.ts";
 import { scoresOf } from "../../src/protocol/experts/router-statistics.ts";
 import { type Example, exampleOf, makeExample } from "../model/example.ts";
+import { type SmallModel, smallModels, writeSmallModel } from "../model/families/goldens.ts";
 import { packCheckpoint } from "../model/packed-checkpoint.ts";
 import { inDirectory, newConfig, versionWith } from "../model/support.ts";
 import { smallSequences } from "./small-models.ts";
@@ -27,9 +28,14 @@ const optimizer = { learningRate: 3e-2, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, 
 
 const sizes = { hiddenSize: 16, heads: 2, keyValueHeads: 1 };
 
-/** The base, made from sizes alone, or converted from one whose weights are packed. */
-async function makeBase(directory: string, family: string, packed: boolean): Promise<Example> {
-  if (!packed) return makeExample(directory, newConfig(family, { ...sizes, ...(family === "llama4" && { expertsPerToken: 1 }) }));
+/** The base, made from sizes alone, as transformers saves one, or converted from one whose weights are packed. */
+async function makeBase(directory: string, family: string, from: "sizes" | "saved" | "packed"): Promise<Example> {
+  if (from === "saved") {
+    await writeSmallModel(join(directory, "saved"), smallModels().find(({ name }) => name === family) as SmallModel);
+    const checkpoint = await openCheckpoint(join(directory, "saved"));
+    return exampleOf(checkpoint, directory, checkpoint.architecture.experts);
+  }
+  if (from === "sizes") return makeExample(directory, newConfig(family, { ...sizes, ...(family === "llama4" && { expertsPerToken: 1 }) }));
   const at = (name: string) => join(directory, name);
   // MXFP4 has blocks of 32 values.
   const config = newConfig(family, { ...sizes, hiddenSize: 32, intermediateSize: 32 });
@@ -41,19 +47,20 @@ async function makeBase(directory: string, family: string, packed: boolean): Pro
 
 describe("a cycle's work on every family", () => {
   const bases = [
-    ...creatableFamilies.map((family) => ({ name: family, family, packed: false })),
-    { name: "deepseek_v3 that was in FP8", family: "deepseek_v3", packed: true },
-    { name: "gpt_oss that was in MXFP4", family: "gpt_oss", packed: true },
+    ...creatableFamilies.map((family) => ({ name: family, family, from: "sizes" as const })),
+    { name: "llama4 with its vision tower", family: "llama4", from: "saved" as const },
+    { name: "deepseek_v3 that was in FP8", family: "deepseek_v3", from: "packed" as const },
+    { name: "gpt_oss that was in MXFP4", family: "gpt_oss", from: "packed" as const },
   ];
-  for (const { name, family, packed } of bases) {
+  for (const { name, family, from } of bases) {
     it(name, () =>
       inDirectory(async (directory) => {
-        const { checkpoint, manifest, standIns, manager, readPiece } = await makeBase(directory, family, packed);
+        const { checkpoint, manifest, standIns, manager, readPiece } = await makeBase(directory, family, from);
         const { architecture } = checkpoint;
         const sequences = smallSequences(architecture, Math.ceil(minimumScoreTokens / sequenceLength), sequenceLength);
         const whole = await loadWeights({ pieces: manifest.pieces, readPiece, architecture });
         const domains = [{ name: "text", sequences }];
-        const scores = scoresOf(await routerStatistics({ architecture, weights: whole, domains, sequenceLength, threads: 1 }));
+        const scores = scoresOf(await routerStatistics({ architecture, load: async () => whole, domains, sequenceLength, threads: 1 }));
         const selection = selectForGroup(scores, manager, 1, { score: "token", threshold: 0.9 });
         const selected = piecesOf(manifest, "expert", selection);
         assert.ok(selected.length > 0 && selected.length < manifest.pieces.length);

@@ -31,6 +31,8 @@ interface Golden {
   readonly sequences: number;
   readonly positions: number;
   readonly twins?: readonly (readonly [number, number])[];
+  /** Experts whose gradients are stored whole. */
+  readonly whole?: readonly number[];
   readonly config: Record<string, unknown>;
   /** [sequences, positions, vocabulary] */
   readonly logits: string;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { tmpdir } from "node:os";
 import { routerStatistics } from "../../src/engine/router-statistics.ts";
 import { pairPlace, parseRouterStatistics, scoresOf } from "../../src/protocol/experts/router-statistics.ts";
 import { referenceLosses } from "./reference-decoder.ts";
@@ -15,16 +16,21 @@ describe("engine/router-statistics", () => {
       const sequences = smallSequences(architecture, count, positions);
       const weights = smallWeights(architecture);
       const seen: number[] = [];
+      const asked: string[][] = [];
       const counted = await routerStatistics({
         architecture,
-        weights,
+        load: async (names) => {
+          asked.push([...names]);
+          return weights;
+        },
         domains: [
           { name: "one", sequences: sequences.slice(0, split) },
           { name: "other", sequences: sequences.slice(split) },
         ],
         sequenceLength: positions,
         threads: 1,
-        onProgress: ({ done }) => seen.push(done),
+        scratch: { directory: tmpdir(), memoryBytes: 0 },
+        onProgress: (done) => seen.push(done),
       });
       assert.deepEqual(parseRouterStatistics(JSON.parse(JSON.stringify(counted))), counted);
       assert.deepEqual(
@@ -46,7 +52,13 @@ describe("engine/router-statistics", () => {
       }
       assert.equal(scores.format, "connito/expert-scores/1");
       assert.equal(scores.tokens, count * positions);
-      assert.deepEqual(seen, [3, 17]);
+      assert.deepEqual(
+        seen,
+        Array.from({ length: architecture.layers }, (_, layer) => layer + 1),
+      );
+      // One layer's weights at a time.
+      assert.equal(asked.length, 1 + architecture.layers);
+      for (const [layer, names] of asked.slice(1).entries()) assert.ok(names.every((name) => name.startsWith(`model.layers.${layer}.`)));
       for (const [place, layer] of expertLayers.entries()) {
         const pairs = counted.domains.map((domain) => domain.layers[place]!.pairs);
         for (const [index, expected] of together.get(layer)!.entries()) {
@@ -69,7 +81,9 @@ describe("engine/router-statistics", () => {
   it("has no tokens where there are no sequences", async () => {
     const architecture = smallModels[0]!;
     const domains = [{ name: "nothing", sequences: [] }];
-    const scores = scoresOf(await routerStatistics({ architecture, weights: smallWeights(architecture), domains, sequenceLength: 8 }));
+    const scores = scoresOf(
+      await routerStatistics({ architecture, load: async () => smallWeights(architecture), domains, sequenceLength: 8 }),
+    );
     assert.equal(scores.tokens, 0);
     assert.ok(scores.layers.every(({ gate, token }) => [...gate, ...token].every((value) => value === 0)));
   });

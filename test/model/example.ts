@@ -28,7 +28,7 @@ export async function makeExample(directory: string, config: Record<string, unkn
 }
 
 /** The same of a checkpoint that is there. */
-export async function exampleOf(checkpoint: Checkpoint, directory: string): Promise<Example> {
+export async function exampleOf(checkpoint: Checkpoint, directory: string, groups = 2): Promise<Example> {
   const { manifest, locations } = await indexCheckpoint(checkpoint);
   const fromBase = readPieceFrom((hash) => locations.get(hash));
   const objects = new Map<string, Uint8Array>();
@@ -43,7 +43,7 @@ export async function exampleOf(checkpoint: Checkpoint, directory: string): Prom
     checkpoint,
     manifest,
     standIns,
-    manager: createExpertManager(expertLayout(checkpoint.architecture), 2),
+    manager: createExpertManager(expertLayout(checkpoint.architecture), groups),
     readPiece,
     locate,
     objects,

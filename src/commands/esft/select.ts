@@ -1,11 +1,12 @@
-import { availableParallelism } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { readInput } from "../../cli/input.ts";
-import { keptSchema, keptTable } from "../../cli/kept-weight.ts";
+import { groupings, keptSchema, keptTable } from "../../cli/kept-weight.ts";
 import { ConnitoError } from "../../errors.ts";
 import { openCheckpoint } from "../../model/checkpoint.ts";
+import { requireComputable } from "../../model/families/index.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { expertLayout } from "../../model/slice.ts";
 import {
@@ -32,7 +33,6 @@ interface SelectResult {
   readonly kept?: Readonly<Record<Grouping, readonly KeptWeight[]>>;
 }
 
-const groupings = ["even", "affinity", "coactivation"] as const;
 type Grouping = (typeof groupings)[number];
 
 export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectResult> {
@@ -84,7 +84,7 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
       tokens: v.number(),
       groups: v.array(v.object({ group: v.number(), layers })),
       scores: v.looseObject({}),
-      kept: v.optional(v.record(v.picklist(groupings), v.array(keptSchema))),
+      kept: v.optional(keptSchema),
     });
   }
 
@@ -105,7 +105,7 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
       statistics = parseRouterStatistics(JSON.parse(new TextDecoder().decode(bytes)));
       scores = parseExpertScores(scoresOf(statistics), even);
     } else if (flags.text !== undefined) {
-      progress.start("Running the router over the texts");
+      requireComputable(checkpoint.architecture);
       const sequenceLength = flags["sequence-length"];
       statistics = await measureExperts({
         checkpoint,
@@ -118,9 +118,11 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
         }),
         sequenceLength,
         threads: flags.threads ?? availableParallelism(),
+        scratchDirectory: tmpdir(),
+        progress,
+        signal,
       });
       scores = scoresOf(statistics);
-      progress.succeed(`Measured on ${scores.tokens} tokens`);
     } else {
       throw new ConnitoError("There is nothing to select from.", {
         code: "usage",

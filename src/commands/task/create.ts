@@ -72,7 +72,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       taskHash: v.string(),
       block: v.optional(v.number()),
       data: v.array(v.object({ name: v.string(), train: side, heldOut: side })),
-      kept: v.optional(v.array(keptSchema)),
+      kept: v.optional(keptSchema),
     });
   }
 
@@ -128,8 +128,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["starts at", `block ${startBlock}`],
       ["on the chain", block === undefined ? "no (dry run)" : `block ${block}`],
     ]);
-    const together =
-      kept === undefined || task.experts.groups === 1 ? "" : `\n\n${keptTable({ [task.experts.grouping.slice(0, 10)]: kept })}`;
+    const together = kept === undefined || task.experts.groups === 1 ? "" : `\n\n${keptTable(kept)}`;
     return `${summary}\n\n${table(["domain", "side", right("documents"), right("text"), right("sequences"), right("shards")], sides)}${together}`;
   }
 }

@@ -148,7 +148,7 @@ export function requireComputable(architecture: Architecture): Computation {
     code: "config-not-computable",
     exit: "invalidInput",
     hint: isPacked(architecture)
-      ? "Such a checkpoint can be indexed and sliced; `connito model convert` writes it in BF16, to train and score."
-      : "Such a checkpoint can be indexed and sliced; to train or score it, choose one that the engine computes.",
+      ? "Such a checkpoint can be inspected and sliced; a task wants it in BF16, which `connito model convert` writes."
+      : `Such a checkpoint can be inspected and sliced; a task wants one that the engine computes, of ${creatableFamilies.join(", ")}.`,
   });
 }

@@ -8,7 +8,7 @@ import { openSequences } from "../../data/sequence-reader.ts";
 import { checkSources } from "../../data/sources/local.ts";
 import type { Location } from "../../files.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
-import { isPacked, requireComputable } from "../../model/families/index.ts";
+import { requireComputable } from "../../model/families/index.ts";
 import { openHashMemo } from "../../model/hash-memo.ts";
 import { type IndexedCheckpoint, indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { makeStandIns } from "../../model/make-stand-ins.ts";
@@ -18,7 +18,7 @@ import { canonicalJson, documentHash } from "../../protocol/canonical.ts";
 import type { ExpertScores } from "../../protocol/experts/esft.ts";
 import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
 import { groupExperts, type KeptWeight, keptWeight } from "../../protocol/experts/group-experts.ts";
-import type { GroupingObjective } from "../../protocol/experts/grouping.ts";
+import type { ExpertGrouping, GroupingObjective } from "../../protocol/experts/grouping.ts";
 import { type RouterStatistics, scoresOf } from "../../protocol/experts/router-statistics.ts";
 import { type Hash, hashFields, utf8 } from "../../protocol/hash.ts";
 import { drawSequences } from "../../protocol/held-out.ts";
@@ -62,8 +62,8 @@ export interface CreateTaskResult {
   /** The block that holds the task record; absent in a dry run. */
   readonly block?: number;
   readonly data: readonly DomainCounts[];
-  /** By domain, what the groups keep together; absent where nothing was measured. */
-  readonly kept?: readonly KeptWeight[];
+  /** What groups keep together of each domain, evenly split and as the task groups them; absent where nothing was measured. */
+  readonly kept?: Partial<Record<"even" | GroupingObjective, readonly KeptWeight[]>>;
 }
 
 export interface DomainCounts {
@@ -83,13 +83,12 @@ export interface SideCounts {
 export async function createTask(context: Context, input: CreateTaskInput): Promise<CreateTaskResult> {
   const { workspace, progress } = context;
   const { checkpoint } = input;
+  // What the engine does not compute nobody could measure, even where programs of their own train it.
+  requireComputable(checkpoint.architecture);
   if (!input.dryRun) requireLocator(context, "task");
 
   // Before anything slow: a group count that does not divide the experts, rules that cannot be, and sources that cannot be had.
   createExpertManager(expertLayout(checkpoint.architecture), input.groups);
-  // Packed experts have no stand-ins; and what the engine does not compute it cannot measure.
-  if (isPacked(checkpoint.architecture) || input.scores === undefined || input.grouping !== "even")
-    requireComputable(checkpoint.architecture);
   const draft = draftTask(context, input);
   await noteScarceSpace(context, draft);
   await checkSources(
@@ -111,19 +110,22 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
 
   let statistics: RouterStatistics | undefined;
   if (input.scores === undefined || input.grouping !== "even") {
-    progress.start("Measuring experts on the domains");
     statistics = await measureExperts({
       checkpoint,
       indexed,
       sample: await sampleShards(workspace, domains, input.sampleTokens),
       sequenceLength,
       threads: context.threads,
+      scratchDirectory: workspace.directory,
+      progress,
+      signal: context.signal,
     });
-    progress.succeed("Experts measured");
   }
   const scores = input.scores ?? scoresOf(statistics as RouterStatistics);
   const grouping = input.grouping === "even" ? undefined : groupExperts(statistics as RouterStatistics, input.groups, input.grouping);
-  const manager = createExpertManager(expertLayout(checkpoint.architecture), input.groups, grouping);
+  const layout = expertLayout(checkpoint.architecture);
+  const keptBy = (by?: ExpertGrouping) =>
+    keptWeight(statistics as RouterStatistics, createExpertManager(layout, input.groups, by).layers(), input.groups);
 
   const { best } = await context.clock.now();
   const model = { root: manifestRoot(manifest), standIns: manifestRoot(standIns) };
@@ -142,7 +144,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   );
   const hash = taskHash(task);
   const data = domains.map(({ name, train, heldOut }) => ({ name, train: countsOf(train), heldOut: countsOf(heldOut) }));
-  const kept = statistics && keptWeight(statistics, manager.layers(), input.groups);
+  const kept = statistics && { even: keptBy(), ...(grouping && { [grouping.objective]: keptBy(grouping) }) };
   const summary = { task, taskHash: hash, data, ...(kept && { kept }) };
   if (input.dryRun) return summary;
 

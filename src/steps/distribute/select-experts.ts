@@ -9,11 +9,12 @@ import { routerStatistics } from "../../engine/router-statistics.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
 import type { IndexedCheckpoint } from "../../model/index-checkpoint.ts";
 import { readPieceFrom } from "../../model/pieces.ts";
-import { loadWeights } from "../../model/weights.ts";
+import { weightLoader } from "../../model/weights.ts";
 import type { ExpertScores, SelectedExperts } from "../../protocol/experts/esft.ts";
 import { parseExpertScores, selectForGroup } from "../../protocol/experts/esft.ts";
 import type { ExpertManager } from "../../protocol/experts/expert-manager.ts";
 import type { RouterStatistics } from "../../protocol/experts/router-statistics.ts";
+import { formatCount } from "../../ui/format.ts";
 import type { Context } from "../context.ts";
 import { peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
@@ -42,26 +43,37 @@ export async function sampleTexts(input: {
   return texts.map(({ sequences }, index) => ({ name: files[index] as string, sequences }));
 }
 
-/** Runs the router over the sample and counts what it chose. */
+/** Bytes of activations that stay in memory; more go to a file in the scratch directory. */
+const activationMemory = 512 * 2 ** 20;
+
+/** Runs the routers over the sample, a layer of the model at a time, and counts what they chose. */
 export async function measureExperts(input: {
   readonly checkpoint: Checkpoint;
   readonly indexed: IndexedCheckpoint;
   readonly sample: Sample;
   readonly sequenceLength: number;
   readonly threads: number;
+  readonly scratchDirectory: string;
+  readonly progress: Context["progress"];
+  readonly signal: AbortSignal;
 }): Promise<RouterStatistics> {
-  const { checkpoint, indexed, sample, sequenceLength, threads } = input;
-  return routerStatistics({
-    architecture: checkpoint.architecture,
-    weights: await loadWeights({
+  const { checkpoint, indexed, sample, progress, scratchDirectory, ...how } = input;
+  const { architecture } = checkpoint;
+  progress.start("Measuring experts on the domains", architecture.layers);
+  const statistics = await routerStatistics({
+    ...how,
+    architecture,
+    load: weightLoader({
       pieces: indexed.manifest.pieces,
       readPiece: readPieceFrom((hash) => indexed.locations.get(hash)),
-      architecture: checkpoint.architecture,
+      architecture,
     }),
     domains: sample,
-    sequenceLength,
-    threads,
+    scratch: { directory: scratchDirectory, memoryBytes: activationMemory },
+    onProgress: (done, total) => progress.update(done, `of ${total} layers`),
   });
+  progress.succeed(`Experts measured on ${formatCount(statistics.domains.reduce((sum, { tokens }) => sum + tokens, 0))} tokens`);
+  return statistics;
 }
 
 /** The task's measurement, fetched if need be. */

@@ -9,7 +9,7 @@ import { openTrainer } from "../../engine/trainer.ts";
 import { ConnitoError } from "../../errors.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
 import { fromFloat32 } from "../../model/dtype.ts";
-import { cutTensor, isTrainable, listWeights } from "../../model/families/index.ts";
+import { cutTensor, isTrainable, listWeights, requireComputable } from "../../model/families/index.ts";
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { readPieceFrom } from "../../model/pieces.ts";
 import { loadWeights } from "../../model/weights.ts";
@@ -51,6 +51,7 @@ const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, c
 /** @throws data-too-short, loss-not-finite, and what opening the texts throws. Interrupted, nothing is written. */
 export async function pretrain(context: Pick<Context, "threads" | "progress" | "signal">, input: PretrainInput): Promise<PretrainResult> {
   const { checkpoint, sequenceLength, batchSequences } = input;
+  requireComputable(checkpoint.architecture);
   const texts = await Promise.all(input.files.map((file) => readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength })));
   const available = texts.reduce((sum, { sequences }) => sum + sequences.length, 0);
   if (available < batchSequences) {
