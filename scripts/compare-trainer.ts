@@ -1,23 +1,27 @@
 /**
  * Holds the reference trainer (trainers/torch/train.py) against the built-in engine: the same small checkpoint, the same batch in every step, the
- * loss of every step side by side. Usage: node --import tsx scripts/compare-trainer.ts PYTHON [PROCESSES], with an interpreter
- * that has torch, transformers, safetensors and numpy. Exits with 1 when the losses differ by more than 1e-4.
+ * loss of every step side by side. Usage: node --import tsx scripts/compare-trainer.ts PYTHON [PROCESSES] [adamw|muon] [places], with an
+ * interpreter that has torch, transformers, safetensors and numpy; `places` trains one value in ten. Exits with 1 when the losses differ by more than 1e-4.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { elementCount } from "../src/engine/flat-tensors.ts";
+import { keepToPlaces } from "../src/engine/places.ts";
 import { openTrainer } from "../src/engine/trainer.ts";
 import type { TrainingJob } from "../src/external/job.ts";
 import { familyNamed, listWeights } from "../src/model/families/index.ts";
 import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
 import { initializeCheckpoint } from "../src/model/initialize.ts";
 import { readPieceFrom } from "../src/model/pieces.ts";
+import { writeSafetensors } from "../src/model/safetensors.ts";
 import { loadWeights } from "../src/model/weights.ts";
+import { muonDefaults } from "../src/protocol/task-defaults.ts";
 import { readResult } from "../src/steps/train/external-training.ts";
 
-const [python = "python3", processes = "1"] = process.argv.slice(2);
+const [python = "python3", processes = "1", optimizer = "adamw", kept] = process.argv.slice(2);
 const [sequenceLength, batchSequences, steps] = [32, 4, 12];
 const inner = {
   learningRate: 3e-3,
@@ -28,6 +32,7 @@ const inner = {
   clipNorm: 1,
   batchSequences,
   accumulation: 1,
+  ...(optimizer === "muon" ? { muon: { ...muonDefaults, coefficients: [...muonDefaults.coefficients] as [number, number, number] } } : {}),
 };
 
 const directory = await mkdtemp(join(tmpdir(), "connito-compare-"));
@@ -46,6 +51,17 @@ const batch = Array.from({ length: batchSequences }, (_, row) =>
   Int32Array.from(text.subarray(row * (sequenceLength + 1), (row + 1) * (sequenceLength + 1))),
 );
 
+const places = new Map(
+  trainable.map(({ name, shape }) => [name, Uint32Array.from({ length: Math.ceil(elementCount(shape) / 10) }, (_, index) => 10 * index)]),
+);
+if (kept !== undefined) {
+  const masks = trainable.map(({ name, shape }) => {
+    const data = new Uint8Array(elementCount(shape));
+    for (const index of places.get(name) as Uint32Array) data[index] = 1;
+    return { name, dtype: "U8" as const, shape, data };
+  });
+  await writeSafetensors(at("places.safetensors"), masks, {});
+}
 const shard = Buffer.from(Uint16Array.from(text).buffer);
 await writeFile(at("shard"), shard);
 await mkdir(at("checkpoint"));
@@ -65,6 +81,7 @@ const job: TrainingJob = {
     },
   ],
   hyperparameters: inner,
+  ...(kept === undefined ? {} : { places: at("places.safetensors") }),
   opens: new Date().toISOString(),
   deadline: new Date().toISOString(),
   checkpoint: at("checkpoint"),
@@ -96,6 +113,7 @@ const trainer = await openTrainer({
 let worst = 0;
 for (let step = 0; step < steps; step++) {
   const { loss } = await trainer.step([batch]);
+  if (kept !== undefined) await keepToPlaces(trainer, async (name) => weights.get(name) as Float32Array, places);
   worst = Math.max(worst, Math.abs(loss - (theirs[step] as number)));
   console.log(`step ${step + 1}: engine ${loss.toFixed(6)}, torch ${theirs[step]?.toFixed(6)}`);
 }

@@ -78,6 +78,15 @@ const task = parseTask({
   weights: { window: 8 },
 });
 
+const muonTask = parseTask({
+  ...task,
+  inner: {
+    ...task.inner,
+    optimizer: "muon",
+    muon: { momentum: 0.95, nesterov: true, iterations: 5, coefficients: [3.4445, -4.775, 2.0315], updateSize: 0.2 },
+  },
+});
+
 function hashVectors() {
   const fieldCases = [
     { domain: "connito/example/1", parts: [] },
@@ -99,6 +108,7 @@ function hashVectors() {
     artifacts: lengths.map((length) => ({ length, root: artifactRoot(Uint8Array.from({ length }, (_, index) => index % 251)) })),
     document: { document, canonical: Buffer.from(canonicalJson(document)).toString("utf8"), hash: documentHash(document) },
     task: { document: task, hash: taskHash(task) },
+    muonTask: { document: muonTask, hash: taskHash(muonTask) },
   };
 }
 

@@ -43,6 +43,24 @@ export const mutants: readonly Mutant[] = [
     ["hash: fields are not separated by their lengths", "result.set(u32(part.length), offset);", ""],
   ),
   ...mutantsOf(
+    "protocol/task.ts",
+    ["protocol/task.test.ts"],
+    ["task: Muon without its settings passes", 'inner.optimizer === "muon" && inner.muon === undefined', "false"],
+    ["task: Muon's settings pass where AdamW is the optimizer", 'inner.optimizer === "adamw" && inner.muon !== undefined', "false"],
+  ),
+  ...mutantsOf(
+    "engine/update.ts",
+    ["engine/muon.test.ts"],
+    ["muon: the step is as long as the shorter side says", "Math.sqrt(Math.max(rows, columns))", "Math.sqrt(Math.min(rows, columns))"],
+    ["muon: the clip is forgotten", "clipFactor(optimizer, at) * (1 - muon.momentum)", "at.scale * (1 - muon.momentum)"],
+  ),
+  ...mutantsOf(
+    "engine/muon.ts",
+    ["engine/muon.test.ts"],
+    ["muon: an iteration forgets its fifth power", "alpha: c, beta: b", "alpha: 0, beta: b"],
+    ["muon: Nesterov's step looks at the momentum only", "options.nesterov ? add", "!options.nesterov ? add"],
+  ),
+  ...mutantsOf(
     "protocol/merkle.ts",
     ["protocol/merkle.test.ts", vectors],
     ["Merkle: a node is hashed as a leaf", "nodePrefix = Uint8Array.of(1)", "nodePrefix = Uint8Array.of(0)"],

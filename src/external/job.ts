@@ -49,8 +49,20 @@ export const trainingJobSchema = v.strictObject({
   sequenceLength: count,
   seed: v.pipe(count, v.description("For the order of the data, from 0 to 2^32 - 1.")),
   hyperparameters: v.pipe(
-    v.record(v.string(), v.union([v.string(), v.number()])),
-    v.description("The task's `inner` section, its learning rate raised where `places` are few."),
+    v.looseObject({
+      muon: v.optional(
+        v.strictObject({
+          momentum: v.number(),
+          nesterov: v.boolean(),
+          iterations: count,
+          coefficients: v.strictTuple([v.number(), v.number(), v.number()]),
+          updateSize: v.number(),
+        }),
+      ),
+    }),
+    v.description(
+      "The task's `inner` section, its learning rate raised where `places` are few. With `muon`, matrices are updated by Muon.",
+    ),
   ),
   maximumSteps: v.optional(count),
   opens: v.pipe(

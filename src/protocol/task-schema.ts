@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 import type { Phase } from "./phases.ts";
-import { shortestPhases, taskDefaults } from "./task-defaults.ts";
+import { muonDefaults as muon, shortestPhases, taskDefaults } from "./task-defaults.ts";
 
 const largestU32 = 0xffff_ffff;
 const largestU64 = 0xffff_ffff_ffff_ffffn;
@@ -72,6 +72,7 @@ function phase(phaseName: Phase, text: string) {
 
 const groupingText = `"even" or a hash: 64 lower-case hexadecimal digits`;
 const unsigned64 = accepts(`a whole number from 0 to ${largestU64} as decimal text`);
+const coefficient = real(-100, 100, "A coefficient.", undefined);
 const { inner, outer, submission, evaluation, merge } = taskDefaults;
 
 export const taskSchema = section(
@@ -144,7 +145,11 @@ export const taskSchema = section(
     ),
     inner: section(
       {
-        optimizer: choice(["adamw"], "The miners' optimizer.", inner.optimizer),
+        optimizer: choice(
+          ["adamw", "muon"],
+          "The miners' optimizer; with Muon, what is no matrix is updated by AdamW all the same.",
+          inner.optimizer,
+        ),
         learningRate: real(0, 1, "Its learning rate at the start of a cycle.", inner.learningRate, "least"),
         schedule: choice(
           ["constant", "linear"],
@@ -158,6 +163,24 @@ export const taskSchema = section(
         clipNorm: real(0, 1e9, "Largest global norm of the gradient.", inner.clipNorm, "least"),
         batchSequences: whole(1, 65_536, "Sequences in a micro-batch.", inner.batchSequences),
         accumulation: whole(1, 65_536, "Micro-batches in a step.", inner.accumulation),
+        muon: v.optional(
+          section(
+            {
+              momentum: real(0, 1, "Decay of the gradient's running mean.", muon.momentum, "most"),
+              nesterov: v.pipe(
+                v.boolean(accepts("true or false")),
+                v.description(description("Whether the step looks ahead, to the mean of momentum and gradient.", muon.nesterov)),
+              ),
+              iterations: whole(1, 20, "Newton-Schulz iterations.", muon.iterations),
+              coefficients: v.pipe(
+                v.strictTuple([coefficient, coefficient, coefficient], accepts("a list of three numbers")),
+                v.description(description("Those of an iteration: x becomes a x + b (x x') x + c (x x')^2 x.", muon.coefficients)),
+              ),
+              updateSize: real(0, 10, "Root mean square of an orthogonal step, in learning rates.", muon.updateSize, "least"),
+            },
+            "How Muon updates matrices. There where it is the optimizer, and only there.",
+          ),
+        ),
       },
       "How miners train.",
     ),

@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { ConnitoError } from "../errors.ts";
 import { documentHash } from "./canonical.ts";
 import type { Hash } from "./hash.ts";
-import { type PhasePreset, phasePresets, taskDefaults } from "./task-defaults.ts";
+import { muonDefaults, type PhasePreset, phasePresets, taskDefaults } from "./task-defaults.ts";
 import { taskSchema } from "./task-schema.ts";
 
 export { type PhasePreset, phasePresets, taskDefaults } from "./task-defaults.ts";
@@ -23,7 +23,7 @@ export interface TaskProblem {
   readonly message: string;
 }
 
-type Node = { readonly type?: string; readonly entries?: Record<string, Node>; readonly item?: Node };
+type Node = { readonly type?: string; readonly entries?: Record<string, Node>; readonly item?: Node; readonly wrapped?: Node };
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -31,13 +31,14 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
 
 /**
  * Names every unknown field, and copies the value with each missing field present as `undefined`: valibot stops at the first unknown
- * field and reports a missing one without saying what it accepts.
+ * field and reports a missing one without saying what it accepts. A missing field that need not be there stays away.
  */
 function complete(schema: Node, value: unknown, path: string, problems: TaskProblem[]): unknown {
   if (schema.item !== undefined && Array.isArray(value)) {
     const item = schema.item;
     return value.map((entry, index) => complete(item, entry, `${path}[${index}]`, problems));
   }
+  if (schema.wrapped !== undefined) return complete(schema.wrapped, value, path, problems);
   if (schema.entries !== undefined && Array.isArray(value)) return "a list";
   if (schema.entries === undefined || !isPlainObject(value)) return value;
   const entries = schema.entries;
@@ -47,10 +48,9 @@ function complete(schema: Node, value: unknown, path: string, problems: TaskProb
     problems.push({ path: inside(key), message: `is not a field; the fields here are ${Object.keys(entries).join(", ")}` });
   }
   return Object.fromEntries(
-    Object.entries(entries).map(([key, entry]) => [
-      key,
-      complete(entry, Object.hasOwn(value, key) ? value[key] : undefined, inside(key), problems),
-    ]),
+    Object.entries(entries)
+      .filter(([key, { type }]) => type !== "optional" || Object.hasOwn(value, key))
+      .map(([key, entry]) => [key, complete(entry, Object.hasOwn(value, key) ? value[key] : undefined, inside(key), problems)]),
   );
 }
 
@@ -83,6 +83,11 @@ function crossProblems(value: unknown): TaskProblem[] {
       });
     }
   });
+  const inner = isPlainObject(value) && isPlainObject(value.inner) ? value.inner : {};
+  if (inner.optimizer === "muon" && inner.muon === undefined)
+    problems.push({ path: "inner.muon", message: "must be an object, as the optimizer is muon; it is missing" });
+  if (inner.optimizer === "adamw" && inner.muon !== undefined)
+    problems.push({ path: "inner.muon", message: "must be left out, as the optimizer is adamw" });
   return problems;
 }
 
@@ -156,7 +161,8 @@ function merged(base: unknown, over: unknown): unknown {
  */
 export function createTask(essentials: TaskEssentials, overrides: TaskOverrides = {}, preset: PhasePreset = "45"): Task {
   const { name, netuid, startBlock, model, groups, grouping, scores, domains } = essentials;
-  const filled = merged(taskDefaults, {
+  const muon = overrides.inner?.optimizer === "muon" ? { inner: { muon: muonDefaults } } : {};
+  const filled = merged(merged(taskDefaults, muon), {
     format: "connito/task/1",
     name,
     netuid,

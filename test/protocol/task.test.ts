@@ -12,6 +12,7 @@ import {
   taskJsonSchema,
   taskProblems,
 } from "../../src/protocol/task.ts";
+import { muonDefaults } from "../../src/protocol/task-defaults.ts";
 import { exampleTask, hash } from "./support.ts";
 
 type Json = Record<string, unknown>;
@@ -113,6 +114,21 @@ describe("task", () => {
     assert.deepEqual(paths(changed("validators.minimumStake", "18446744073709551615")), []);
   });
 
+  it("says how Muon works where it is the optimizer, and only there", () => {
+    const task = exampleTask({ inner: { optimizer: "muon", muon: { iterations: 3 } } });
+    assert.deepEqual(task.inner.muon, { ...muonDefaults, iterations: 3 });
+    assert.deepEqual(parseTask(JSON.parse(JSON.stringify(task))), task);
+    assert.ok(!("muon" in exampleTask().inner));
+    const problems = (inner: Json) => taskProblems({ ...task, inner: { ...task.inner, ...inner } }).map(({ path }) => path);
+    const { muon, ...without } = task.inner;
+    assert.deepEqual(paths({ ...task, inner: without }), ["inner.muon"]);
+    assert.deepEqual(problems({ optimizer: "adamw" }), ["inner.muon"]);
+    for (const [field, wrong] of Object.entries({ momentum: 1, nesterov: 1, iterations: 0, coefficients: [1, 2], updateSize: 0, speed: 1 }))
+      assert.match(problems({ muon: { ...muon, [field]: wrong } }).join(), new RegExp(`^inner\\.muon\\.${field}`), field);
+    assert.deepEqual(problems({ muon: { ...muon, coefficients: [1, 2, 101] } }), ["inner.muon.coefficients[2]"]);
+    assert.deepEqual(problems({ muon: { ...muon, momentum: undefined } }), ["inner.muon.momentum"]);
+  });
+
   it("names every problem at once, in words, with what is accepted and what was found", () => {
     const task = changed("cycle.phases.reveal", 2) as Json & { data: Json };
     delete task["model"];
@@ -195,12 +211,13 @@ describe("task JSON Schema", () => {
     additionalProperties?: boolean;
   };
 
-  it("describes every field, requires all and allows no others", () => {
+  it("describes every field, requires all but Muon's settings and allows no others", () => {
     const walk = (schema: Schema, path: string): void => {
       assert.ok((schema.description ?? "").length > 0, `${path} has no description`);
       if (schema.items?.properties !== undefined) walk(schema.items, `${path}[]`);
       if (schema.properties === undefined) return;
-      assert.deepEqual(schema.required, Object.keys(schema.properties), path);
+      const required = Object.keys(schema.properties).filter((name) => name !== "muon");
+      assert.deepEqual(schema.required, required, path);
       assert.equal(schema.additionalProperties, false, path);
       for (const [name, property] of Object.entries(schema.properties)) walk(property, `${path}.${name}`);
     };
@@ -218,5 +235,6 @@ describe("task JSON Schema", () => {
       assert.ok(at(path).description?.endsWith(`Default: ${written}.`), `${path}: ${at(path).description}`);
     };
     check(taskDefaults, "");
+    check(muonDefaults, "inner.muon");
   });
 });

@@ -11,3 +11,8 @@ def names_inside(name, parameter):
         stem = name[: -len("down_proj")]
         return [(f"{stem}{expert}.down_proj.weight", lambda tensor, e=expert: tensor[e]) for expert in range(parameter.shape[0])]
     return [(name, lambda tensor: tensor)]
+
+
+def matrices_inside(name, tensor):
+    """Views of a parameter, or of some of its experts, in which the last two axes are a matrix of the checkpoint."""
+    return tensor.chunk(2, dim=1) if name.endswith("experts.gate_up_proj") else [tensor]

@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node N trainers/torch/train.py job.json        (or: python trainers/torch/train.py job.json)
 
-Weights that are trained and their AdamW state are fp32; on a GPU the computation is bf16, layer by layer recomputed on the way back. Several processes
+Weights that are trained and the state of their optimizer, AdamW or Muon as the job says, are fp32; on a GPU the computation is bf16, layer by layer recomputed on the way back. Several processes
 shard the model among themselves (FSDP) and share each batch: none of them holds more than its part and one layer.
 """
 
@@ -23,6 +23,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import AutoModelForCausalLM
 
 from checkpoint import names_inside
+from muon import Muon
 
 job = json.loads(Path(sys.argv[-1]).read_text())
 settings = job["hyperparameters"]
@@ -127,22 +128,21 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = False
     model = open_model()
     parts = masks(model)
-    # What is not trained of a parameter, whole experts or all but the places that can be sent, gets no gradient, and is put back after the step: weight
-    # decay moves it too.
+    # Experts that are not trained get no gradient. They, and all but the places that can be sent, are put back after the step: weight decay moves them too.
     places = load_file(job["places"]) if "places" in job else None
-    hold = {name: kept_mask(parameter, parts[name], places) for name, parameter in model.named_parameters() if name in parts}
+    own = {name: kept_mask(parameter, parts[name], None) for name, parameter in model.named_parameters() if name in parts}
+    hold = own if places is None else {name: kept_mask(parameter, parts[name], places) for name, parameter in model.named_parameters() if name in parts}
     model.gradient_checkpointing_enable()
     model.train()
     if world > 1:
         shard(model)
     model.to(device)
     parameters = {name: parameter for name, parameter in model.named_parameters() if name in parts}
-    hold = {name: mask if mask is None else part_like(mask.to(device), parameters[name]) for name, mask in hold.items()}
+    own, hold = [{name: mask if mask is None else part_like(mask.to(device), parameters[name]) for name, mask in masks.items()} for masks in (own, hold)]
     base = {name: local(parameter.detach()).clone() for name, parameter in parameters.items()}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=settings["learningRate"], betas=(settings["beta1"], settings["beta2"]),
-                                  eps=settings["epsilon"], weight_decay=settings["weightDecay"])
+    optimizers = open_optimizers(parameters)
     saved = Path(job["checkpoint"]) / f"state-{rank}-of-{world}.pt"
-    step = restore(saved, parameters, optimizer) if saved.exists() else 0
+    step = restore(saved, parameters, optimizers) if saved.exists() else 0
     source = batches(sequences(), step)
     limit = job.get("maximumSteps", float("inf"))
     rows_a_step = settings["batchSequences"] * settings["accumulation"]
@@ -159,25 +159,40 @@ def main():
             for name, parameter in parameters.items():
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-                if hold[name] is not None:
-                    local(parameter.grad).mul_(hold[name])
+                if own[name] is not None:
+                    local(parameter.grad).mul_(own[name])
         total = summed(total)
         torch.nn.utils.clip_grad_norm_(parameters.values(), settings["clipNorm"])
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, parameter in parameters.items():
                 if hold[name] is not None:
-                    own = local(parameter)
-                    own.copy_(torch.where(hold[name], own, base[name]))
+                    values = local(parameter)
+                    values.copy_(torch.where(hold[name], values, base[name]))
         step += 1
         say(event="step", step=step, loss=total, tokens=step * rows_a_step * job["sequenceLength"])
         if step % 50 == 0:
-            save(saved, step, parameters, optimizer)
-    save(saved, step, parameters, optimizer)
+            save(saved, step, parameters, optimizers)
+    save(saved, step, parameters, optimizers)
     write_result(parameters, parts)
     if world > 1:
         dist.destroy_process_group()
+
+
+def open_optimizers(parameters):
+    """AdamW, or, where the job says so, Muon for matrices and AdamW for what is none."""
+    matrices = {name: parameter for name, parameter in parameters.items() if "muon" in settings and parameter.dim() > 1}
+    others = [parameter for name, parameter in parameters.items() if name not in matrices]
+    adamw = torch.optim.AdamW(others, lr=settings["learningRate"], betas=(settings["beta1"], settings["beta2"]), eps=settings["epsilon"],
+                              weight_decay=settings["weightDecay"]) if others else None
+    muon = Muon(matrices.items(), settings) if matrices else None
+    return [optimizer for optimizer in (adamw, muon) if optimizer is not None]
+
+
+def state_of(parameter, optimizers):
+    return next(optimizer.state for optimizer in optimizers if any(parameter is one for one in optimizer.param_groups[0]["params"]))
 
 
 def wait_for_window():
@@ -208,22 +223,22 @@ def summed(value):
     return total.item()
 
 
-def save(path, step, parameters, optimizer):
+def save(path, step, parameters, optimizers):
     """Each process writes its own parts."""
-    state = {name: {key: local(value) for key, value in optimizer.state[parameter].items()} for name, parameter in parameters.items()}
+    state = {name: {key: local(value) for key, value in state_of(parameter, optimizers)[parameter].items()} for name, parameter in parameters.items()}
     part = path.with_suffix(".part")
     torch.save({"step": step, "optimizer": state, "parameters": {name: local(p.data) for name, p in parameters.items()}}, part)
     part.replace(path)
 
 
-def restore(path, parameters, optimizer):
+def restore(path, parameters, optimizers):
     saved = torch.load(path, weights_only=True)
     for name, parameter in parameters.items():
         local(parameter.data).copy_(saved["parameters"][name])
         like = lambda value: value.to(device) if value.dim() == 0 or not isinstance(parameter, DTensor) else DTensor.from_local(
             value.to(device), parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride())
         # A step count stays on the CPU, as AdamW keeps it.
-        optimizer.state[parameter] = {key: value if key == "step" else like(value) for key, value in saved["optimizer"][name].items()}
+        state_of(parameter, optimizers)[parameter] = {key: value if key == "step" else like(value) for key, value in saved["optimizer"][name].items()}
     return saved["step"]
 
 

@@ -27,6 +27,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     "<%= config.bin %> <%= command.id %> --netuid 1 --name speeches --model ./base --groups 2 --domain sotu=train.txt,held-out.txt --publish http://198.51.100.7:8100",
     "<%= config.bin %> <%= command.id %> --netuid 1 --name law --model ./base --groups 4 --domain law=https://host/cases.parquet#field=opinion --domain forum=posts.jsonl.gz#template={title}%0A{body} --held-out-share 0.02 --dry-run",
     "<%= config.bin %> <%= command.id %> --netuid 1 --from task.json --model ./base --domain novel=train.txt,held-out.txt --dry-run --json",
+    `echo '{"inner": {"learningRate": 0.001, "muon": {"iterations": 4}}}' | <%= config.bin %> <%= command.id %> --netuid 1 --name novel --from - --optimizer muon --model ./base --groups 2 --domain novel=train.txt,held-out.txt --dry-run`,
   ];
   static override readonly flags = {
     ...participantFlags,
@@ -49,6 +50,9 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       default: "0.05",
     }),
     from: Flags.string({ helpValue: "FILE|-", summary: "A JSON document with any fields of the task; - reads stdin." }),
+    optimizer: Flags.option({ options: ["adamw", "muon"] as const })({
+      summary: "What miners train with: adamw unless --from says otherwise; muon's own settings are in inner.muon.",
+    }),
     scores: Flags.string({ helpValue: "FILE", summary: "Expert scores that `esft select --save` wrote, instead of measuring now." }),
     "sample-tokens": Flags.integer({ helpValue: "NUMBER", summary: "Tokens to measure the experts on.", min: 1024 }),
     "start-block": Flags.integer({ helpValue: "NUMBER", summary: "First block of cycle 0; by default --lead blocks from now.", min: 0 }),
@@ -79,7 +83,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
   protected async perform(invocation: Invocation<typeof TaskCreate>): Promise<CreateTaskResult> {
     const { flags, prompts, signal } = invocation;
     const from = flags.from === undefined ? {} : await readOverrides(flags.from, signal);
-    const overrides = withStartBlock(from, flags["start-block"]);
+    const overrides = withOptimizer(withStartBlock(from, flags["start-block"]), flags.optimizer);
     const name = flags.name ?? overrides.name ?? (await prompts.text({ flag: "--name", message: "Name of the task" }));
     const directory = flags.model ?? (await prompts.text({ flag: "--model", message: "Directory of the base checkpoint" }));
     const checkpoint = await openCheckpoint(directory);
@@ -118,6 +122,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["hash", taskHash],
       ["model", task.model.root],
       ["groups", task.experts.groups],
+      ["optimizer", `${task.inner.optimizer}, learning rate ${task.inner.learningRate}`],
       ["domains", task.data.domains.map((domain) => domain.name).join(", ")],
       [
         "phases",
@@ -160,6 +165,10 @@ async function readOverrides(file: string, signal: AbortSignal): Promise<TaskOve
 
 function withStartBlock(overrides: TaskOverrides, startBlock: number | undefined): TaskOverrides {
   return startBlock === undefined ? overrides : { ...overrides, cycle: { ...overrides.cycle, startBlock } };
+}
+
+function withOptimizer(overrides: TaskOverrides, optimizer: "adamw" | "muon" | undefined): TaskOverrides {
+  return optimizer === undefined ? overrides : { ...overrides, inner: { ...overrides.inner, optimizer } };
 }
 
 function describeSide({ documents, textBytes, sequences, shards }: SideCounts): string[] {
