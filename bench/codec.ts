@@ -1,101 +1,57 @@
 /**
  * What a codec costs and what it keeps. First, on a small model that was trained for thousands of steps (kept in --directory, and trained only where it
- * is missing): the experts of one of two groups are trained on a domain for 20 cycles, each cycle starting from what the cycle before left of its change once
- * encoded and decoded, and the held-out loss is compared with that of the run that sends everything in fp32. Then the speed of encoding and
- * decoding, beside copying the same memory. Options: --json, --directory PATH, --pretrain STEPS, --cycles 1,5,20, --steps N (a cycle's), --only NAME,
+ * is missing): a group of miners (codec/subnet.ts) trains half of the experts on a domain, and the held-out loss is compared with that of the same group
+ * sending everything in fp32. Curves are kept in --directory too; one that is long enough is not run again. Then the speed of encoding and decoding, beside
+ * copying the same memory. Options: --json, --directory PATH, --pretrain STEPS, --cycles 1,5,20, --steps N (a cycle's), --miners 1,3, --only PATTERN,
  * --domain NAME, --rate FACTOR (for codecs of places), --threads N.
  */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { createWalk } from "../src/data/walk.ts";
-import { openEvaluator } from "../src/engine/evaluator.ts";
-import { keepToPlaces, placeRate } from "../src/engine/places.ts";
-import { type OptimizerOptions, openTrainer } from "../src/engine/trainer.ts";
+import { placeRate } from "../src/engine/places.ts";
 import { type Codec, codecs } from "../src/model/codecs/index.ts";
 import { bytesOf } from "../src/model/dtype.ts";
-import { submissionPlaces } from "../src/model/submission.ts";
-import { hashFields } from "../src/protocol/hash.ts";
-import { placesSeed } from "../src/protocol/places.ts";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
-import { batchSequences, openBase } from "./transfer/base.ts";
-import type { Base, Domain } from "./transfer/experiment.ts";
+import { inner, losses, type Policy, type Subnet } from "./codec/subnet.ts";
+import { openBase } from "./transfer/base.ts";
+import type { Domain } from "./transfer/experiment.ts";
 
-type Tensors = Map<string, Float32Array>;
-
-export const inner = { learningRate: 5e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
-
-/** A way of sending. */
-export interface Policy {
-  readonly name: string;
-  readonly codec?: Codec;
-  /** Trains everything and sends what the codec can say of it. */
-  readonly dense?: boolean;
-}
-
-const policies: readonly Policy[] = [
-  { name: "fp32" },
-  ...codecs.flatMap((codec): Policy[] => [
+const reference: Policy = { name: "fp32" };
+const policies: readonly Policy[] = codecs.flatMap((codec): Policy[] => {
+  const feedback = { codec, feedback: true };
+  if (codec.place === undefined)
+    return [
+      { name: codec.name, codec },
+      { ...feedback, name: `${codec.name}, with error feedback` },
+    ];
+  return [
     { name: codec.name, codec },
-    ...(codec.place === undefined ? [] : [{ name: `${codec.name}, of a dense run`, codec, dense: true }]),
-  ]),
-];
+    { name: `${codec.name}, of a dense run`, codec, dense: true },
+    { ...feedback, name: `${codec.name}, of a dense run, with error feedback`, dense: true },
+  ];
+});
 
-export interface Run {
-  readonly optimizer: OptimizerOptions;
-  readonly base: Base;
-  readonly domain: Domain;
-  readonly cycles: number;
-  readonly steps: number;
-  readonly rate: number;
-  readonly threads: number;
-}
-
-/** Held-out loss before, and after each cycle. */
-export async function losses({ optimizer, base, domain, cycles, steps, rate, threads }: Run, { codec, dense }: Policy): Promise<number[]> {
-  const { architecture, sequenceLength } = base;
-  const trained = base.specs.filter(({ role, expert }) => role === "expert" && (expert as number) < architecture.experts / 2);
-  const trainable = trained.map(({ name }) => name);
-  const walk = createWalk([[{ shard: 0, first: 0, sequences: domain.train.length }]], hashFields("connito/bench-codec/1"));
-  const evaluator = await openEvaluator({ architecture, weights: base.weights, sequenceLength, batchSequences: 16, threads });
-  const loss = async (weights: Tensors) => {
-    evaluator.replace(weights);
-    return mean(await evaluator.losses(domain.heldOut));
-  };
-  let before: Tensors = new Map(trainable.map((name) => [name, base.weights.get(name) as Float32Array]));
-  const result = [await loss(before)];
-  for (let cycle = 0; cycle < cycles; cycle++) {
-    const of = { task: hashFields("connito/bench-codec/1"), cycle, group: 0 };
-    const places = codec && !dense ? submissionPlaces(codec.name, of, trained) : undefined;
-    const weights = new Map([...base.weights, ...before]);
-    const options = { architecture, weights, trainable, optimizer, sequenceLength, batchSequences, threads };
-    const trainer = await openTrainer(options);
-    for (let step = 0; step < steps; step++) {
-      const batch = Array.from(
-        { length: batchSequences },
-        (_, place) => domain.train[walk.at((cycle * steps + step) * batchSequences + place).index] as Int32Array,
-      );
-      await trainer.step([batch], { learningRate: optimizer.learningRate * (1 - step / steps) * (places ? rate : 1) });
-      if (places) await keepToPlaces(trainer, async (name) => before.get(name) as Float32Array, places);
-    }
-    const after = await trainer.weights();
-    trainer.dispose();
-    const next: Tensors = new Map();
-    for (const [name, values] of before) {
-      const change = (after.get(name) as Float32Array).map((value, index) => value - (values[index] as number));
-      const seed = placesSeed(of, name);
-      const said = codec === undefined ? change : codec.decode(codec.encode(change, seed), change.length, seed);
-      next.set(
-        name,
-        values.map((value, index) => value + (said[index] as number)),
-      );
-    }
-    before = next;
-    result.push(await loss(before));
+/** The losses after 0 to `cycles` cycles, from the file of an earlier run as far as it goes. */
+async function curve(directory: string, subnet: Subnet, policy: Policy, cycles: number): Promise<number[]> {
+  const { domain, miners, steps, rate } = subnet;
+  const places = policy.codec?.place !== undefined && !policy.dense;
+  const parameters = [policy.name, domain.name, `${miners} miners`, `${steps} steps`, ...(places ? [`rate ${rate}`] : [])];
+  const file = join(directory, `${parameters.join(", ").replaceAll(" ", "-")}.json`);
+  const kept = await readFile(file, "utf8").then(
+    (text) => JSON.parse(text) as number[],
+    () => [],
+  );
+  if (kept.length > cycles) return kept.slice(0, cycles + 1);
+  const found: number[] = [];
+  for await (const loss of losses(subnet, policy)) {
+    found.push(loss);
+    await writeFile(file, JSON.stringify(found));
+    if (found.length > cycles) break;
   }
-  evaluator.dispose();
-  return result;
+  console.error(`${parameters.join(", ")}: ${found.map((value) => value.toFixed(4)).join(" ")}`);
+  return found;
 }
 
 /** GB of fp32 a second of processor time, the best of several. */
@@ -136,8 +92,6 @@ function bytesPerParameter(codec: Codec | undefined): number {
   return codec.parts("tensor", [elements]).reduce((sum, { dtype, shape }) => sum + (bytesOf(dtype, shape) as number), 0) / elements;
 }
 
-const mean = (values: Float64Array) => values.reduce((sum, value) => sum + value, 0) / values.length;
-
 export async function run(): Promise<void> {
   const { values: flags } = parseArgs({
     args: process.argv.slice(process.argv[2] === "codec" ? 3 : 2),
@@ -150,43 +104,53 @@ export async function run(): Promise<void> {
       threads: { type: "string", default: "2" },
       domain: { type: "string", default: "speeches" },
       rate: { type: "string", default: String(placeRate) },
+      miners: { type: "string", default: "1,3" },
       only: { type: "string", default: "" },
     },
   });
   const cycles = flags.cycles.split(",").map(Number);
+  const steps = Number(flags.steps);
   const threads = Number(flags.threads);
   const base = await openBase(flags.directory, Number(flags.pretrain), threads, createProgress({ kind: "plain" }));
   const domain = base.domains.find(({ name }) => name === flags.domain) as Domain;
-  const chosen = policies.filter(({ name }, index) => index === 0 || name.includes(flags.only));
+  const directory = join(flags.directory, "curves");
+  await mkdir(directory, { recursive: true });
+  const only = new RegExp(flags.only);
   const rows = [];
-  let reference: number[] = [];
-  for (const policy of chosen) {
-    const found = await losses(
-      { optimizer: inner, base, domain, cycles: Math.max(...cycles), steps: Number(flags.steps), rate: Number(flags.rate), threads },
-      policy,
-    );
-    if (rows.length === 0) reference = found;
-    const gain = (curve: readonly number[], cycle: number) => (curve[0] as number) - (curve[cycle] as number);
-    const bytes = bytesPerParameter(policy.codec);
-    rows.push({
-      name: policy.name,
-      bytesPerParameter: bytes,
-      smallerThanBf16: 2 / bytes,
-      loss: cycles.map((cycle) => found[cycle] as number),
-      gainKept: cycles.map((cycle) => gain(found, cycle) / gain(reference, cycle)),
-    });
-    if (!flags.json) console.error(`${policy.name}: ${found.map((value) => value.toFixed(4)).join(" ")}`);
+  for (const miners of flags.miners.split(",").map(Number)) {
+    const subnet = { base, domain, optimizer: inner, miners, steps, rate: Number(flags.rate), threads };
+    const run = (policy: Policy) => curve(directory, subnet, policy, Math.max(...cycles));
+    const expected = await run(reference);
+    for (const policy of [reference, ...policies.filter(({ name }) => only.test(name))]) {
+      const found = await run(policy);
+      const gain = (losses: readonly number[], cycle: number) => (losses[0] as number) - (losses[cycle] as number);
+      const bytes = bytesPerParameter(policy.codec);
+      rows.push({
+        name: policy.name,
+        miners,
+        bytesPerParameter: bytes,
+        smallerThanBf16: 2 / bytes,
+        loss: [0, ...cycles].map((cycle) => found[cycle] as number),
+        gainKept: cycles.map((cycle) => gain(found, cycle) / gain(expected, cycle)),
+      });
+    }
   }
   const measured = speeds();
   if (flags.json) {
-    console.log(JSON.stringify({ cycles, stepsPerCycle: Number(flags.steps), baseLoss: reference[0], policies: rows, speeds: measured }));
+    console.log(JSON.stringify({ cycles, stepsPerCycle: steps, policies: rows, speeds: measured }));
     return;
   }
   const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
   console.log(
     table(
-      ["codec", "bytes/parameter", "smaller than bf16", ...cycles.map((cycle) => `gain kept, ${cycle}`)],
-      rows.map((row) => [row.name, row.bytesPerParameter.toFixed(4), `${row.smallerThanBf16.toFixed(1)}x`, ...row.gainKept.map(percent)]),
+      ["codec", "miners", "bytes/parameter", "smaller than bf16", ...cycles.map((cycle) => `gain kept, ${cycle}`)],
+      rows.map((row) => [
+        row.name,
+        `${row.miners}`,
+        row.bytesPerParameter.toFixed(4),
+        `${row.smallerThanBf16.toFixed(1)}x`,
+        ...row.gainKept.map(percent),
+      ]),
     ),
   );
   console.log(

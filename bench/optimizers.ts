@@ -1,5 +1,5 @@
 /**
- * Muon against AdamW: the runs of `codec.ts`, with either optimizer at several learning rates. How long a step of each takes is measured first, the two
+ * Muon against AdamW: a miner alone, as in `codec/subnet.ts`, with either optimizer at several learning rates. How long a step of each takes is measured first, the two
  * taking turns; a third way, Muon at AdamW's time, takes as many steps as fit. Options: --json, --directory PATH, --cycles 1,5, --steps N (a
  * cycle's), --rates A,B,..., --codecs NAME,... (fp32 sends everything), --ways adamw,muon,muon-in-time, --domain NAME, --iterations N (Newton-Schulz), --ratio R
  * (a step of Muon in steps of AdamW, instead of measuring), --threads N.
@@ -13,7 +13,7 @@ import { codecs } from "../src/model/codecs/index.ts";
 import { muonDefaults } from "../src/protocol/task-defaults.ts";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
-import { inner, losses } from "./codec.ts";
+import { inner, losses } from "./codec/subnet.ts";
 import { batchSequences, openBase } from "./transfer/base.ts";
 import type { Base, Domain } from "./transfer/experiment.ts";
 
@@ -74,16 +74,12 @@ export async function run(): Promise<void> {
     const codec = codecs.find((one) => one.name === name);
     for (const [way, { optimizer, steps }] of Object.entries(ways).filter(([way]) => flags.ways.split(",").includes(way))) {
       for (const learningRate of rates) {
-        const run = {
-          base,
-          domain,
-          cycles: Math.max(...cycles),
-          steps,
-          rate: placeRate,
-          threads,
-          optimizer: { ...optimizer, learningRate },
-        };
-        const found = await losses(run, { name, ...(codec === undefined ? {} : { codec }) });
+        const subnet = { base, domain, miners: 1, steps, rate: placeRate, threads, optimizer: { ...optimizer, learningRate }, alone: true };
+        const found: number[] = [];
+        for await (const loss of losses(subnet, { name, ...(codec === undefined ? {} : { codec }) })) {
+          found.push(loss);
+          if (found.length > Math.max(...cycles)) break;
+        }
         const gains = cycles.map((cycle) => (found[0] as number) - (found[cycle] as number));
         rows.push({ codec: name, way, steps, learningRate, loss: cycles.map((cycle) => found[cycle] as number), gains });
         if (!flags.json)

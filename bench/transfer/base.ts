@@ -69,7 +69,8 @@ export async function openBase(directory: string, steps: number, threads: number
       const scores = scoresOf(
         await routerStatistics({ architecture, load: async () => weights, domains: sample, sequenceLength, threads }),
       );
-      return { name, train: sequences, heldOut: await read(heldOut, heldOutSequences), scores };
+      const held = await read(heldOut, 2 * heldOutSequences);
+      return { name, train: sequences, heldOut: held.slice(0, heldOutSequences), pool: held.slice(heldOutSequences), scores };
     }),
   );
   return { architecture, specs: checkpoint.specs, weights, domains, sequenceLength };

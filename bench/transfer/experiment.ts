@@ -14,6 +14,8 @@ export interface Domain {
   readonly name: string;
   readonly train: readonly Int32Array[];
   readonly heldOut: readonly Int32Array[];
+  /** Held out as well, for choices that must not be made by `heldOut`. */
+  readonly pool: readonly Int32Array[];
   readonly scores: ExpertScores;
 }
 

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from
 import { join } from "node:path";
 import fc from "fast-check";
 import { codecNamed, codecs } from "../../src/model/codecs/index.ts";
-import { fromFloat32 } from "../../src/model/dtype.ts";
+import { bytesOf, fromFloat32 } from "../../src/model/dtype.ts";
 import { type TensorToWrite, writeSafetensors } from "../../src/model/safetensors.ts";
 import {
   artifactRootOfFile,
@@ -27,8 +27,13 @@ const deltas = tensors.map(({ name, shape }) => ({ name, shape, delta: floatsOfH
 const { metadata } = golden;
 const expectations = (codec: string): SubmissionExpectations => ({ metadata, codec, tensors, maximumBytes: 100_000 });
 
+interface Parts {
+  readonly tensors: TensorToWrite[];
+  readonly metadata: Record<string, string>;
+}
+
 /** A submission that is right, as what it is written of: a test changes one thing. */
-function parts(codecName: string): { tensors: TensorToWrite[]; metadata: Record<string, string> } {
+function parts(codecName: string): Parts {
   const codec = codecs.find((one) => one.name === codecName);
   assert.ok(codec);
   return {
@@ -38,6 +43,21 @@ function parts(codecName: string): { tensors: TensorToWrite[]; metadata: Record<
     }),
     metadata: { format: "connito/submission/1", task: metadata.task, cycle: "7", group: "1", base: metadata.base, codec: codecName },
   };
+}
+
+/** A type of the same width for each that a codec stores its first part in. */
+const anotherOf: Partial<Record<string, "F16" | "U8" | "I8">> = { BF16: "F16", I8: "U8", U8: "I8" };
+
+function reshaped(good: Parts, change: (shape: readonly number[]) => number[]): Parts {
+  const [first, ...rest] = good.tensors as [TensorToWrite, ...TensorToWrite[]];
+  return { ...good, tensors: [{ ...first, shape: change(first.shape) }, ...rest] };
+}
+
+/** With a first tensor of so many values, as its header tells truly. */
+function resized(good: Parts, values: number): Parts {
+  const [first, ...rest] = good.tensors as [TensorToWrite, ...TensorToWrite[]];
+  const data = new Uint8Array(bytesOf(first.dtype, [values]) as number);
+  return { ...good, tensors: [{ ...first, shape: [values], data }, ...rest] };
 }
 
 async function refused(path: string, status: "malformed" | "non-finite", codec: string, named: string | RegExp): Promise<void> {
@@ -76,74 +96,6 @@ describe("submission", () => {
         }
         assert.deepEqual(roots[0], roots[1]);
       }));
-
-    const hostile: [string, string, (good: ReturnType<typeof parts>) => ReturnType<typeof parts>][] = [
-      ["a missing tensor", "is missing", (good) => ({ ...good, tensors: good.tensors.slice(1) })],
-      ["no tensors", "is missing", (good) => ({ ...good, tensors: [] })],
-      [
-        "an extra tensor",
-        '"extra" was not to be in it',
-        (good) => ({ ...good, tensors: [...good.tensors, { name: "extra", dtype: "F32", shape: [1], data: new Uint8Array(4) }] }),
-      ],
-      [
-        "an empty extra tensor",
-        '"extra" was not to be in it',
-        (good) => ({ ...good, tensors: [...good.tensors, { name: "extra", dtype: "F32", shape: [0], data: new Uint8Array(0) }] }),
-      ],
-      [
-        "another expert's tensor",
-        "is missing",
-        (good) => ({ ...good, tensors: good.tensors.map((one) => ({ ...one, name: one.name.replace("experts.1.", "experts.2.") })) }),
-      ],
-      [
-        "a transposed tensor",
-        "is \\[64,4\\], not \\[4,64\\]",
-        (good) => ({ ...good, tensors: good.tensors.map((one) => (`${one.shape}` === "4,64" ? { ...one, shape: [64, 4] } : one)) }),
-      ],
-      [
-        "a flattened tensor",
-        "is \\[256\\], not \\[4,64\\]",
-        (good) => ({ ...good, tensors: good.tensors.map((one) => (`${one.shape}` === "4,64" ? { ...one, shape: [256] } : one)) }),
-      ],
-      [
-        "a tensor of another type",
-        "is (F16, not BF16|U8, not I8)",
-        (good) => ({
-          ...good,
-          tensors: good.tensors.map((one) => ({ ...one, dtype: one.dtype === "BF16" ? "F16" : one.dtype === "I8" ? "U8" : one.dtype })),
-        }),
-      ],
-      [
-        "fp32 where two bytes were agreed",
-        "not (BF16|I8)",
-        (good) => ({
-          ...good,
-          tensors: deltas.map(({ name, shape, delta }) => ({ name, shape, dtype: "F32" as const, data: fromFloat32("F32", delta) })),
-        }),
-      ],
-      ["no metadata", "metadata format", (good) => ({ ...good, metadata: {} })],
-      ["metadata of more", 'metadata has "note"', (good) => ({ ...good, metadata: { ...good.metadata, note: "x" } })],
-      ...(["format", "task", "cycle", "group", "base", "codec"] as const).flatMap(
-        (key): [string, string, (good: ReturnType<typeof parts>) => ReturnType<typeof parts>][] => [
-          [`another ${key}`, `metadata ${key}`, (good) => ({ ...good, metadata: { ...good.metadata, [key]: `${good.metadata[key]}0` } })],
-          [
-            `no ${key}`,
-            `metadata ${key}`,
-            (good) => ({ ...good, metadata: Object.fromEntries(Object.entries(good.metadata).filter(([name]) => name !== key)) }),
-          ],
-        ],
-      ),
-      ["a cycle in another spelling", "metadata cycle", (good) => ({ ...good, metadata: { ...good.metadata, cycle: "07" } })],
-    ];
-    for (const [what, named, change] of hostile) {
-      it(`in ${codec} with ${what} is malformed`, () =>
-        inDirectory(async (directory) => {
-          const path = join(directory, "s");
-          const { tensors, metadata } = change(parts(codec));
-          await writeSafetensors(path, tensors, metadata);
-          await refused(path, "malformed", codec, named);
-        }));
-    }
 
     it(`in ${codec} with NaN or infinity anywhere is non-finite`, () =>
       inDirectory(async (directory) => {
@@ -195,6 +147,73 @@ describe("submission", () => {
           { numRuns: 700 },
         );
       }));
+  }
+
+  for (const codec of codecs.map(({ name }) => name)) {
+    const hostile: [string, string, (good: Parts) => Parts][] = [
+      ["a missing tensor", "is missing", (good) => ({ ...good, tensors: good.tensors.slice(1) })],
+      ["no tensors", "is missing", (good) => ({ ...good, tensors: [] })],
+      [
+        "an extra tensor",
+        '"extra" was not to be in it',
+        (good) => ({ ...good, tensors: [...good.tensors, { name: "extra", dtype: "F32", shape: [1], data: new Uint8Array(4) }] }),
+      ],
+      [
+        "an empty extra tensor",
+        '"extra" was not to be in it',
+        (good) => ({ ...good, tensors: [...good.tensors, { name: "extra", dtype: "F32", shape: [0], data: new Uint8Array(0) }] }),
+      ],
+      [
+        "another expert's tensor",
+        "is missing",
+        (good) => ({ ...good, tensors: good.tensors.map((one) => ({ ...one, name: one.name.replace("experts.1.", "experts.2.") })) }),
+      ],
+      ["a transposed tensor", "is \\[.*\\], not \\[", (good) => reshaped(good, (shape) => [...shape.toReversed(), 1])],
+      [
+        "a flattened tensor",
+        "is \\[.*\\], not \\[",
+        (good) => reshaped(good, (shape) => [1, shape.reduce((product, side) => product * side, 1)]),
+      ],
+      ["a tensor that is longer", "is \\[.*\\], not \\[", (good) => resized(good, 40_000)],
+      ["a tensor that is shorter", "is \\[.*\\], not \\[", (good) => resized(good, 1)],
+      ["a tensor of nothing", "is \\[.*\\], not \\[", (good) => resized(good, 0)],
+      [
+        "a tensor of another type",
+        "is (F16, not BF16|U8, not I8|I8, not U8)",
+        (good) => ({
+          ...good,
+          tensors: good.tensors.map((one) => ({ ...one, dtype: anotherOf[one.dtype] ?? one.dtype })),
+        }),
+      ],
+      [
+        "fp32 where few bytes were agreed",
+        "not (BF16|I8|U8)",
+        (good) => ({
+          ...good,
+          tensors: deltas.map(({ name, shape, delta }) => ({ name, shape, dtype: "F32" as const, data: fromFloat32("F32", delta) })),
+        }),
+      ],
+      ["no metadata", "metadata format", (good) => ({ ...good, metadata: {} })],
+      ["metadata of more", 'metadata has "note"', (good) => ({ ...good, metadata: { ...good.metadata, note: "x" } })],
+      ...(["format", "task", "cycle", "group", "base", "codec"] as const).flatMap((key): [string, string, (good: Parts) => Parts][] => [
+        [`another ${key}`, `metadata ${key}`, (good) => ({ ...good, metadata: { ...good.metadata, [key]: `${good.metadata[key]}0` } })],
+        [
+          `no ${key}`,
+          `metadata ${key}`,
+          (good) => ({ ...good, metadata: Object.fromEntries(Object.entries(good.metadata).filter(([name]) => name !== key)) }),
+        ],
+      ]),
+      ["a cycle in another spelling", "metadata cycle", (good) => ({ ...good, metadata: { ...good.metadata, cycle: "07" } })],
+    ];
+    for (const [what, named, change] of hostile) {
+      it(`in ${codec} with ${what} is malformed`, () =>
+        inDirectory(async (directory) => {
+          const path = join(directory, "s");
+          const { tensors, metadata } = change(parts(codec));
+          await writeSafetensors(path, tensors, metadata);
+          await refused(path, "malformed", codec, named);
+        }));
+    }
   }
 
   for (const codec of ["signs-10"]) {

@@ -1,0 +1,185 @@
+/**
+ * A group of a subnet, without chain and files: in each cycle its miners train its experts on shares of their own, say what they changed through a codec, and
+ * what they said is gated, averaged and stepped by the code of the product's merge. What comes of it is the held-out loss after each cycle.
+ */
+import { createWalk } from "../../src/data/walk.ts";
+import { openEvaluator } from "../../src/engine/evaluator.ts";
+import { keepToPlaces } from "../../src/engine/places.ts";
+import { type OptimizerOptions, openTrainer } from "../../src/engine/trainer.ts";
+import type { Codec } from "../../src/model/codecs/index.ts";
+import type { TensorSpec } from "../../src/model/families/index.ts";
+import { submissionPlaces } from "../../src/model/submission.ts";
+import { type Tensors, tensorsOf } from "../../src/model/tensors.ts";
+import { hashFields, u16 } from "../../src/protocol/hash.ts";
+import { placesSeed } from "../../src/protocol/places.ts";
+import type { Task } from "../../src/protocol/task.ts";
+import { taskDefaults } from "../../src/protocol/task-defaults.ts";
+import {
+  type Contribution,
+  gateContributions,
+  type MergeSearch,
+  mergeGroups,
+  step,
+  stepPlace,
+} from "../../src/steps/evaluate/merge-groups.ts";
+import { batchSequences } from "../transfer/base.ts";
+import type { Base, Domain } from "../transfer/experiment.ts";
+
+type Named = ReadonlyMap<string, Float32Array>;
+
+export const inner = { learningRate: 5e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
+const task = { outer: taskDefaults.outer, merge: taskDefaults.merge } as unknown as Task;
+const taskHash = hashFields("connito/bench-codec/1");
+const gateSequences = taskDefaults.evaluation.sequencesPerDomain;
+
+/** A way of sending. */
+export interface Policy {
+  readonly name: string;
+  /** Everything in fp32 where left out. */
+  readonly codec?: Codec;
+  /** Trains everything, and sends the codec's places of it. */
+  readonly dense?: boolean;
+  /** What a cycle's submission could not say is added to the next one's change. */
+  readonly feedback?: boolean;
+}
+
+export interface Subnet {
+  readonly base: Base;
+  readonly domain: Domain;
+  readonly optimizer: OptimizerOptions;
+  readonly miners: number;
+  /** Of a cycle. */
+  readonly steps: number;
+  /** What the learning rate is multiplied by where only places are trained. */
+  readonly rate: number;
+  readonly threads: number;
+  /** One miner's change is added as it is: what a cycle of training is worth, whatever becomes of it in a merge. */
+  readonly alone?: boolean;
+}
+
+/** The mean held-out loss in nats per token, before the first cycle and after each. */
+export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<number, never> {
+  const { base, domain, miners, threads } = subnet;
+  const { architecture, sequenceLength } = base;
+  const trained = base.specs.filter(({ role, expert }) => role === "expert" && (expert as number) < architecture.experts / 2);
+  const evaluator = await openEvaluator({ architecture, weights: base.weights, sequenceLength, batchSequences: 16, threads });
+  const lossOf = async (weights: Named, sequences: readonly Int32Array[]) => {
+    evaluator.replace(weights);
+    return mean(await evaluator.losses(sequences));
+  };
+  let version: Named = new Map(trained.map(({ name }) => [name, base.weights.get(name) as Float32Array]));
+  let momentum: Named = new Map();
+  const owed: Map<string, Float32Array>[] = Array.from({ length: miners }, () => new Map());
+  try {
+    yield await lossOf(version, domain.heldOut);
+    for (let cycle = 0; ; cycle++) {
+      const contributions: Contribution[] = [];
+      for (let miner = 0; miner < miners; miner++) {
+        const change = await learn(subnet, policy, { trained, version, cycle, miner });
+        contributions.push({ miner: `${miner}`, deltas: tensorsOf(say(policy, change, cycle, owed[miner] as Map<string, Float32Array>)) });
+      }
+      if (subnet.alone) {
+        version = await moved(version, contributions[0]?.deltas);
+        yield await lossOf(version, domain.heldOut);
+        continue;
+      }
+      const gate = Array.from(
+        { length: gateSequences },
+        (_, i) => domain.pool[(cycle * gateSequences + i) % domain.pool.length] as Int32Array,
+      );
+      const measure: MergeSearch["measure"] = async (candidates) => {
+        const loss = async (delta?: Tensors) => [Math.round(1e6 * (await lossOf(await moved(version, delta), gate)))];
+        const found = [];
+        for (const candidate of candidates) found.push(await loss(candidate));
+        return { base: await loss(), candidates: found };
+      };
+      const search: MergeSearch = { task, momentum: tensorsOf(momentum), measure };
+      const { gradient, scale } = await mergeGroups(search, await gateContributions(search, [{ group: 0, ranked: contributions }]));
+      if (gradient !== undefined) {
+        const [weights, velocity] = [new Map<string, Float32Array>(), new Map<string, Float32Array>()];
+        const how = { gradient, scale, place: stepPlace(gradient.sizes) };
+        for (const [name, values] of version) {
+          await step(
+            search,
+            how,
+            name,
+            async (into) => into.set(values),
+            (stepped) => {
+              weights.set(name, stepped.weights.slice());
+              velocity.set(name, stepped.momentum.slice());
+            },
+          );
+        }
+        [version, momentum] = [weights, velocity];
+      }
+      yield await lossOf(version, domain.heldOut);
+    }
+  } finally {
+    evaluator.dispose();
+  }
+}
+
+interface Turn {
+  readonly trained: readonly TensorSpec[];
+  readonly version: Named;
+  readonly cycle: number;
+  readonly miner: number;
+}
+
+/** What a miner's training in a cycle changes. */
+async function learn(
+  { base, domain, optimizer, miners, steps, rate, threads }: Subnet,
+  { codec, dense }: Policy,
+  turn: Turn,
+): Promise<Named> {
+  const { trained, version, cycle, miner } = turn;
+  const { architecture, sequenceLength } = base;
+  const places = codec && !dense ? submissionPlaces(codec.name, { task: taskHash, cycle, group: 0 }, trained) : undefined;
+  const options = { architecture, trainable: [...version.keys()], optimizer, sequenceLength, batchSequences, threads };
+  const trainer = await openTrainer({ ...options, weights: new Map([...base.weights, ...version]) });
+  const sequences = Math.floor(domain.train.length / miners);
+  const walk = createWalk([[{ shard: 0, first: miner * sequences, sequences }]], hashFields("connito/bench-codec/1", u16(miner)));
+  try {
+    for (let turns = 0; turns < steps; turns++) {
+      const first = (cycle * steps + turns) * batchSequences;
+      const batch = Array.from({ length: batchSequences }, (_, place) => domain.train[walk.at(first + place).index] as Int32Array);
+      await trainer.step([batch], { learningRate: optimizer.learningRate * (1 - turns / steps) * (places ? rate : 1) });
+      if (places) await keepToPlaces(trainer, async (name) => version.get(name) as Float32Array, places);
+    }
+    const after = await trainer.weights();
+    return new Map([...version].map(([name, values]) => [name, difference(after.get(name) as Float32Array, values)]));
+  } finally {
+    trainer.dispose();
+  }
+}
+
+/** What the others read of a change. */
+function say({ codec, feedback }: Policy, change: Named, cycle: number, owed: Map<string, Float32Array>): Named {
+  if (codec === undefined) return change;
+  return new Map(
+    [...change].map(([name, values]) => {
+      const seed = placesSeed({ task: taskHash, cycle, group: 0 }, name);
+      const wanted = feedback ? sum(values, owed.get(name)) : values;
+      const said = codec.decode(codec.encode(wanted, seed), wanted.length, seed);
+      if (feedback) owed.set(name, difference(wanted, said));
+      return [name, said];
+    }),
+  );
+}
+
+async function moved(version: Named, delta: Tensors | undefined): Promise<Named> {
+  if (delta === undefined) return version;
+  const result = new Map<string, Float32Array>();
+  for (const [name, values] of version) result.set(name, sum(values, await delta.read(name)));
+  return result;
+}
+
+function sum(a: Float32Array, b: Float32Array | undefined): Float32Array {
+  return b === undefined ? a : a.map((value, index) => value + (b[index] as number));
+}
+
+function difference(a: Float32Array, b: Float32Array): Float32Array {
+  return a.map((value, index) => value - (b[index] as number));
+}
+
+const mean = (values: Float64Array) => values.reduce((total, value) => total + value, 0) / values.length;
