@@ -35,10 +35,10 @@ export interface Library {
   readonly memoryInfo: bigint;
   /** `OrtAllocator` that names are returned from. */
   readonly allocator: bigint;
-  /** Calls on this thread: only for what takes microseconds. */
-  call(name: StatusFunction, ...parameters: Argument[]): void;
-  /** Calls with the address of a zeroed 8-byte slot as the last argument, and gives back what was written to it. */
-  produce(name: StatusFunction, ...parameters: Argument[]): bigint;
+  /** Calls on this thread: only for what takes microseconds. Of an array its address is passed, and the array stays referenced until the call ends. */
+  call(name: StatusFunction, ...parameters: (Argument | ArrayBufferView)[]): void;
+  /** The same with the address of a zeroed 8-byte slot as the last argument; gives back what was written to it. */
+  produce(name: StatusFunction, ...parameters: (Argument | ArrayBufferView)[]): bigint;
   /** Calls on another thread; `memory` is what the addresses among the parameters lie in, and stays referenced until the call ends. */
   callAsync(name: StatusFunction, parameters: readonly Argument[], memory: readonly object[]): Promise<void>;
   release(name: ReleaseFunction, handle: bigint): void;
@@ -129,7 +129,7 @@ function failure(code: number, message: string): ConnitoError {
 /** Held for the life of the process: a library handle that is collected unloads the code under our feet. */
 let handle: LibraryHandle | undefined;
 
-/** Memory that a call on another thread reads or writes: the collector must not take it, whatever the callers forget meanwhile. */
+/** Memory that a call reads or writes: the collector must not take it, whatever the callers forget meanwhile. */
 const inUse = new Set<readonly object[]>();
 
 async function load(): Promise<Library> {
@@ -172,14 +172,21 @@ async function load(): Promise<Library> {
     releases.status(status);
     throw error;
   };
-  const call = (name: StatusFunction, ...parameters: Argument[]) => check(statuses[name](...parameters));
   const addressOf = (bytes: ArrayBufferView) => BigInt(koffi.address(bytes.buffer)) + BigInt(bytes.byteOffset);
+  const call: Library["call"] = (name, ...parameters) => {
+    const arrays = parameters.filter((one) => typeof one === "object");
+    inUse.add(arrays);
+    try {
+      check(statuses[name](...parameters.map((one) => (typeof one === "object" ? addressOf(one) : one))));
+    } finally {
+      inUse.delete(arrays);
+    }
+  };
   // One slot serves all such calls: each has ended before the next begins.
   const slot = createSlots(1);
-  const slotAddress = addressOf(slot);
-  const produce = (name: StatusFunction, ...parameters: Argument[]) => {
+  const produce: Library["produce"] = (name, ...parameters) => {
     slot[0] = 0n;
-    call(name, ...parameters, slotAddress);
+    call(name, ...parameters, slot);
     return slot[0];
   };
 

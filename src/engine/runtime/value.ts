@@ -165,9 +165,9 @@ function attach(body: Body, value: Value, library: Library): NativeTensor {
   const handle = library.produce(
     "createTensorWithData",
     library.memoryInfo,
-    library.addressOf(data),
+    data,
     data.byteLength,
-    library.addressOf(shape),
+    shape,
     shape.length,
     elements[value.type].number,
   );
@@ -195,7 +195,7 @@ function describe(handle: bigint, library: Library): { type: ElementType; shape:
     const type = typesByNumber.get(number);
     if (type === undefined) throw misuse(`a tensor of ONNX element type ${number} cannot be read here`);
     const shape = createSlots(Number(library.produce("dimensionsCount", information)));
-    library.call("dimensions", information, library.addressOf(shape), shape.length);
+    library.call("dimensions", information, shape, shape.length);
     return { type, shape: Array.from(shape, Number) };
   } finally {
     library.release("tensorTypeAndShape", information);
