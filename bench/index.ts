@@ -3,17 +3,16 @@
  * memory, and coreutils' sha256sum over the same files, as many at a time. Then indexing again with the memo of the first time, and
  * making stand-ins. `--json`, `--rounds N`.
  */
-import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Worker } from "node:worker_threads";
 import { openCheckpoint } from "../src/model/checkpoint.ts";
 import { openHashMemo } from "../src/model/hash-memo.ts";
 import { totalBytes } from "../src/model/manifest.ts";
 import {
   built,
+  hashMemory,
   inBenchDirectory,
   peakMemory,
   report,
@@ -25,13 +24,6 @@ import {
 } from "./storage/support.ts";
 
 const threads = availableParallelism();
-
-/** As many threads as we use, each hashing its share of so many bytes of memory. */
-async function hashMemory(bytes: number): Promise<void> {
-  const script = new URL("./storage/hash-memory.mjs", import.meta.url);
-  const workers = Array.from({ length: threads }, () => new Worker(script, { workerData: { bytes: bytes / threads } }));
-  await Promise.all(workers.map((worker) => once(worker, "exit")));
-}
 
 export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
   const { values } = parseArgs({

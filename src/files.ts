@@ -53,6 +53,7 @@ const full: Reason = {
 const reasons: Readonly<Record<string, Reason>> = {
   ENOENT: missing,
   ENOTDIR: { ...missing, hint: "Check the path: a part of it is no directory." },
+  ELOOP: { ...missing, what: "is a link that leads back to itself" },
   EISDIR: { code: "file-irregular", exit: "invalidInput", what: "is a directory", hint: "Name a file." },
   EACCES: denied,
   EPERM: denied,

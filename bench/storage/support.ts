@@ -1,9 +1,11 @@
 /** What the benchmarks of storage share: a real checkpoint in shards, rounds that alternate between the sides, peers as processes. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { familyNamed, listTensors, readArchitecture, type TensorSpec } from "../../src/model/families/index.ts";
 import { writeSafetensors } from "../../src/model/safetensors.ts";
 import { jsonFile } from "../../src/model/write-checkpoint.ts";
@@ -88,6 +90,14 @@ export function runProgram(program: string, parameters: readonly string[]): Prom
     child.once("error", reject);
     child.once("exit", (code) => (code === 0 ? resolve() : reject(new Error(`${program} ended with ${code}`))));
   });
+}
+
+/** As many threads as we use, each hashing its share of so many bytes of memory: the limit of what the cores can do. */
+export async function hashMemory(bytes: number): Promise<void> {
+  const threads = availableParallelism();
+  const script = new URL("./hash-memory.mjs", import.meta.url);
+  const workers = Array.from({ length: threads }, () => new Worker(script, { workerData: { bytes: bytes / threads } }));
+  await Promise.all(workers.map((worker) => once(worker, "exit")));
 }
 
 /** The median of each side's seconds. The sides take turns, so that a busy machine is busy for all of them; the first round warms up. */

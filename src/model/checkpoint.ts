@@ -71,8 +71,6 @@ export class CheckpointError extends ConnitoError {
  */
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const { config, bytes: configBytes } = await readConfig(join(directory, "config.json"));
-  // Refused before the tensors are read where it is no configuration of a known family.
-  readArchitecture(config);
   const tokenizer = await readWhole(join(directory, "tokenizer.json"), maximumBytes.tokenizer);
   const tensors = await readTensors(directory);
   const names = new Set(tensors.keys());
@@ -86,10 +84,18 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   return { directory, config, configBytes, tokenizer, architecture, specs, tensors: stored, leftOut };
 }
 
-/** A config.json as parsed, and its bytes. Throws CheckpointError, and what opening files throws. */
+/** A config.json of a known family as parsed, and its bytes. Throws CheckpointError, `config-invalid`, `unknown-family`, and what opening files throws. */
 export async function readConfig(file: string): Promise<{ config: unknown; bytes: Uint8Array }> {
   const bytes = await readWhole(file, maximumBytes.config);
-  return { config: parseJson(bytes, file), bytes };
+  const config = parseJson(bytes, file);
+  try {
+    readArchitecture(config);
+  } catch (error) {
+    if (!(error instanceof ConnitoError)) throw error;
+    const { code, hint, message } = error;
+    throw new ConnitoError(`${file}: ${message.replace(/^config\.json: /, "")}`, { code, exit: "invalidInput", hint, cause: error });
+  }
+  return { config, bytes };
 }
 
 function parseJson(bytes: Uint8Array, file: string): unknown {

@@ -32,8 +32,11 @@ export async function readHeaderOf(file: OpenFile, limit: number = maximumHeader
   const prefix = new Uint8Array(8);
   await readInto(file, 0, prefix);
   const length = new DataView(prefix.buffer).getBigUint64(0, true);
-  if (length > BigInt(limit))
-    throw new SafetensorsError(path, "header-over-limit", `a header of ${length} bytes, at most ${limit} are allowed`);
+  if (length > BigInt(limit)) {
+    const isPointer = Buffer.from(prefix).toString("latin1") === "version ";
+    const found = isPointer ? "a pointer of Git LFS, and not the file itself (git lfs pull fetches it)" : `a header of ${length} bytes`;
+    throw new SafetensorsError(path, "header-over-limit", `${found}; at most ${limit} bytes are allowed`);
+  }
   if (length > BigInt(size - 8)) {
     throw new SafetensorsError(path, "header-beyond-file", `a header of ${length} bytes in a file of ${size} bytes`);
   }

@@ -249,8 +249,11 @@ describe("checkpoint", () => {
       renameSync(join(directory, "tokenizer.json"), join(directory, "t"));
       await assert.rejects(openCheckpoint(directory), failure("file-missing"));
       renameSync(join(directory, "t"), join(directory, "tokenizer.json"));
-      edit(join(directory, "config.json"), (config) => Object.assign(config, { model_type: "bert" }));
-      await assert.rejects(openCheckpoint(directory), failure("unknown-family"));
+      const file = join(directory, "config.json");
+      edit(file, (config) => delete config["hidden_size"]);
+      await assert.rejects(openCheckpoint(directory), { code: "config-invalid", message: `${file}: hidden_size: missing` });
+      edit(file, (config) => Object.assign(config, { model_type: "bert" }));
+      await assert.rejects(openCheckpoint(directory), { code: "unknown-family", message: `${file}: unknown model family "bert"` });
       truncateSync(join(directory, "config.json"), 2 ** 33);
       await assert.rejects(openCheckpoint(directory), failure("file-oversize"));
     }));

@@ -114,6 +114,12 @@ describe("safetensors files", () => {
         const path = writeFile(directory, "broken.safetensors", bytes);
         await assert.rejects(readHeader(path), failure("safetensors-invalid", { rule, file: path, exit: 13 }), rule);
       }
+      const pointer = writeFile(
+        directory,
+        "pointer.safetensors",
+        Buffer.from("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+      );
+      await assert.rejects(readHeader(pointer), { rule: "header-over-limit", message: /pointer of Git LFS/ });
       // A huge file that claims the longest header that is allowed to a caller with a smaller limit.
       const path = writeFile(directory, "huge.safetensors", rawFile("{}", new Uint8Array(), 90_000_000n));
       truncateSync(path, 3 * 2 ** 30);

@@ -43,7 +43,7 @@ function readSettings<Schema extends v.GenericSchema>(schema: Schema, config: un
   const result = v.safeParse(schema, config, { abortEarly: true });
   if (result.success) return result.output;
   const issue = result.issues[0];
-  throw invalidConfig(v.getDotPath(issue) ?? "the document", issue.message);
+  throw invalidConfig(v.getDotPath(issue) ?? "the document", issue.received === "undefined" ? "missing" : issue.message);
 }
 
 function respell(config: unknown, spellings: Readonly<Record<string, string>> = {}): unknown {

@@ -63,11 +63,11 @@ export async function findSubmission(workspace: Workspace, root: Hash): Promise<
   return stored && { ...stored, file: submissionPath(workspace, root) };
 }
 
-/** How the time went when this participant last trained: in one of the cycles shortly before this one. */
-export async function lastTiming(workspace: Workspace, cycle: number): Promise<Timing | undefined> {
+/** What this participant last trained with its time taken, in one of the cycles shortly before this one. */
+export async function lastTimed(workspace: Workspace, cycle: number): Promise<(StoredSubmission & { timing: Timing }) | undefined> {
   for (let earlier = cycle - 1; earlier >= Math.max(0, cycle - rememberedCycles); earlier--) {
-    const timing = (await submissionOf(workspace, earlier))?.timing;
-    if (timing !== undefined) return timing;
+    const submission = await submissionOf(workspace, earlier);
+    if (submission?.timing !== undefined) return { ...submission, timing: submission.timing };
   }
   return undefined;
 }

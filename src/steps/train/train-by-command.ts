@@ -8,6 +8,7 @@ import { placeOfSequence } from "../../protocol/token-data.ts";
 import type { Run } from "../../protocol/training-share.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
+import { inParallel } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import type { TaskSequences } from "../task-data.ts";
 import { assertNotMissed, type Opening } from "../windows.ts";
@@ -16,11 +17,15 @@ import { graceSeconds, removeJob, trainExternally } from "./external-training.ts
 import { difference, openGroupExperts, openTrainingData, placesOf, trainingShares } from "./group-experts.ts";
 import { recordLosses } from "./loss-curve.ts";
 import type { Schedule } from "./schedule.ts";
-import { lastTiming, type StoredSubmission, type Timing } from "./submissions.ts";
+import { lastTimed, type StoredSubmission, type Timing } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
 
-/** Runs of a domain that the program is given at most. */
-const runsOfDomain = 16;
+/** Parts of a domain that the program is given where nothing tells how much it needs. */
+const partsAtFirst = 16;
+/** It is given so many times the tokens that it trained on the last time: it may be faster today. */
+const plenty = 2;
+/** Shards fetched at the same time. */
+const parallelFetches = 4;
 /** Sequences of each domain on which the result is measured again. */
 const measuredSequences = 8;
 /** A mainnet block, for the times that the job names where no blocks were seen yet; the window itself is counted in blocks. */
@@ -52,7 +57,9 @@ export async function trainByCommand(
   const seed = Number.parseInt(order.slice(0, 8), 16);
   const domains = await openTrainingData(context, membership, experts);
   const shares = trainingShares(membership, view, group, context.signer.address, domains);
-  const { data, sample } = await provideData(context, membership, domains, shares);
+  const last = await lastTimed(workspace, cycle);
+  const parts = shares.map((share) => enoughOf(share, task.data.sequenceLength, last && (plenty * last.tokens) / domains.length));
+  const { data, sample } = await provideData(context, membership, domains, parts);
   const directory = workspace.layout.cycle(cycle, "trainer");
   const places = placesOf(membership, { cycle, group }, selected);
   assertNotMissed(await clock.now(), input.opening);
@@ -61,7 +68,7 @@ export async function trainByCommand(
   const saved = createCheckpoints(async () => curve.snapshot().write);
   const secondsToOpening = schedule.secondsToOpening() ?? secondsPerBlock * Math.max(0, input.opening.from - 1 - (await clock.now()).best);
   const secondsLeft = schedule.secondsLeft() ?? secondsPerBlock * Math.max(0, (input.opening.last as number) - (await clock.now()).best);
-  const watch = watchProgram(schedule, await lastTiming(workspace, cycle));
+  const watch = watchProgram(schedule, last?.timing);
   try {
     const { trained, steps, tokens, loss } = await trainExternally({
       command: input.command,
@@ -124,26 +131,41 @@ function watchProgram(schedule: Schedule, last: Timing | undefined) {
   };
 }
 
-/** The first shards of the miner's share, where they lie, and sequences of it. */
+/**
+ * The first parts of a share, with so many tokens of its domain at least, and no fewer parts than are given where nothing is known. A share may be
+ * larger than a machine's disk and than a cycle's training.
+ */
+export function enoughOf(share: readonly Run[], sequenceLength: number, tokens = 0): Run[] {
+  let given = 0;
+  return share.filter(({ sequences }, part) => {
+    const wanted = part < partsAtFirst || given < tokens;
+    given += sequences * sequenceLength;
+    return wanted;
+  });
+}
+
+/** Parts of each domain, where they lie, and sequences of them. */
 async function provideData(
   { signal }: Context,
   { task }: Membership,
   domains: readonly TaskSequences[],
-  shares: readonly (readonly Run[])[],
+  parts: readonly (readonly Run[])[],
 ): Promise<{ data: TrainingJob["data"]; sample: Int32Array[] }> {
   const data: TrainingJob["data"] = [];
   const sample: Int32Array[] = [];
   for (const [place, domain] of domains.entries()) {
     const { shards, dtype } = domain.data;
-    const share = shares[place] as readonly Run[];
-    for (const { shard, first, sequences } of share.slice(0, runsOfDomain)) {
+    const own = parts[place] as readonly Run[];
+    const located: TrainingJob["data"] = [];
+    await inParallel([...own.entries()], parallelFetches, async ([at, { shard, first, sequences }]) => {
       signal.throwIfAborted();
       const { file, offset } = await domain.locate(shard);
       const skipped = placeOfSequence(domain.data, first).offset;
       const sha256 = shards[shard]?.hash as string;
-      data.push({ domain: task.data.domains[place]?.name as string, file, offset: offset + skipped, dtype, sequences, sha256 });
-    }
-    const indices = share.flatMap(({ first, sequences }) =>
+      located[at] = { domain: task.data.domains[place]?.name as string, file, offset: offset + skipped, dtype, sequences, sha256 };
+    });
+    data.push(...located);
+    const indices = own.flatMap(({ first, sequences }) =>
       Array.from({ length: Math.min(sequences, measuredSequences) }, (_, at) => first + at),
     );
     for (const index of indices.slice(0, measuredSequences)) sample.push(await domain.read(index));

@@ -17,7 +17,7 @@ import { difference } from "./group-experts.ts";
 import { type LossRecorder, recordLosses } from "./loss-curve.ts";
 import { nextBatch, openRun, type Run } from "./run.ts";
 import { followSchedule, type Schedule } from "./schedule.ts";
-import { lastTiming, type StoredSubmission, submissionOf } from "./submissions.ts";
+import { lastTimed, type StoredSubmission, submissionOf } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
 import { trainByCommand } from "./train-by-command.ts";
 import { openTrainingState, type TrainingState } from "./training-state.ts";
@@ -66,7 +66,7 @@ export async function train(context: Context, membership: Membership, input: Tra
       await awaitOpening(clock, opening, waiting);
       const { loss, window } = await trainUntil(context, run, { state, curve, schedule }, task.inner, {
         maximumSteps: input.maximumSteps,
-        submitSeconds: (await lastTiming(workspace, cycle))?.submitting,
+        submitSeconds: (await lastTimed(workspace, cycle))?.timing.submitting,
       });
       const timing = { training: state.seconds, window, finishing: 0 };
       const trained = await trainer.weights();
