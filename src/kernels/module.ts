@@ -17,6 +17,7 @@ export interface Kernels {
   quantizeBlock(source: number, count: number, target: number, scale: number): void;
   dequantizeBlock(source: number, count: number, scale: number, target: number): void;
   allFinite(source: number, count: number): number;
+  quantizeRuns(source: number, runs: number, target: number, scales: number): number;
   sumOf(table: number, arrays: number, target: number, factor: number, count: number): void;
   sortPair(low: number, high: number, count: number): void;
   outerStep(

@@ -3,10 +3,9 @@
  * any other, so every machine must make the same bytes: all arithmetic is in doubles on fp32 and fp16 operands, where neither a
  * quotient's rounding can reach a tie that the exact quotient is not, nor the order of operations matters.
  */
-import { elementsOf, fromHalf, roundHalfEven, toHalf } from "./dtype.ts";
+import { quantizeStandIn } from "../kernels/stand-in.ts";
+import { elementsOf, fromHalf } from "./dtype.ts";
 import { bytesOfPiece, rowsAndColumns, standInRun } from "./pieces.ts";
-
-const largestHalf = 0x7bff;
 
 function layout(shape: readonly number[]): { rows: number; columns: number; rowBytes: number; runs: number; bytes: number } {
   const { rows, columns } = rowsAndColumns(shape);
@@ -27,46 +26,33 @@ export interface Quantizer {
 export function createQuantizer(shape: readonly number[]): Quantizer {
   const { rows, columns, rowBytes, runs, bytes: length } = layout(shape);
   const bytes = new Uint8Array(length);
-  const scales = new DataView(bytes.buffer, rows * rowBytes);
-
-  /** One run, from column `first` of the row that begins at `start` in `values`; its largest magnitude, or NaN. */
-  function largestOf(values: Float32Array, start: number, first: number, last: number): number {
-    let largest = 0;
-    for (let at = start + first; at < start + last; at++) largest = Math.max(largest, Math.abs(values[at] as number));
-    return largest;
-  }
-
-  function code(value: number, scale: number): number {
-    return roundHalfEven(Math.max(-7, Math.min(7, value / scale))) + 8;
-  }
-
+  const padded = runs * standInRun;
   return {
     rows,
     bytes,
     put(values, row) {
-      for (let start = 0, line = row; start < values.length; start += columns, line++) {
-        for (let run = 0; run < runs; run++) {
-          const first = run * standInRun;
-          const last = Math.min(columns, first + standInRun);
-          const largest = largestOf(values, start, first, last);
-          if (!Number.isFinite(largest)) return false;
-          const bits = Math.min(toHalf(largest / 7), largestHalf);
-          scales.setUint16(2 * (line * runs + run), bits, true);
-          // Where all is zero, or too small for any scale, 0 / 1 gives the code of zero.
-          const scale = fromHalf(bits);
-          const [divisor, factor] = scale === 0 ? [1, 0] : [scale, 1];
-          let target = line * rowBytes + (first >> 1);
-          let column = start + first;
-          for (; column + 1 < start + last; column += 2) {
-            const low = code((values[column] as number) * factor, divisor);
-            bytes[target++] = low | (code((values[column + 1] as number) * factor, divisor) << 4);
-          }
-          if (column < start + last) bytes[target] = code((values[column] as number) * factor, divisor);
-        }
+      const lines = values.length / columns;
+      const source = padded === columns ? values : inWholeRuns(values, columns, padded);
+      const [nibbles, scales] = [new Uint8Array(source.length / 2), new Uint16Array(source.length / standInRun)];
+      if (!quantizeStandIn(source, nibbles, scales)) return false;
+      for (let line = 0; line < lines; line++) {
+        const from = (line * padded) / 2;
+        const end = (row + line + 1) * rowBytes;
+        bytes.set(nibbles.subarray(from, from + rowBytes), end - rowBytes);
+        if (columns % 2 === 1) bytes[end - 1] = (bytes[end - 1] as number) & 15;
       }
+      bytes.set(new Uint8Array(scales.buffer), rows * rowBytes + 2 * row * runs);
       return true;
     },
   };
+}
+
+/** Each row followed by zeros, which change neither a run's scale nor its values. */
+function inWholeRuns(values: Float32Array, columns: number, padded: number): Float32Array {
+  const lines = values.length / columns;
+  const whole = new Float32Array(lines * padded);
+  for (let line = 0; line < lines; line++) whole.set(values.subarray(line * columns, (line + 1) * columns), line * padded);
+  return whole;
 }
 
 /** `Q4_32` bytes of a tensor. Throws RangeError where values and shape disagree or a value is not finite. */
