@@ -253,7 +253,7 @@ export async function nameFile(from: string, to: string): Promise<void> {
 }
 
 /** How long the disk may rest between two requests to take what is written. */
-const writeBackMilliseconds = 20;
+const writeBackMilliseconds = 5;
 
 /**
  * Runs `fill`, which writes a file, and meanwhile has the disk take what is there already, so that little is left to sync in the end:
