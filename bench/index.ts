@@ -1,7 +1,7 @@
 /**
  * Indexing a checkpoint of about 1 GB (every piece hashed, on all cores) against what the cores can do: as many threads that hash
- * memory, and coreutils' sha256sum over the same files, as many at a time. Then indexing again with the memo of the first time, and
- * making stand-ins. `--json`, `--rounds N`.
+ * memory; as many that read the same files and hash them, knowing nothing of pieces; and coreutils' sha256sum, as many at a time. Then
+ * indexing again with the memo of the first time, and making stand-ins. `--json`, `--rounds N`.
  */
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
@@ -12,6 +12,7 @@ import { openHashMemo } from "../src/model/hash-memo.ts";
 import { totalBytes } from "../src/model/manifest.ts";
 import {
   built,
+  hashFiles,
   hashMemory,
   inBenchDirectory,
   peakMemory,
@@ -41,6 +42,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
       {
         index: () => seconds(() => indexCheckpoint(checkpoint)),
         memory: () => seconds(() => hashMemory(bytes)),
+        files: () => seconds(() => hashFiles(files)),
         sha256sum: () =>
           seconds(() => runProgram("sh", ["-c", `printf '%s\\0' "$@" | xargs -0 -n 1 -P ${threads} sha256sum`, "sh", ...files])),
       },
@@ -58,7 +60,8 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     const standIns = await seconds(() => makeStandIns({ manifest, locate: (hash) => locations.get(hash), store: async () => undefined }));
     const rows: StorageRow[] = [
       { what: `connito, ${threads} threads: read and hash`, seconds: own, bytes },
-      row(`${threads} threads hashing memory (limit)`, times["memory"] as number),
+      row(`limit: ${threads} threads read and hash, nothing else`, times["files"] as number),
+      row(`limit: ${threads} threads hash memory`, times["memory"] as number),
       row(`sha256sum, ${threads} at a time`, times["sha256sum"] as number),
       { what: "connito, a second time with the memo", seconds: again, bytes },
       { what: "connito, stand-ins (bytes read)", seconds: standIns, bytes: expertBytes },

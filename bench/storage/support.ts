@@ -93,10 +93,20 @@ export function runProgram(program: string, parameters: readonly string[]): Prom
 }
 
 /** As many threads as we use, each hashing its share of so many bytes of memory: the limit of what the cores can do. */
-export async function hashMemory(bytes: number): Promise<void> {
-  const threads = availableParallelism();
+export function hashMemory(bytes: number): Promise<void> {
+  return hashInThreads(() => ({ bytes: bytes / cores }));
+}
+
+/** As many threads, each reading and hashing its share of the files, and nothing else. */
+export function hashFiles(files: readonly string[]): Promise<void> {
+  return hashInThreads((slot) => ({ files: files.filter((_, index) => index % cores === slot) }));
+}
+
+const cores = availableParallelism();
+
+async function hashInThreads(share: (slot: number) => { bytes: number } | { files: string[] }): Promise<void> {
   const script = new URL("./hash-memory.mjs", import.meta.url);
-  const workers = Array.from({ length: threads }, () => new Worker(script, { workerData: { bytes: bytes / threads } }));
+  const workers = Array.from({ length: cores }, (_, slot) => new Worker(script, { workerData: share(slot) }));
   await Promise.all(workers.map((worker) => once(worker, "exit")));
 }
 
