@@ -1,4 +1,4 @@
-"""The Python side of scripts/check-export.ts: loads an exported directory and compares the losses of given sequences."""
+"""The Python side of scripts/check-export.ts: loads a directory, unpacked where it is packed, and compares the losses of given sequences."""
 
 import json
 import sys
@@ -8,7 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 job = json.loads(Path(sys.argv[1]).read_text())
-model, loading = AutoModelForCausalLM.from_pretrained(job["directory"], dtype=torch.float32, output_loading_info=True)
+# In the element type of the job, as packed weights are unpacked to; computed in fp32 then.
+model, loading = AutoModelForCausalLM.from_pretrained(job["directory"], dtype=getattr(torch, job["dtype"]), output_loading_info=True)
+model = model.float()
 for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
     assert not loading[kind], (kind, loading[kind])
 tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(Path(job["directory"]) / "tokenizer.json"))

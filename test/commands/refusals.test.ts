@@ -44,9 +44,10 @@ describe("commands while a cycle is distributed", function () {
   after(() => scene?.close());
 
   describe("task create refuses", () => {
-    const create = (document: object | string, ...flags: string[]) => {
+    const create = (document: object | string, ...flags: string[]) => createFrom(scene.model, document, ...flags);
+    const createFrom = (model: string, document: object | string, ...flags: string[]) => {
       const input = typeof document === "string" ? document : JSON.stringify(document);
-      const args = ["task", "create", "--name", "wrong", "--model", scene.model, "--from", "-", ...flags];
+      const args = ["task", "create", "--name", "wrong", "--model", model, "--from", "-", ...flags];
       return [scene, { name: "owner", state: "another-owner", input }, args] as const;
     };
     const texts = () => ["--domain", `novel=${scene.texts.train},${scene.texts.heldOut}`];
@@ -78,8 +79,7 @@ describe("commands while a cycle is distributed", function () {
       const [packed, jamba] = [join(scene.directory, "packed"), join(scene.directory, "jamba")];
       await packCheckpoint(scene.model, packed);
       await writeSmallModel(jamba, smallModels().find(({ name }) => name === "jamba") as SmallModel);
-      // The last --model counts.
-      const on = (model: string) => create({}, "--model", model, "--groups", "1", ...texts());
+      const on = (model: string) => createFrom(model, {}, "--groups", "1", ...texts());
       const asIs = await refuses(...on(packed), { exit: 13, code: "config-not-computable", hint: /`connito model convert`/ });
       assert.match(asIs, /FP8/);
       const other = await refuses(...on(jamba), { exit: 13, code: "config-not-computable", hint: /mixtral, .*qwen3_moe/ });

@@ -72,7 +72,8 @@ export async function novel(bytes: number, fromChapter = 1): Promise<string> {
   return text;
 }
 
-export const smallModel = ["--layers", "2", "--hidden-size", "32", "--intermediate-size", "16", "--experts", "4"] as const;
+const sizes = (inner: number) => ["--layers", "2", "--hidden-size", "32", "--intermediate-size", `${inner}`, "--experts", "4"];
+export const smallModel: readonly string[] = sizes(16);
 /** What makes a task small: in the document, since flags say only what owners choose often. */
 const smallTask = {
   data: { sequenceLength: 32 },
@@ -163,8 +164,9 @@ export async function openScene({ phases, blockTime = 100, lead = 1, family, con
 async function makeBase(directory: string, model: string, family: string | undefined, converted: boolean): Promise<void> {
   const made = converted ? join(directory, "made") : model;
   // MXFP4 has blocks of 32 values.
-  const sizes = converted ? [...smallModel, "--intermediate-size", "32"] : smallModel;
-  result(await connito(["model", "init", made, ...sizes, ...(family === undefined ? [] : ["--family", family]), "--json"]));
+  result(
+    await connito(["model", "init", made, ...sizes(converted ? 32 : 16), ...(family === undefined ? [] : ["--family", family]), "--json"]),
+  );
   if (!converted) return;
   const packed = join(directory, "packed");
   await packCheckpoint(made, packed);

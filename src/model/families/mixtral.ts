@@ -1,7 +1,7 @@
 /** Mixtral: softmax router whose chosen weights are renormalised, experts in every layer, a sliding window where the configuration says so. */
 import * as v from "valibot";
 import { plainExperts } from "./computation.ts";
-import { activation, checkHeads, common, defineFamily, dimension, expertCount, positive } from "./config.ts";
+import { activation, checkHeads, common, defineFamily, dimension, expertCount, headDimension, positive } from "./config.ts";
 import { readRope, rope } from "./rope.ts";
 import { decoderTensors, fusedExperts, linear, norm, projections, separateExperts } from "./tensors.ts";
 
@@ -25,9 +25,9 @@ export const mixtral = defineFamily({
   read(read) {
     const { num_attention_heads: heads, sliding_window: window } = read;
     const keyValueHeads = read.num_key_value_heads ?? heads;
-    const headDimension = read.head_dim ?? Math.floor(read.hidden_size / heads);
-    checkHeads(heads, keyValueHeads, headDimension);
-    const { rope, notComputed } = readRope(read, { theta: 1e6, width: headDimension });
+    const width = headDimension(read);
+    checkHeads(heads, keyValueHeads, width);
+    const { rope, notComputed } = readRope(read, { theta: 1e6, width });
     const layers = [...Array(read.num_hidden_layers).keys()];
     return {
       vocabularySize: read.vocab_size,
@@ -39,7 +39,7 @@ export const mixtral = defineFamily({
       computation: {
         norm: { kind: "root-mean-square", epsilon: read.rms_norm_eps },
         rope,
-        attention: { kind: "grouped-query", heads, keyValueHeads, headDimension, queryKeyNorm: "none" },
+        attention: { kind: "grouped-query", heads, keyValueHeads, headDimension: width, queryKeyNorm: "none" },
         ...(typeof window === "number" && { layers: layers.map(() => ({ window })) }),
         router: { kind: "top-k", scores: "softmax", normalizeTopK: true, scale: 1, weighs: "result" },
         experts: plainExperts,
@@ -53,14 +53,13 @@ export const mixtral = defineFamily({
     const { settings, form, hiddenSize: hidden, experts } = architecture;
     const { num_attention_heads: heads, intermediate_size: inner } = settings;
     const keyValueHeads = settings.num_key_value_heads ?? heads;
-    const headDimension = settings.head_dim ?? Math.floor(hidden / heads);
     const sizes = { experts, hidden, inner };
     const module = form === "fused" ? "mlp" : "block_sparse_moe";
     return decoderTensors(architecture, {
       tied: settings.tie_word_embeddings,
       layer: () => [
         norm("input_layernorm", hidden, "attention.norm"),
-        ...projections({ hidden, heads, keyValueHeads, headDimension }),
+        ...projections({ hidden, heads, keyValueHeads, headDimension: headDimension(settings) }),
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         linear(`${module}.gate`, [experts, hidden], "router"),
         ...(form === "fused" ? fusedExperts(`${module}.experts`, sizes) : separateExperts(`${module}.experts`, sizes, ["w1", "w3", "w2"])),

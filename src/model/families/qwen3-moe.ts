@@ -9,6 +9,7 @@ import {
   dimension,
   expertCount,
   flag,
+  headDimension,
   invalidConfig,
   layerCount,
   layerList,
@@ -50,9 +51,9 @@ export const qwen3Moe = defineFamily({
       throw invalidConfig("intermediate_size", "missing, and some layers have no experts");
     }
     const { num_attention_heads: heads, num_key_value_heads: keyValueHeads } = read;
-    const headDimension = read.head_dim ?? Math.floor(read.hidden_size / heads);
-    checkHeads(heads, keyValueHeads, headDimension);
-    const { rope, notComputed } = readRope(read, { theta: 10_000, width: headDimension });
+    const width = headDimension(read);
+    checkHeads(heads, keyValueHeads, width);
+    const { rope, notComputed } = readRope(read, { theta: 10_000, width });
     const window = read.use_sliding_window ? read.sliding_window : null;
     return {
       vocabularySize: read.vocab_size,
@@ -64,7 +65,7 @@ export const qwen3Moe = defineFamily({
       computation: {
         norm: { kind: "root-mean-square", epsilon: read.rms_norm_eps },
         rope,
-        attention: { kind: "grouped-query", heads, keyValueHeads, headDimension, queryKeyNorm: "head" },
+        attention: { kind: "grouped-query", heads, keyValueHeads, headDimension: width, queryKeyNorm: "head" },
         ...(typeof window === "number" && { layers: layers.map(() => ({ window })) }),
         router: { kind: "top-k", scores: "softmax", normalizeTopK: read.norm_topk_prob, scale: 1, weighs: "result" },
         experts: plainExperts,
@@ -77,7 +78,7 @@ export const qwen3Moe = defineFamily({
   tensors(architecture) {
     const { settings, form, hiddenSize: hidden, expertLayers, experts } = architecture;
     const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, attention_bias: biased } = settings;
-    const headDimension = settings.head_dim ?? Math.floor(hidden / heads);
+    const width = headDimension(settings);
     const withExperts = new Set(expertLayers);
     const expertsOf = form === "fused" ? fusedExperts : separateExperts;
     const feedForward = [
@@ -89,9 +90,9 @@ export const qwen3Moe = defineFamily({
       tied: settings.tie_word_embeddings,
       layer: (layer) => [
         norm("input_layernorm", hidden, "attention.norm"),
-        ...projections({ hidden, heads, keyValueHeads, headDimension, biases: biased ? "all" : "none" }),
-        norm("self_attn.q_norm", headDimension, "attention.queryNorm"),
-        norm("self_attn.k_norm", headDimension, "attention.keyNorm"),
+        ...projections({ hidden, heads, keyValueHeads, headDimension: width, biases: biased ? "all" : "none" }),
+        norm("self_attn.q_norm", width, "attention.queryNorm"),
+        norm("self_attn.k_norm", width, "attention.keyNorm"),
         norm("post_attention_layernorm", hidden, "feedForward.norm"),
         ...(withExperts.has(layer) ? feedForward : dense),
       ],
