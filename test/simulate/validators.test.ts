@@ -36,6 +36,8 @@ const merged = new Map<string, MergeResult[]>();
 const weights = new Map<string, SetWeightsResult[]>();
 const explained: Explanation[] = [];
 const news: Note[] = [];
+/** What recorded validators noted, and during which step. */
+const named = new Map<string, Note[]>();
 let observed: readonly ObservedValidator[] = [];
 /** Hashes of each group's gradient, by who was said to have scored the groups, and what was noted on the way. */
 const exchanged = new Map<string, { readonly contributors: readonly string[][]; readonly bits: string[]; readonly notes: Note[] }>();
@@ -79,7 +81,8 @@ const recorded = (name: string): readonly CycleStep[] =>
   roles.validator.map(({ name: what, run }) =>
     step(what, async (context, membership, input) => {
       hotkeys.set(name, context.signer.address);
-      const result = await run(context, membership, input);
+      const note = (_text: string, fields: Note = {}) => named.set(name, [...(named.get(name) ?? []), { ...fields, during: what }]);
+      const result = await run({ ...context, progress: { ...silentProgress, note } }, membership, input);
       if (what === "merge") merged.set(name, [...(merged.get(name) ?? []), result as MergeResult]);
       if (what === "set-weights") weights.set(name, [...(weights.get(name) ?? []), result as SetWeightsResult]);
       return result;
@@ -198,6 +201,14 @@ describe("validators among each other", function () {
     );
   });
 
+  it("name who signed another result of a group than theirs, when all have voted", () => {
+    for (const name of ["first", "second"]) {
+      const during = named.get(name)?.filter(({ code, during }) => code === "group-result-differs" && during === "merge") ?? [];
+      assert.ok(during.length > 0, name);
+      for (const { validators } of during) assert.deepEqual(validators, [hotkeys.get("liar")]);
+    }
+  });
+
   it("settle a disagreement from the submissions, and name the wrong party", () => {
     const [own, recomputed] = [exchanged.get("itself"), exchanged.get("no majority")];
     assert.deepEqual([recomputed?.contributors, recomputed?.bits], [own?.contributors, own?.bits]);
@@ -223,16 +234,17 @@ describe("validators among each other", function () {
     assert.deepEqual(of("liar").differingGroups, of("liar").groups);
   });
 
-  it("lead a miner that asks to its own score, computed and measured again", () => {
+  it("lead a miner that asks to its own score, computed and measured again, where they contradict each other to what the evidence bears out", () => {
     assert.equal(explained.length, 2);
-    for (const { hotkey, agreed, scorers, measured } of explained) {
-      assert.equal(agreed?.status, "accepted", hotkey);
+    for (const { hotkey, agreed, settled, scorers, measured } of explained) {
+      assert.deepEqual([agreed?.status, settled], ["accepted", "evidence"], hotkey);
       for (const scorer of scorers.filter(({ validator: name }) => name !== hotkeys.get("liar"))) {
         assert.deepEqual([scorer.report, scorer.consistent], ["counted", true]);
         assert.deepEqual([scorer.score, scorer.computedAgain?.score], [agreed?.score, agreed?.score]);
         assert.ok((scorer.largestDifference ?? 1) < 1e-6 && measured > 0, `${scorer.largestDifference}`);
       }
-      for (const scorer of scorers.filter(({ validator: name }) => name === hotkeys.get("liar"))) assert.notEqual(scorer.consistent, true);
+      for (const scorer of scorers.filter(({ validator: name }) => name === hotkeys.get("liar")))
+        assert.equal(scorer.report, "contradicted");
     }
   });
 

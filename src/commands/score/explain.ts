@@ -11,7 +11,7 @@ import { fields, table } from "../../ui/table.ts";
 export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Explanation> {
   static override readonly summary = "Explain a miner's score of a past cycle from public data, and compute it again.";
   static override readonly description =
-    "Reads the chain and the scorers' signed reports and evidence; from the losses there the score follows by the rules of docs/protocol.md. With --measure the base and the submission are fetched, and the losses of the sequences that validators show are measured again here. Beside a running `cycle run`, give another --state-dir.";
+    "Reads the chain and the scorers' signed reports and evidence; from the losses there the score follows by the rules of docs/protocol.md. Where scorers contradict each other, it says whom the evidence bears out. With --measure the base and the group's submissions are fetched, the losses of the sequences that validators show are measured again here, and the submission is compared with the others. Beside a running `cycle run`, give another --state-dir.";
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1 --cycle 12",
     "<%= config.bin %> <%= command.id %> --netuid 1 --cycle 12 --miner 5F... --measure --json",
@@ -31,6 +31,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
       like: v.array(v.string()),
       weight: v.optional(v.number()),
     });
+    const compared = v.object({ ...likeness.entries, copy: v.boolean() });
     const scorer = v.object({
       validator: v.string(),
       stake: v.string(),
@@ -50,10 +51,12 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
       chain: v.string(),
       root: v.nullable(v.string()),
       agreed: v.optional(v.object({ status: v.string(), score: v.number() })),
+      settled: v.string(),
       meaning: v.string(),
       hint: v.string(),
       scorers: v.array(scorer),
       measured: v.number(),
+      compared: v.optional(compared),
     });
   }
 
@@ -66,12 +69,12 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
   }
 
   protected render(result: Explanation): string {
-    const { cycle, hotkey, group, root, agreed, meaning, hint, scorers, measured } = result;
+    const { cycle, hotkey, group, root, agreed, settled, meaning, hint, scorers, measured, compared } = result;
     const right = (heading: string) => ({ heading, align: "right" as const });
     const rows = scorers.map((scorer) => [
       shortAddress(scorer.validator),
       formatTao(scorer.stake),
-      scorer.status ?? scorer.report,
+      scorer.status === undefined ? scorer.report : scorer.report === "contradicted" ? `${scorer.status} (contradicted)` : scorer.status,
       scorer.score === undefined ? undefined : formatMicroNats(scorer.score),
       again(scorer),
       scorer.computedAgain?.sequences,
@@ -83,7 +86,8 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
         ["miner", hotkey],
         ["cycle", `${cycle}, group ${group}`],
         ["submission", root === null ? "none" : shortHash(root)],
-        ["agreed", agreed === undefined ? "nobody reported" : `${agreed.status}, ${formatMicroNats(agreed.score)} nats/token`],
+        ["agreed", agreed === undefined ? "not known here" : `${agreed.status}, ${formatMicroNats(agreed.score)} nats/token`],
+        ["settled by", settlements[settled]],
         ["meaning", meaning],
         ["what to do", hint],
       ]),
@@ -93,9 +97,23 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
         rows,
       ),
       ...(measured > 0 ? ["", `Measured here on ${measured} sequences: the largest difference in nats per token.`] : []),
+      ...(compared
+        ? [
+            compared.copy
+              ? `Compared here: a near copy, most like ${compared.like.map(shortAddress).join(", ")}.`
+              : "Compared here: no near copy.",
+          ]
+        : []),
     ].join("\n");
   }
 }
+
+const settlements: Readonly<Record<Explanation["settled"], string>> = {
+  median: "the median of the reports, by stake",
+  merge: "measuring again when this validator merged: the reports contradict each other",
+  evidence: "the evidence: the reports contradict each other, and only these bear theirs out",
+  open: "nothing that is known here",
+};
 
 function again({ consistent, computedAgain }: ScorerExplanation): string | undefined {
   if (consistent === undefined) return undefined;

@@ -12,11 +12,10 @@ import { commit, saltName } from "../../steps/commit/commit.ts";
 import { reveal } from "../../steps/commit/reveal.ts";
 import type { Context } from "../../steps/context.ts";
 import { viewCycle } from "../../steps/cycle-view.ts";
-import type { Membership } from "../../steps/membership.ts";
 import { sendRecord } from "../../steps/send-record.ts";
 import { storeSubmission, submissionOf, submissionPath } from "../../steps/train/submissions.ts";
 import { train } from "../../steps/train/train.ts";
-import { changed, type Delta, deltasOf, mixed, noise, randomOf, sizeOf, submit, type Work, workOf } from "./deltas.ts";
+import { changed, type Delta, deltasOf, mixed, noise, randomOf, sizeOf, submit, workOf } from "./deltas.ts";
 import { type RunStep, replacing, type Strategy, type StrategyScene } from "./strategy.ts";
 
 const training =
@@ -156,12 +155,6 @@ const echo =
     }
   };
 
-async function previousWork(context: Context, membership: Membership, cycle: number, work: Work): Promise<Delta | undefined> {
-  const before = await submissionOf(context.workspace, cycle - 1);
-  if (before === undefined) return undefined;
-  return deltasOf(context, membership, cycle - 1, { ...work, group: before.group }).catch(() => undefined);
-}
-
 export const minerAttacks: readonly Strategy[] = [
   fromLeak("byte-copy", "another's file, committed later", 3, ([first]) => first as Delta),
   fromLeak("noisy-copy", "another's delta with a tenth of noise", 3, ([first], context, cycle) =>
@@ -222,15 +215,17 @@ export const minerAttacks: readonly Strategy[] = [
   {
     name: "replay",
     role: "miner",
-    summary: "last cycle's own delta, again",
+    summary: "what another of its group has revealed in the cycle before, made anew for this one",
+    leaks: 3,
     steps: (scene) =>
       replacing(roles.miner, {
-        train: async (context, membership, input) => {
-          const work = await workOf(context, membership, input.cycle);
-          const before = await previousWork(context, membership, input.cycle, work);
-          return before === undefined
-            ? training(scene)(context, membership, input)
-            : submit(context, membership, input.cycle, work, before);
+        train: async (context, membership, { cycle }) => {
+          const work = await workOf(context, membership, cycle);
+          for (const other of scene.leaks) {
+            const before = cycle === 0 ? undefined : await deltasOf(other, membership, cycle - 1, work);
+            if (before !== undefined) return submit(context, membership, cycle, work, before);
+          }
+          throw nothing(`nobody that it looks into has revealed work of group ${work.group} before cycle ${cycle}`);
         },
       }),
   },

@@ -15,8 +15,9 @@ import type { Slice } from "../distribute/slice.ts";
 import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { openCandidate, roomForDecoded } from "./candidates.ts";
-import { collectGroupResults, fetchGradient, publishGroupResult } from "./group-results.ts";
+import { collectGroupResults, fetchGradient, findGroupResult, publishGroupResult } from "./group-results.ts";
 import { type Contribution, type GroupGradient, gateContributions, type MergeSearch, nothing } from "./merge-groups.ts";
+import { scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
 
 export interface GroupWork {
@@ -41,6 +42,15 @@ export async function groupGradients(context: Context, membership: Membership, w
     if (!isDrawn(group)) gradients.set(group, await fromScorers(context, membership, work, group, order));
   }
   return [...order.keys()].map((group) => gradients.get(group) as GroupGradient);
+}
+
+/** When all have voted: names the scorers that signed another result of a group than this validator, which computed it as well. */
+export async function compareResults(context: Context, membership: Membership, view: CycleView): Promise<void> {
+  for (const [group, drawn] of (await scorersOf(context, membership, view)).entries()) {
+    const own = await findGroupResult(context, view.cycle, group);
+    if (own === undefined || !drawn.some(({ hotkey }) => hotkey === context.signer.address)) continue;
+    nameDiffering(context, group, await collectGroupResults(context, membership, view, group, drawn), own);
+  }
 }
 
 async function mergeOrderOf(context: Context, membership: Membership, { view, verdicts }: GroupWork): Promise<AgreedScore[][]> {

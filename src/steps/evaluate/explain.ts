@@ -1,17 +1,18 @@
 /**
  * A miner's score of a past cycle, from the chain and what validators show: what the chain alone says, each scorer's signed report and
  * evidence, the score computed again from the losses by the rules, and, if asked, the losses of the open sequences measured again with the
- * miner's own submission on this machine.
+ * miner's own submission on this machine. Where scorers contradict each other, whom the evidence bears out.
  */
 
 import { ConnitoError } from "../../errors.ts";
 import type { Tensors } from "../../model/tensors.ts";
-import { type AgreedScore, agreedScores } from "../../protocol/agreement.ts";
+import { type AgreedScore, agreedScores, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import type { Judgement } from "../../protocol/evaluation.ts";
 import { groupOfMiner } from "../../protocol/experts/assignment.ts";
 import type { ReportEntry } from "../../protocol/report.ts";
 import { type ChainVerdict, type Status, statuses } from "../../protocol/verdict.ts";
+import { readJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
 import { peerSources } from "../fetch.ts";
@@ -19,7 +20,10 @@ import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { openCandidate, roomForDecoded } from "./candidates.ts";
 import { follows, judgeAgain, type Likeness, type ScoreEvidence } from "./evidence.ts";
+import { evaluationSeed } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
+import type { MergeResult } from "./merge.ts";
+import { type Comparison, compareSubmissions, type Sketched } from "./near-copies.ts";
 import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
@@ -27,8 +31,11 @@ import { readVerdicts } from "./verdicts.ts";
 export interface ScorerExplanation {
   readonly validator: string;
   readonly stake: bigint;
-  /** `silent`: no report on the chain in time; `withheld`: committed, and nobody delivers it. */
-  readonly report: "silent" | "withheld" | "counted";
+  /**
+   * `silent`: no report on the chain in time; `withheld`: committed, and nobody delivers it; `contradicted`: the score is disputed, and its evidence,
+   * or what was measured here, does not bear it out.
+   */
+  readonly report: "silent" | "withheld" | "counted" | "contradicted";
   readonly status?: Status;
   readonly score?: number;
   /** The judgement that follows from the losses in its evidence, and how much an earlier submission explains. */
@@ -48,12 +55,20 @@ export interface Explanation {
   /** What the chain alone says. */
   readonly chain: ChainVerdict["status"];
   readonly root: string | null;
+  /** What is paid; absent where nobody reported, and where a dispute is not settled by what is known here. */
   readonly agreed?: Pick<AgreedScore, "status" | "score">;
+  /**
+   * What `agreed` follows from: the `median` of all reports; in a dispute what this machine settled when it merged (`merge`), or the reports that their
+   * evidence bears out (`evidence`); nothing (`open`) where these contradict each other, or nobody reported.
+   */
+  readonly settled: "median" | "merge" | "evidence" | "open";
   readonly meaning: string;
   readonly hint: string;
   readonly scorers: readonly ScorerExplanation[];
   /** Open sequences measured again here. */
   readonly measured: number;
+  /** What the group's other submissions explain of it, as compared here; with a measurement, unless it was the group's first. */
+  readonly compared?: Likeness & { readonly copy: boolean };
 }
 
 export interface ExplainInput {
@@ -76,9 +91,9 @@ export async function explainScore(context: Context, membership: Membership, inp
   const scorers = await scorersOf(context, membership, view);
   const committed = await committedReports(context, membership, view, scorers);
   const reports = await collectReports(context, membership, view, scorers, committed);
-  const agreed = agreedScores(weigh(view, reports)).find(({ miner }) => miner === input.hotkey);
+  const weighed = weigh(view, reports);
 
-  const measured = await openMeasurement(context, membership, view, verdict, input.measure);
+  const measured = input.measure ? await openMeasurement(context, membership, view, verdicts, verdict) : undefined;
   try {
     const rows: ScorerExplanation[] = [];
     for (const { hotkey: validator, stake } of scorers[group] ?? []) {
@@ -91,7 +106,11 @@ export async function explainScore(context: Context, membership: Membership, inp
       const evidence = await fetchEvidence(context, membership, signed);
       rows.push({ validator, stake, report: "counted", ...(await explainReport(membership, entry, evidence, measured)) });
     }
-    const status = agreed?.status ?? "unscored";
+    const disputed = disputedMiners(weighed).includes(input.hotkey);
+    const { agreed, settled, contradicted } = disputed
+      ? await settle(context, input, weighed, rows, measured?.comparison)
+      : { ...medianOf(weighed, input.hotkey), contradicted: [] };
+    const { meaning, hint } = settled === "open" && disputed ? openDispute : statuses[agreed?.status ?? "unscored"];
     return {
       cycle: input.cycle,
       hotkey: input.hotkey,
@@ -100,37 +119,93 @@ export async function explainScore(context: Context, membership: Membership, inp
       chain: verdict.status,
       root: verdict.root,
       ...(agreed && { agreed: { status: agreed.status, score: agreed.score } }),
-      meaning: statuses[status].meaning,
-      hint: statuses[status].hint,
-      scorers: rows,
+      settled,
+      meaning,
+      hint,
+      scorers: rows.map((row) => (contradicted.includes(row.validator) ? { ...row, report: "contradicted" } : row)),
       measured: measured?.sequences ?? 0,
+      ...(measured?.comparison && { compared: { ...measured.comparison.likeness, copy: measured.comparison.copy } }),
     };
   } finally {
     await measured?.opened.close();
   }
 }
 
+interface Settled {
+  readonly agreed?: Pick<AgreedScore, "status" | "score">;
+  readonly settled: Explanation["settled"];
+  readonly contradicted: readonly string[];
+}
+
+/** Losses of one submission on two machines differ by less, nats per token. */
+const sameLoss = 1e-3;
+
+const openDispute = {
+  meaning: "scorers contradict each other, and what is known here does not say who is right",
+  hint: "Measure it with --measure; a validator that merged the cycle has what it settled in its state directory.",
+};
+
+function medianOf(weighed: readonly WeighedReport[], hotkey: string): Omit<Settled, "contradicted"> {
+  const agreed = agreedScores(weighed).find(({ miner }) => miner === hotkey);
+  return agreed === undefined ? { settled: "open" } : { agreed, settled: "median" };
+}
+
+/** A disputed score: as this machine settled it, or from the reports that their evidence, and what was measured here, bear out. */
+async function settle(
+  context: Context,
+  { cycle, hotkey }: ExplainInput,
+  weighed: readonly WeighedReport[],
+  rows: readonly ScorerExplanation[],
+  comparison: Comparison | undefined,
+): Promise<Settled> {
+  const isContradicted = ({ status, consistent, largestDifference = 0 }: ScorerExplanation) =>
+    consistent !== true ||
+    largestDifference > sameLoss ||
+    (comparison !== undefined && status === (comparison.copy ? "accepted" : "near-copy"));
+  const contradicted = rows.filter((row) => row.status !== undefined && isContradicted(row)).map(({ validator }) => validator);
+  const merged = await readJson<Pick<MergeResult, "verdicts">>(context.workspace.layout.cycle(cycle, "merge.json"));
+  const own = merged?.verdicts.find(({ miner }) => miner === hotkey);
+  if (own !== undefined) return { agreed: own, settled: "merge", contradicted };
+  const left = weighed.filter(({ report }) => !contradicted.includes(report.validator));
+  if (left.length === 0 || disputedMiners(left).includes(hotkey)) return { settled: "open", contradicted };
+  return { ...medianOf(left, hotkey), settled: "evidence", contradicted };
+}
+
 interface Measurement {
   readonly opened: OpenModel;
   readonly deltas: Tensors;
+  /** Against the other submissions of its group; absent for the first. */
+  readonly comparison: Comparison | undefined;
   sequences: number;
 }
 
+/** Whatever of the group's submissions can still be had is compared with the miner's. */
 async function openMeasurement(
   context: Context,
   membership: Membership,
   view: CycleView,
-  verdict: ChainVerdict,
-  wanted: boolean,
+  verdicts: readonly ChainVerdict[],
+  { miner, group }: ChainVerdict,
 ): Promise<Measurement | undefined> {
-  if (!wanted || verdict.status !== "to-fetch") return undefined;
+  const revealed = verdicts.flatMap((verdict) => (verdict.group === group && verdict.status === "to-fetch" ? [verdict] : []));
+  if (!revealed.some((verdict) => verdict.miner === miner)) return undefined;
+  const { task } = membership;
   const opened = await openWholeModel(context, membership, view.base);
-  const sources = await peerSources(context, membership.task);
   const place = { slice: opened.slice, view, room: roomForDecoded() };
-  const candidate = await openCandidate(context, membership, place, verdict.miner, verdict.reveal.record, sources);
-  if ("deltas" in candidate) return { opened, deltas: candidate.deltas, sequences: 0 };
+  const sources = await peerSources(context, task);
+  const submissions: Sketched[] = [];
+  for (const { miner: name, commit, reveal } of revealed) {
+    const candidate = await openCandidate(context, membership, place, name, reveal.record, sources);
+    if ("deltas" in candidate) submissions.push({ miner: name, group, commit, deltas: candidate.deltas });
+    else context.progress.note(`The submission of ${name} cannot be had here: ${candidate.reason}`, { status: candidate.status });
+  }
+  const own = submissions.find((submission) => submission.miner === miner);
+  if (own !== undefined) {
+    const seed = await evaluationSeed(context, membership, view.cycle);
+    const comparison = (await compareSubmissions({ seed, codec: task.submission.codec }, submissions)).get(miner);
+    return { opened, deltas: own.deltas, comparison, sequences: 0 };
+  }
   await opened.close();
-  context.progress.note(`The submission cannot be measured here: ${candidate.reason}`, { status: candidate.status });
   return undefined;
 }
 

@@ -79,16 +79,20 @@ export interface CycleSequences {
   readonly seed: string;
 }
 
+/** What a cycle's sequences, scorers and sketches are drawn with, known once the reveal window is final. */
+export async function evaluationSeed(context: Context, { task, taskHash }: Membership, cycle: number): Promise<string> {
+  return seed("evaluation", taskHash, cycle, await context.chain.blockHash(windowOf(task, cycle, "reveal").last));
+}
+
 /** Draws the cycle's sequences. @throws held-out-missing, held-out-too-short */
 export async function cycleSequences(
   context: Context,
   membership: Membership,
   { cycle, slice }: { readonly cycle: number; readonly slice: Slice },
 ): Promise<CycleSequences> {
-  const { task, taskHash } = membership;
+  const { task } = membership;
   const { available, read } = await provideHeldOut(context, membership, slice);
-  const at = await context.chain.blockHash(windowOf(task, cycle, "reveal").last);
-  const draw = { task, seed: seed("evaluation", taskHash, cycle, at), available };
+  const draw = { task, seed: await evaluationSeed(context, membership, cycle), available };
   const { stages, gate } = drawSequences(draw);
   const open = drawOpenSequences(draw);
   const all = await read([...stages.flat(), ...gate, ...open]);

@@ -24,7 +24,7 @@ import { sliceMomentum } from "../model-weights.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { sendRecord } from "../send-record.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
-import { groupGradients } from "./contributions.ts";
+import { compareResults, groupGradients } from "./contributions.ts";
 import { settleScores } from "./disputes.ts";
 import { cycleSequences } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
@@ -64,6 +64,7 @@ export async function merge(context: Context, membership: Membership, input: { c
   await context.clock.until(({ best }) => best >= ballot.last, context.signal);
   const record = { cycle: input.cycle + 1, previousRoot: stored.base, root: stored.root };
   const sent = await sendVersion(context, { ...record, until: version.last });
+  await compareResults(context, membership, await viewCycle(context, membership, input.cycle));
   return { ...stored, ...sent };
 }
 

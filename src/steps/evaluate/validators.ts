@@ -1,13 +1,12 @@
 /** Who may score and merge: neurons that the chain and the task count as validators, and which of them score which group. */
 
 import { ConnitoError } from "../../errors.ts";
-import { windowOf } from "../../protocol/clock.ts";
-import { seed } from "../../protocol/random.ts";
 import { drawScorers } from "../../protocol/scorers.ts";
 import type { Validator } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
+import { evaluationSeed } from "./held-out.ts";
 
 /** @throws not-a-validator */
 export function requireValidator(view: CycleView, hotkey: string): Validator {
@@ -24,12 +23,12 @@ export function requireValidator(view: CycleView, hotkey: string): Validator {
 }
 
 /** The validators that score each group of the cycle, known once the reveal window is final. */
-export async function scorersOf(context: Context, { task, taskHash }: Membership, view: CycleView): Promise<Validator[][]> {
-  const at = await context.chain.blockHash(windowOf(task, view.cycle, "reveal").last);
+export async function scorersOf(context: Context, membership: Membership, view: CycleView): Promise<Validator[][]> {
+  const { task } = membership;
   const { validators } = view.participants;
   const byHotkey = new Map(validators.map((validator) => [validator.hotkey, validator]));
   const drawn = drawScorers({
-    seed: seed("evaluation", taskHash, view.cycle, at),
+    seed: await evaluationSeed(context, membership, view.cycle),
     validators,
     groups: task.experts.groups,
     count: task.validators.scorers,

@@ -112,6 +112,21 @@ describe("engine/layers/stream-evaluator", () => {
     }
   });
 
+  it("gives the same bits on any number of threads, so that scores and the gate's decisions do not depend on a validator's machine", async () => {
+    const weights = smallWeights(smallOlmoe);
+    const candidates = [candidateOf(smallWeights(smallOlmoe, 2), [0]), candidateOf(smallWeights(smallOlmoe, 3), [0, 1])];
+    const sequences = smallSequences(smallOlmoe, 10, positions);
+    const [one, ...more] = await Promise.all(
+      [1, 2, 5].map(async (threads) => {
+        const streamed = evaluatorOf(smallOlmoe, weights, { threads });
+        const losses = await streamed.losses(sequences, candidates);
+        streamed.dispose();
+        return losses;
+      }),
+    );
+    for (const losses of more) assert.deepEqual(losses, one);
+  });
+
   it("passes on what a loader throws, stops when the signal fires, and takes no sequences", async () => {
     const weights = smallWeights(smallOlmoe);
     const broken = evaluatorOf(smallOlmoe, weights, {
