@@ -14,7 +14,7 @@ import { agreedScores, disputedMiners, mergeOrder, voteOnVersion } from "../src/
 import { artifactRoot } from "../src/protocol/artifact.ts";
 import { canonicalJson, documentHash } from "../src/protocol/canonical.ts";
 import { ballotHash, commitmentHash } from "../src/protocol/commitment.ts";
-import { cosines, createSketcher, drawPlaces, likenessOf } from "../src/protocol/copies.ts";
+import { cosines, createSketcher, drawPlaces, effectOf, isNoise, likenessOf } from "../src/protocol/copies.ts";
 import { judge } from "../src/protocol/evaluation.ts";
 import { assignMiners } from "../src/protocol/experts/assignment.ts";
 import { selectExperts, sharesOf } from "../src/protocol/experts/esft.ts";
@@ -355,6 +355,14 @@ function copyVectors() {
         dense: deltas.map((_, place) => likenessOf(cosine, place, false)),
         sparse: deltas.map((_, place) => likenessOf(cosine, place, true)),
       };
+    }),
+    effects: [1, 0.3, 0.01].map((size) => {
+      const losses = () => Array.from({ length: 6 }, () => random.uniform(1000) / 1000);
+      const [base, explained, mirrored] = [losses(), losses(), losses()];
+      const own = mirrored.map((loss) => loss + (size * (random.uniform(1000) - 500)) / 1000);
+      const [share, all] = [0.8, { base, explained, own, mirrored }];
+      const effect = effectOf(all, share);
+      return { share, ...all, effect, noise: isNoise(effect) };
     }),
   };
 }

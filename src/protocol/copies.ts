@@ -1,9 +1,10 @@
 /**
  * Near copies (docs/protocol.md, section 8). Two honest trainings of the same experts on the same texts share a direction, on a raw base most of
- * theirs, so being alike is not enough. Two things tell a copy: earlier submissions explain far more of it than the group's submissions usually
+ * theirs, so being alike is not enough. Three things tell a copy: earlier submissions explain far more of it than the group's submissions usually
  * explain of each other; or, where several are as much alike as it, it still holds one or two of them and nothing of the others, as noise cannot hide
- * and training on from them hardly. Both are read off inner products of sketches: places of the decoded deltas drawn after the reveal,
- * which nobody could prepare for. What a submission gains plays no part (docs/performance.md, "Near copies", says why).
+ * and training on from them hardly; or, where there are too few to tell that, what it adds to them does nothing to the losses, as noise does not and
+ * learning does. The first two are read off inner products of sketches: places of the decoded deltas drawn after the reveal, which nobody could
+ * prepare for.
  */
 import { type Hash, hashFields, hashToBytes, u16 } from "./hash.ts";
 import { stream } from "./random.ts";
@@ -25,6 +26,9 @@ const compared = { least: 4, most: 6 };
  * cosine that says it is anything.
  */
 const held = { one: 0.8, oneOfFewer: 0.9, two: 0.95, cosine: 0.25 };
+
+/** What is learned does at least this part of what the explained part does to the losses, each by its length; noise does next to nothing. */
+const leastEffect = 0.12;
 
 /** Runs of places in the group's deltas, laid end to end in canonical order; a run goes on from the first place behind the last. */
 export interface Places {
@@ -108,9 +112,13 @@ function dot(a: Sketch, b: Sketch): number {
   return sum;
 }
 
+export function lengthOf(sketch: Sketch): number {
+  return Math.sqrt(dot(sketch, sketch));
+}
+
 /** The cosine of two sketches; 0 with one that is all zeros. */
 export function cosineOf(a: Sketch, b: Sketch): number {
-  const lengths = Math.sqrt(dot(a, a)) * Math.sqrt(dot(b, b));
+  const lengths = lengthOf(a) * lengthOf(b);
   return lengths > 0 ? dot(a, b) / lengths : 0;
 }
 
@@ -127,11 +135,13 @@ export interface Likeness {
   readonly share: number;
   /** The cosine that pairs of the group's other submissions usually have, within what can be usual. */
   readonly usual: number;
-  /** The earlier submissions most like it, by their places, the most alike first. */
+  /** The earlier submissions most like it, by their places, the most alike first; and what of each is in it, all taken at length 1. */
   readonly like: readonly number[];
+  readonly parts: readonly number[];
   /** Of the weights of the others in it, the largest; absent where there are too few others. */
   readonly weight?: number;
-  readonly copy: boolean;
+  /** `unclear`: too few others to tell, so that what it adds to those explaining it has to do something (`effectOf`). */
+  readonly copy: boolean | "unclear";
 }
 
 /**
@@ -149,26 +159,49 @@ export function likenessOf(cosine: readonly (readonly number[])[], place: number
     sparse,
   );
   const like = byLikeness(others.filter((index) => index < place && size(index) > 0)).slice(0, maximumSources);
-  const { share } = explain(like);
-  const shared = { share, usual, like };
+  const { share, weights: parts } = explain(like);
+  const shared = { share, usual, like, parts };
   if (share >= certainShare(usual)) return { ...shared, copy: true };
 
   // A later submission that is more like it than any earlier one may be a copy of it, and would take the weight of what it copied.
   const nearest = like[0] === undefined ? 0 : size(like[0]);
   const near = byLikeness(others.filter((index) => index < place || size(index) < nearest)).slice(0, compared.most);
-  if (near.length < compared.least) return { ...shared, copy: false };
+  if (near.length < compared.least) return { ...shared, copy: share > 0 && "unclear" };
   const { weights } = explain(near);
   const sum = weights.reduce((total, weight) => total + Math.abs(weight), 0);
-  const parts = near
+  const inOrder = near
     .map((index, at) => ({ index, part: sum > 0 ? Math.abs(weights[at] as number) / sum : 0 }))
     .sort((a, b) => b.part - a.part || a.index - b.index);
   const holds = (count: number, part: number): boolean => {
-    const first = parts.slice(0, count);
+    const first = inOrder.slice(0, count);
     const all = first.reduce((total, one) => total + one.part, 0);
     return all >= part && first.every(({ index }) => index < place && size(index) >= held.cosine);
   };
   const copy = near.length < compared.most ? holds(1, held.oneOfFewer) : holds(1, held.one) || holds(2, held.two);
-  return { ...shared, weight: parts[0]?.part as number, copy };
+  return { ...shared, weight: inOrder[0]?.part as number, copy };
+}
+
+/** Losses of each of some sequences: of the base, of it plus the explained part, plus the submission, and plus its mirror: the explained part less the rest. */
+export interface RestLosses {
+  readonly base: ArrayLike<number>;
+  readonly explained: ArrayLike<number>;
+  readonly own: ArrayLike<number>;
+  readonly mirrored: ArrayLike<number>;
+}
+
+/**
+ * What the rest of a submission does to the losses by its length, as a part of what the explained part does by its own; both as roots of mean squares over
+ * sequences. Taken between the mirror and the submission, it leaves out what any step costs that is long enough.
+ */
+export function effectOf({ base, explained, own, mirrored }: RestLosses, share: number): number {
+  const size = (of: (sequence: number) => number) => Math.hypot(...Array.from(base, (_, sequence) => of(sequence)));
+  const rest = size((i) => (mirrored[i] as number) - (own[i] as number)) / 2 / Math.sqrt(1 - share ** 2);
+  return rest / (size((i) => (base[i] as number) - (explained[i] as number)) / share);
+}
+
+/** Whether what has this effect is noise. */
+export function isNoise(effect: number): boolean {
+  return effect < leastEffect;
 }
 
 /** The lower median of the cosines of pairs, within what can be usual; the most that can be where there is none. */

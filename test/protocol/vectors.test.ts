@@ -156,7 +156,7 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("copies", () => {
-    const { places, runs, groups } = readVectors("copies.json");
+    const { places, runs, groups, effects } = readVectors("copies.json");
     for (const { seed, group, elements, kept, runs: count, length, first } of places) {
       assert.deepEqual(second.secondPlaces(seed, group, elements, 12), first);
       assert.deepEqual([count, length], kept === null ? [16_384, 1] : [Math.ceil(16_384 / kept), 4_096]);
@@ -170,11 +170,12 @@ describe("golden vectors, from the text alone", () => {
     for (const { title, deltas, ...said } of groups)
       for (const sparse of [false, true])
         for (const place of deltas.keys()) {
-          const { share, usual, weight, ...exact } = said[sparse ? "sparse" : "dense"][place] as Likeness;
+          const { share, usual, weight, parts, ...exact } = said[sparse ? "sparse" : "dense"][place] as Likeness;
           const {
             share: secondShare,
             usual: secondUsual,
             weight: secondWeight,
+            parts: secondParts,
             ...expected
           } = second.secondLikeness(deltas, place, sparse);
           assert.deepEqual(exact, expected, `${title} ${place}`);
@@ -182,9 +183,14 @@ describe("golden vectors, from the text alone", () => {
             [share, secondShare],
             [usual, secondUsual],
             [weight ?? 0, secondWeight ?? 0],
+            ...parts.map((part, at) => [part, secondParts[at] as number] as const),
           ] as const)
             assert.ok(Math.abs(a - b) < 1e-6, `${title} ${place}: ${a} ${b}`);
         }
+    for (const { share, effect, noise, ...losses } of effects) {
+      assert.ok(Math.abs(effect - second.secondEffect(losses, share)) < 1e-9);
+      assert.equal(noise, effect < 0.12);
+    }
   });
 
   it("merge: aggregates", () => {

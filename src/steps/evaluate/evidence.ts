@@ -26,9 +26,15 @@ const schema = v.strictObject({
       /** Losses on the stages it took, and on the open sequences (-1 for one that is not finite); none where there was no time. */
       losses,
       openLosses: losses,
-      /** What earlier submissions explain of it, and the largest weight of another in it (section 8 of the protocol). */
+      /** What earlier submissions explain of it, the largest weight of another in it, what it adds to them (section 8 of the protocol). */
       likeness: v.optional(
-        v.strictObject({ share: v.number(), usual: v.number(), like: v.array(v.string()), weight: v.optional(v.number()) }),
+        v.strictObject({
+          share: v.number(),
+          usual: v.number(),
+          like: v.array(v.string()),
+          weight: v.optional(v.number()),
+          effect: v.optional(v.number()),
+        }),
       ),
     }),
   ),

@@ -8,6 +8,7 @@ import { ConnitoError } from "../../errors.ts";
 import type { Tensors } from "../../model/tensors.ts";
 import { type AgreedScore, agreedScores, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
 import { windowOf } from "../../protocol/clock.ts";
+import { effectOf, isNoise } from "../../protocol/copies.ts";
 import type { Judgement } from "../../protocol/evaluation.ts";
 import { groupOfMiner } from "../../protocol/experts/assignment.ts";
 import type { ReportEntry } from "../../protocol/report.ts";
@@ -68,7 +69,7 @@ export interface Explanation {
   /** Open sequences measured again here. */
   readonly measured: number;
   /** What the group's other submissions explain of it, as compared here; with a measurement, unless it was the group's first. */
-  readonly compared?: Likeness & { readonly copy: boolean };
+  readonly compared?: (Likeness & { readonly copy: boolean }) | undefined;
 }
 
 export interface ExplainInput {
@@ -106,9 +107,10 @@ export async function explainScore(context: Context, membership: Membership, inp
       const evidence = await fetchEvidence(context, membership, signed);
       rows.push({ validator, stake, report: "counted", ...(await explainReport(membership, entry, evidence, measured)) });
     }
+    const compared = measured && comparedHere(measured);
     const disputed = disputedMiners(weighed).includes(input.hotkey);
     const { agreed, settled, contradicted } = disputed
-      ? await settle(context, input, weighed, rows, measured?.comparison)
+      ? await settle(context, input, weighed, rows, compared)
       : { ...medianOf(weighed, input.hotkey), contradicted: [] };
     const { meaning, hint } = settled === "open" && disputed ? openDispute : statuses[agreed?.status ?? "unscored"];
     return {
@@ -124,7 +126,7 @@ export async function explainScore(context: Context, membership: Membership, inp
       hint,
       scorers: rows.map((row) => (contradicted.includes(row.validator) ? { ...row, report: "contradicted" } : row)),
       measured: measured?.sequences ?? 0,
-      ...(measured?.comparison && { compared: { ...measured.comparison.likeness, copy: measured.comparison.copy } }),
+      ...(compared && { compared }),
     };
   } finally {
     await measured?.opened.close();
@@ -156,12 +158,12 @@ async function settle(
   { cycle, hotkey }: ExplainInput,
   weighed: readonly WeighedReport[],
   rows: readonly ScorerExplanation[],
-  comparison: Comparison | undefined,
+  compared: Explanation["compared"],
 ): Promise<Settled> {
   const isContradicted = ({ status, consistent, largestDifference = 0 }: ScorerExplanation) =>
     consistent !== true ||
     largestDifference > sameLoss ||
-    (comparison !== undefined && status === (comparison.copy ? "accepted" : "near-copy"));
+    (compared !== undefined && status === (compared.copy ? "accepted" : "near-copy"));
   const contradicted = rows.filter((row) => row.status !== undefined && isContradicted(row)).map(({ validator }) => validator);
   const merged = await readJson<Pick<MergeResult, "verdicts">>(context.workspace.layout.cycle(cycle, "merge.json"));
   const own = merged?.verdicts.find(({ miner }) => miner === hotkey);
@@ -177,6 +179,15 @@ interface Measurement {
   /** Against the other submissions of its group; absent for the first. */
   readonly comparison: Comparison | undefined;
   sequences: number;
+  /** Of what it adds to those explaining it, on the open sequences, where sketches alone leave that unclear. */
+  effect?: number;
+}
+
+/** What the comparison here says of the submission, as far as its effect is known. */
+function comparedHere({ comparison, effect }: Measurement): Explanation["compared"] {
+  if (comparison === undefined) return undefined;
+  const shown = effect !== undefined && Number.isFinite(effect) ? { effect } : {};
+  return { ...comparison.likeness, ...shown, copy: comparison.copy || (effect !== undefined && isNoise(effect)) };
 }
 
 /** Whatever of the group's submissions can still be had is compared with the miner's. */
@@ -223,8 +234,13 @@ async function explainReport(
   const facts = { ...said, ...(computedAgain && { computedAgain }), ...(own.likeness && { likeness: own.likeness }), consistent };
   if (measured === undefined || own.openLosses.length === 0) return facts;
   const sequences = evidence.open.map(({ domain, index, tokens }) => ({ domain, index, tokens: Int32Array.from(tokens) }));
-  const [losses] = (await measured.opened.losses(sequences, [measured.deltas])).candidates;
+  const unclear = measured.comparison?.unclear;
+  const models = [measured.deltas, ...(unclear ? [unclear.explained, unclear.mirrored] : [])];
+  const found = await measured.opened.losses(sequences, models);
+  const [losses, explained, mirrored] = found.candidates;
   measured.sequences = sequences.length;
+  if (losses && explained && mirrored)
+    measured.effect = effectOf({ base: found.base, explained, own: losses, mirrored }, measured.comparison?.likeness.share as number);
   const differences = [...(losses ?? [])].map((loss, index) => Math.abs(loss - (own.openLosses[index] as number)));
   return { ...facts, largestDifference: Math.max(0, ...differences) };
 }

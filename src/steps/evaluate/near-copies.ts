@@ -1,8 +1,8 @@
 /** Near copies among the submissions that a validator scores: each against the others of its group, by sketches of their deltas. */
 
 import { codecNamed } from "../../model/codecs/index.ts";
-import type { Tensors } from "../../model/tensors.ts";
-import { cosines, createSketcher, drawPlaces, likenessOf, type Sketch, type Sketcher } from "../../protocol/copies.ts";
+import { combined, type Tensors } from "../../model/tensors.ts";
+import { cosines, createSketcher, drawPlaces, lengthOf, likenessOf, type Sketch, type Sketcher } from "../../protocol/copies.ts";
 import { type CommitPlace, compareCommits } from "../../protocol/verdict.ts";
 import type { Likeness } from "./evidence.ts";
 
@@ -17,6 +17,8 @@ export interface Comparison {
   readonly likeness: Likeness;
   /** Whether it is a near copy: not paid, even if it gains. */
   readonly copy: boolean;
+  /** Where the sketches leave that unclear: what its mirror does to the losses decides. */
+  readonly unclear?: { readonly explained: Tensors; readonly mirrored: Tensors };
 }
 
 /** What each submission has in common with the earlier ones of its group, by miner; the first of a group is not in it. */
@@ -36,8 +38,18 @@ export async function compareSubmissions(
     const cosine = cosines(sketches);
     for (const [place, { miner }] of inOrder.entries()) {
       if (place === 0) continue;
-      const { copy, like, ...likeness } = likenessOf(cosine, place, kept !== undefined);
-      result.set(miner, { copy, likeness: { ...likeness, like: like.map((index) => (inOrder[index] as Sketched).miner) } });
+      const { copy, like, parts, ...likeness } = likenessOf(cosine, place, kept !== undefined);
+      const shown = { ...likeness, like: like.map((index) => (inOrder[index] as Sketched).miner) };
+      if (copy !== "unclear") result.set(miner, { copy, likeness: shown });
+      else {
+        const lengths = sketches.map(lengthOf);
+        const of = (index: number) => (inOrder[index] as Sketched).deltas;
+        const sources = like.map(
+          (index, at) => [((parts[at] as number) * (lengths[place] as number)) / (lengths[index] as number), of(index)] as const,
+        );
+        const mirrored = combined([...sources.map(([factor, deltas]) => [2 * factor, deltas] as const), [-1, of(place)]]);
+        result.set(miner, { copy: false, likeness: shown, unclear: { explained: combined(sources), mirrored } });
+      }
     }
   }
   return result;

@@ -3,6 +3,7 @@
  * the evidence needs beside (the open sequences) goes along in the first.
  */
 
+import { effectOf, isNoise } from "../../protocol/copies.ts";
 import { type Judgement, judge } from "../../protocol/evaluation.ts";
 import type { Task } from "../../protocol/task.ts";
 import type { Likeness, ScoreEvidence } from "./evidence.ts";
@@ -38,6 +39,8 @@ interface Measured {
   readonly losses: number[];
   openLosses: readonly number[];
   judgement?: Judgement;
+  /** Of what it adds to those explaining it, where that decides. */
+  effect?: number;
 }
 
 /** Measures stage after stage until everybody is judged. Who is not judged when time is out has no verdict: that is not the miner's doing. */
@@ -53,7 +56,10 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
     const undecided = measured.filter(({ judgement }) => judgement === undefined);
     if (undecided.length === 0 || (await input.isLate())) break;
     const models = undecided.map(({ submission }) => submission.deltas);
-    const found = await input.losses(index === 0 ? [...stage, ...open] : stage, models);
+    // What is unclear of near copies is measured in the first stage, along with everybody.
+    const unclear = index > 0 ? [] : undecided.flatMap((one) => (one.comparison?.unclear ? [{ one, ...one.comparison.unclear }] : []));
+    const rests = unclear.flatMap(({ explained, mirrored }) => [explained, mirrored]);
+    const found = await input.losses(index === 0 ? [...stage, ...open] : stage, [...models, ...rests]);
     const ofStage = (losses: Float64Array) => losses.subarray(0, stage.length);
     base.push(...ofStage(found.base));
     if (index === 0) openBase = [...found.base.subarray(stage.length)];
@@ -63,6 +69,10 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
       if (index === 0) one.openLosses = [...losses.subarray(stage.length)];
       const judgement = judge({ task, baseLosses: base, candidateLosses: one.losses, stage: index + 1, stages: stages.length });
       if (judgement !== undefined) one.judgement = judgement;
+    }
+    for (const [place, { one }] of unclear.entries()) {
+      const [explained, mirrored] = found.candidates.slice(undecided.length + 2 * place).map(ofStage) as [Float64Array, Float64Array];
+      one.effect = effectOf({ base, explained, own: one.losses, mirrored }, one.comparison?.likeness.share as number);
     }
     input.onJudged(measured.filter(({ judgement }) => judgement !== undefined).length);
   }
@@ -85,9 +95,10 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
 }
 
 /** Takes its pay from a near copy. */
-function settle({ judgement, comparison }: Measured): { readonly verdict?: Verdict; readonly likeness?: Likeness } {
-  const likeness = comparison && { likeness: comparison.likeness };
+function settle({ judgement, comparison, effect }: Measured): { readonly verdict?: Verdict; readonly likeness?: Likeness } {
+  const shown = effect !== undefined && Number.isFinite(effect) ? { effect } : {};
+  const likeness = comparison && { likeness: { ...comparison.likeness, ...shown } };
   if (judgement === undefined) return { ...likeness };
-  const copied = judgement.status === "accepted" && comparison?.copy === true;
+  const copied = judgement.status === "accepted" && (comparison?.copy === true || (effect !== undefined && isNoise(effect)));
   return { verdict: copied ? { status: "near-copy", score: 0 } : judgement, ...likeness };
 }

@@ -437,24 +437,32 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
     others.filter((k) => k < place && size(k) > 0),
     3,
   );
-  const { share } = explain(like);
+  const { share, weights: parts } = explain(like);
   const needed = usual >= 0.6 ? 1 - (1 - usual) / 4 : 1 - 0.625 * (1 - usual) ** 2;
-  if (share >= needed) return { share, usual, like, copy: true };
+  if (share >= needed) return { share, usual, like, parts, copy: true };
   const closest = Math.max(0, ...others.filter((k) => k < place).map(size));
   const six = nearest(
     others.filter((k) => k < place || size(k) < closest),
     6,
   );
-  if (six.length < 4) return { share, usual, like, copy: false };
+  if (six.length < 4) return { share, usual, like, parts, copy: share > 0 ? "unclear" : false };
   const { weights } = explain(six);
   const total = weights.reduce((sum, weight) => sum + Math.abs(weight), 0);
-  const parts = six
+  const falling = six
     .map((k, at) => ({ part: total === 0 ? 0 : Math.abs(weights[at] as number) / total, counts: k < place && size(k) >= 0.25 }))
     .sort((a, b) => b.part - a.part);
-  const [first, next] = parts as [(typeof parts)[number], (typeof parts)[number]];
+  const [first, next] = falling as [(typeof falling)[number], (typeof falling)[number]];
   const one = first.part >= (six.length === 6 ? 0.8 : 0.9) && first.counts;
   const two = six.length === 6 && first.part + next.part >= 0.95 && first.counts && next.counts;
-  return { share, usual, like, weight: first.part, copy: one || two };
+  return { share, usual, like, parts, weight: first.part, copy: one || two };
+}
+
+/** Section 8's effect of what a submission adds, from losses of the base, with the explained part, the submission, and its mirror. */
+export function secondEffect(losses: { base: number[]; explained: number[]; own: number[]; mirrored: number[] }, share: number): number {
+  const squares = (a: number[], b: number[]) => a.reduce((sum, x, i) => sum + (x - (b[i] as number)) ** 2, 0);
+  const rest = squares(losses.mirrored, losses.own) / (1 - share * share);
+  const part = squares(losses.base, losses.explained) / (share * share);
+  return Math.sqrt(rest / part) / 2;
 }
 
 type Rule = { method: string; tolerated: number; normCap: number };

@@ -45,6 +45,19 @@ describe("near copies", () => {
     }
   });
 
+  it("are unclear among few: explained by the earlier ones as they are, and mirrored there", async () => {
+    const [copy, first] = [plus(scaled(original, 2), scaled(delta("noise"), 2)), scaled(original, 3)];
+    const found = await compareSubmissions(dense, [submission("first", 1, first), submission("copy", 2, copy)]);
+    const { unclear } = found.get("copy") ?? {};
+    assert.ok(unclear);
+    const [explained, mirrored] = [await unclear.explained.read("one"), await unclear.mirrored.read("one", new Float32Array(1_500))];
+    for (const [at, value] of (copy.get("one") as Float32Array).entries()) {
+      assert.ok(Math.abs((explained[at] as number) - 2 * (original.get("one")?.[at] as number)) < 3e-4);
+      assert.ok(Math.abs(2 * (explained[at] as number) - value - (mirrored[at] as number)) < 1e-9);
+    }
+    assert.equal(found.get("first"), undefined);
+  });
+
   it("are not looked for in another group, nor among honest work", async () => {
     const others = ["a", "b", "c"].map((name, index) => submission(name, 10 + index, delta(name)));
     const elsewhere = submission("copy", 20, original, 1);

@@ -89,6 +89,28 @@ describe("Proof-of-Loss in stages", () => {
     );
   });
 
+  it("takes the pay of what sketches leave unclear and what adds nothing, measured in the first stage along with everybody", async () => {
+    const { passes, losses } = meter();
+    const submissions = [submission("clear", 0.5), submission("idle", 0.5), submission("busy", 0.5)];
+    const unclear = (mirrored: number): Comparison => ({
+      ...compared(false),
+      unclear: { explained: submission("", 0.5).deltas, mirrored: submission("", mirrored).deltas },
+    });
+    const comparisons = new Map([
+      ["idle", unclear(0.49)],
+      ["busy", unclear(0.3)],
+    ]);
+    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, comparisons, ...inTime });
+    const statuses = Object.fromEntries([...verdicts].map(([miner, { status }]) => [miner, status]));
+    assert.deepEqual(statuses, { clear: "accepted", idle: "near-copy", busy: "accepted" });
+    assert.deepEqual(
+      passes.map(({ candidates }) => candidates),
+      [7],
+    );
+    const effects = evidence.miners.map(({ likeness }) => likeness?.effect?.toFixed(3));
+    assert.deepEqual(effects, [undefined, "0.021", "0.413"]);
+  });
+
   it("leaves whoever is not judged when time is out without a verdict, and measures nothing for nobody", async () => {
     const late = meter();
     const looks = [false, true];
