@@ -204,12 +204,15 @@ export function isNoise(effect: number): boolean {
   return effect < leastEffect;
 }
 
-/** The lower median of the cosines of pairs, within what can be usual; the most that can be where there is none. */
+/**
+ * The upper quartile of the cosines of pairs, within what can be usual; the most that can be where there is none. (Not their median: a few short trainings,
+ * like nobody, would make the long ones among each other suspect.)
+ */
 function usualCosineOf(pairs: readonly number[], sparse: boolean): number {
   const { least, mostDense, mostSparse } = usualCosine;
   const most = sparse ? mostSparse : mostDense;
-  const median = [...pairs].sort((a, b) => a - b)[(pairs.length - 1) >> 1] ?? most;
-  return Math.min(most, Math.max(least, median));
+  const quartile = [...pairs].sort((a, b) => a - b)[(3 * pairs.length - 1) >> 2] ?? most;
+  return Math.min(most, Math.max(least, quartile));
 }
 
 /** The share from which on a submission is a near copy. */

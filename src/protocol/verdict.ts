@@ -47,7 +47,7 @@ export const statuses = {
     hint: "Train longer or on more of the domain's text; a gain within the noise of evaluation earns nothing.",
   },
   "near-copy": {
-    meaning: "earlier submissions of the group explain it",
+    meaning: "it is made of earlier submissions of the group",
     hint: "Submit only what you trained yourself, from the cycle's version and with your own order of the data.",
   },
   accepted: { meaning: "the score is paid", hint: "Nothing to do." },

@@ -1,16 +1,19 @@
 /**
- * What validators agreed on in a past cycle: as this one noted it, or, where it was away, from the chain and its peers alone. Of whom they said what
- * cannot both be true it then knows nothing: who was there measured again.
+ * What validators agreed on in a past cycle: as this one noted it, or, where it was away, from the chain and its peers alone. Where they said what cannot
+ * both be true, those who were there measured again; whoever was not leaves out what does not follow from the evidence, and knows nothing where that does
+ * not settle it.
  */
 
 import { ConnitoError } from "../../errors.ts";
-import { type AgreedScore, agreedScores, disputedMiners } from "../../protocol/agreement.ts";
+import { type AgreedScore, agreedScores, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
+import type { SignedReport } from "../../protocol/report.ts";
 import { readJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
+import { unfounded } from "./evidence.ts";
 import type { MergeResult } from "./merge.ts";
-import { collectReports, committedReports, weigh } from "./reports.ts";
+import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
 
 /** The agreed verdicts of a cycle whose score window is final; undefined where they cannot be known any more, which is said. */
@@ -27,11 +30,35 @@ export async function agreedVerdicts(context: Context, membership: Membership, c
       context.progress.note(`Reports of cycle ${cycle} that nobody delivers: ${missing.join(", ")}`, { code: "reports-missing", missing });
     }
     const weighed = weigh(view, reports);
-    const disputed = new Set(disputedMiners(weighed));
-    return agreedScores(weighed).map((entry) => (disputed.has(entry.miner) ? { ...entry, status: "unscored", score: 0 } : entry));
+    const disputed = disputedMiners(weighed);
+    const borneOut = disputed.length === 0 ? weighed : await leaveOutUnfounded(context, membership, reports, weighed, disputed);
+    const open = new Set(disputedMiners(borneOut));
+    const settled = new Map(agreedScores(borneOut).map((entry) => [entry.miner, entry]));
+    return agreedScores(weighed).map((entry) => {
+      const found = open.has(entry.miner) ? undefined : settled.get(entry.miner);
+      return found ?? { ...entry, status: "unscored", score: 0 };
+    });
   } catch (error) {
     if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
     context.progress.note(`The scores of cycle ${cycle} cannot be known here: ${error.message}`, { code: error.code });
     return undefined;
   }
+}
+
+/** The reports without what they say of disputed miners that does not follow from the losses shown with them. */
+async function leaveOutUnfounded(
+  context: Context,
+  membership: Membership,
+  reports: ReadonlyMap<string, SignedReport>,
+  weighed: readonly WeighedReport[],
+  disputed: readonly string[],
+): Promise<WeighedReport[]> {
+  const result: WeighedReport[] = [];
+  for (const { stake, report } of weighed) {
+    const evidence = await fetchEvidence(context, membership, reports.get(report.validator) as SignedReport);
+    const wrong = unfounded(membership.task, report.entries, evidence);
+    const entries = report.entries.filter(({ miner }) => !disputed.includes(miner) || !wrong.includes(miner));
+    result.push({ stake, report: { ...report, entries } });
+  }
+  return result;
 }

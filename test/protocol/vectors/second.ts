@@ -431,8 +431,8 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
 
   const pairs = others.flatMap((a) => others.filter((b) => b > a).map((b) => inner(unit[a] as number[], unit[b] as number[])));
   const most = sparse ? 0.5 : 0.9;
-  const median = pairs.sort((a, b) => a - b)[Math.ceil(pairs.length / 2) - 1] ?? most;
-  const usual = Math.max(0.2, Math.min(most, median));
+  const quartile = pairs.sort((a, b) => a - b)[Math.ceil(0.75 * pairs.length) - 1] ?? most;
+  const usual = Math.max(0.2, Math.min(most, quartile));
   const like = nearest(
     others.filter((k) => k < place && size(k) > 0),
     3,

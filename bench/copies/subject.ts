@@ -1,0 +1,170 @@
+/** Small models, and what honest miners of one of their groups submit: trained on two real texts by the shipped engine. */
+import { readdirSync, readFileSync } from "node:fs";
+import { keepToPlaces, placeRate } from "../../src/engine/places.ts";
+import { openTrainer } from "../../src/engine/trainer.ts";
+import { byteVocabularySize } from "../../src/model/byte-tokenizer.ts";
+import { type Codec, codecNamed } from "../../src/model/codecs/index.ts";
+import { familyNamed, readArchitecture } from "../../src/model/families/index.ts";
+import { submissionPlaces } from "../../src/model/submission.ts";
+import { tensorsOf } from "../../src/model/tensors.ts";
+import { sha256, toHex, utf8 } from "../../src/protocol/hash.ts";
+import { placesSeed } from "../../src/protocol/places.ts";
+import { type Stream, stream } from "../../src/protocol/random.ts";
+import { measureByEngine } from "../../src/steps/evaluate/losses.ts";
+import type { Losses } from "../../src/steps/evaluate/measure-losses.ts";
+
+const architecture = readArchitecture(
+  familyNamed("qwen3_moe").newConfig?.({
+    vocabularySize: byteVocabularySize,
+    layers: 2,
+    hiddenSize: 48,
+    intermediateSize: 48,
+    experts: 4,
+    expertsPerToken: 2,
+    heads: 2,
+    keyValueHeads: 2,
+    normalizeTopK: true,
+  }) as Record<string, unknown>,
+);
+const sequenceLength = 48;
+const batchSequences = 8;
+/** From a raw base, on which all learn nearly the same, to one on which they do not. */
+export const pretrainSteps = [60, 250, 1_000];
+export const codecs = ["dense-bf16", "signs-10"].map(codecNamed);
+/** Held-out sequences of each text, from its last tenth. */
+const heldOutSequences = 32;
+const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
+
+type Tensors = Map<string, Float32Array>;
+export type Delta = Float32Array;
+
+export const seeded = (name: string) => stream(toHex(sha256(utf8(name))));
+const elements = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1);
+const specs = familyNamed(architecture.family).tensors(architecture);
+/** What draws the places of a codec that says some values only. */
+const cycle = { task: toHex(sha256(utf8("bench copies"))), cycle: 0, group: 0 };
+const shapesOf = (names: readonly string[]) => specs.filter(({ name }) => names.includes(name));
+const group = specs.filter(({ expert }) => expert !== undefined && expert < 2).map(({ name }) => name);
+
+export function normal(random: Stream): number {
+  const uniform = () => (random.uniform(2 ** 31) + 1) / 2 ** 31;
+  return Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+}
+
+/** Two real texts in bytes, cut into sequences. */
+function texts(): Int32Array[][] {
+  const length = sequenceLength + 1;
+  return ["datasets-moby-dick", "datasets-sotu"].map((name) => {
+    const folder = new URL(`../node_modules/@stdlib/${name}/data/`, import.meta.url);
+    const files = readdirSync(folder).filter((file) => file.endsWith(".txt"));
+    const bytes = Buffer.concat(files.sort().map((file) => readFileSync(new URL(file, folder))));
+    return Array.from({ length: Math.floor(bytes.length / length) }, (_, i) =>
+      Int32Array.from(bytes.subarray(i * length, (i + 1) * length)),
+    );
+  });
+}
+
+const all = texts();
+const train = all.map((text) => text.slice(0, Math.floor(0.9 * text.length)));
+const heldOut = all.flatMap((text, domain) => {
+  const [first, step] = [Math.ceil(0.9 * text.length), Math.floor((0.1 * text.length) / heldOutSequences) - 1];
+  return Array.from({ length: heldOutSequences }, (_, index) => ({ domain, index, tokens: text[first + step * index] as Int32Array }));
+});
+
+async function trainOn(
+  weights: Tensors,
+  trainable: readonly string[],
+  seed: string,
+  { steps, learningRate, codec }: { steps: number; learningRate: number; codec?: Codec },
+): Promise<Tensors> {
+  const trainer = await openTrainer({ architecture, weights, trainable, optimizer, sequenceLength, batchSequences, threads: 1 });
+  const base = new Map(trainable.map((name) => [name, weights.get(name) as Float32Array]));
+  const places = codec && submissionPlaces(codec.name, cycle, shapesOf(trainable));
+  const random = seeded(seed);
+  for (let step = 0; step < steps; step++) {
+    const batch = Array.from({ length: batchSequences }, (_, index) => {
+      const text = train[index % 2] as Int32Array[];
+      return text[random.uniform(text.length)] as Int32Array;
+    });
+    await trainer.step([batch], { learningRate: learningRate * (1 - step / steps) * (places ? placeRate : 1) });
+    if (places) await keepToPlaces(trainer, async (name) => base.get(name) as Float32Array, places);
+  }
+  const trained = await trainer.weights();
+  const copy = new Map(trainable.map((name) => [name, Float32Array.from(trained.get(name) as Float32Array)]));
+  await trainer.dispose();
+  return new Map([...weights, ...copy]);
+}
+
+/** A base, and what honest miners of one group submit on it, by codec. */
+export interface Subject {
+  readonly honest: ReadonlyMap<Codec, readonly Delta[]>;
+  /** What a delta is when it was encoded and decoded again. */
+  sent(codec: Codec, delta: Delta): Delta;
+  /** Losses on held-out sequences, of the base and with each of these deltas. */
+  losses(deltas: readonly Delta[]): Promise<Losses>;
+  /** A miner's training that starts from another's result. */
+  goOn(delta: Delta, steps: number, seed: string): Promise<Delta>;
+}
+
+export async function openSubject(index: number, runs: number): Promise<Subject> {
+  const name = String(index);
+  const random = seeded(`weights ${name}`);
+  const start = new Map(
+    specs.map(({ name: tensor, shape }) => [
+      tensor,
+      Float32Array.from({ length: elements(shape) }, () => (shape.length === 1 ? 1 : 0.02 * normal(random))),
+    ]),
+  );
+  const names = specs.map((spec) => spec.name);
+  const steps = pretrainSteps[index % pretrainSteps.length] as number;
+  const base = await trainOn(start, names, `pre-training ${name}`, { steps, learningRate: 3e-3 });
+  const lengths = group.map((tensor) => (base.get(tensor) as Float32Array).length);
+  const cut = (delta: Delta): Delta[] => {
+    let at = 0;
+    return lengths.map((length) => {
+      at += length;
+      return delta.subarray(at - length, at);
+    });
+  };
+  const difference = (weights: Tensors): Delta =>
+    Float32Array.from(
+      group.flatMap((tensor) =>
+        Array.from(weights.get(tensor) as Float32Array, (value, i) => value - ((base.get(tensor) as Float32Array)[i] as number)),
+      ),
+    );
+  const sent: Subject["sent"] = (codec, delta) =>
+    Float32Array.from(
+      cut(delta).flatMap((values, index) => {
+        const seed = placesSeed(cycle, group[index] as string);
+        return [...codec.decode(codec.encode(values.slice(), seed), values.length, seed)];
+      }),
+    );
+  const load = async (wanted: readonly string[]) => new Map(wanted.map((tensor) => [tensor, base.get(tensor) as Float32Array]));
+  const engine = measureByEngine({ architecture, sequenceLength, threads: 1, load, signal: new AbortController().signal });
+  const tensors = (delta: Delta) => {
+    const parts = cut(delta);
+    return tensorsOf(new Map(group.map((tensor, at) => [tensor, parts[at] as Delta])));
+  };
+  const skill = seeded(`skill ${name}`);
+  const honest = new Map<Codec, Delta[]>(codecs.map((codec) => [codec, []]));
+  for (let run = 0; run < runs; run++) {
+    const [steps, learningRate] = [30 + skill.uniform(91), 3e-4 * (1 + skill.uniform(100) / 50)];
+    for (const codec of codecs) {
+      const trained = await trainOn(base, group, `miner ${name} ${run}`, { steps, learningRate, codec });
+      honest.get(codec)?.push(sent(codec, difference(trained)));
+    }
+  }
+  return {
+    honest,
+    sent,
+    losses: (deltas) => engine.losses(heldOut, deltas.map(tensors)),
+    goOn: async (delta, steps, seed) => {
+      const parts = cut(delta);
+      const from = group.map((tensor, at): [string, Float32Array] => [
+        tensor,
+        (base.get(tensor) as Float32Array).map((value, i) => value + (parts[at]?.[i] as number)),
+      ]);
+      return difference(await trainOn(new Map([...base, ...from]), group, seed, { steps, learningRate: 5e-4 }));
+    },
+  };
+}
