@@ -194,6 +194,9 @@ export const mutants: readonly Mutant[] = [
     ["copies: noise hides a mixture", "holds(2, held.two)", "false"],
     ["copies: a copy of a copy hides it", "index < place || size(index) < nearest", "true"],
     ["copies: copies move what is usual", "Math.min(most, Math.max(", "Math.min(1, Math.max("],
+    ["copies: a few short trainings make the long ones suspect", "(3 * pairs.length - 1) >> 2", "(pairs.length - 1) >> 1"],
+    ["copies: what noise adds among few is paid", "effect < leastEffect", "false"],
+    ["copies: a long rest does more", " / 2 / Math.sqrt(1 - share ** 2)", " / 2"],
     ["copies: a run of places ends with the deltas", "done < length; start = 0", "done === 0; start = 0"],
   ),
   ...mutantsOf(

@@ -55,7 +55,7 @@ export function normal(random: Stream): number {
 function texts(): Int32Array[][] {
   const length = sequenceLength + 1;
   return ["datasets-moby-dick", "datasets-sotu"].map((name) => {
-    const folder = new URL(`../node_modules/@stdlib/${name}/data/`, import.meta.url);
+    const folder = new URL(`../../node_modules/@stdlib/${name}/data/`, import.meta.url);
     const files = readdirSync(folder).filter((file) => file.endsWith(".txt"));
     const bytes = Buffer.concat(files.sort().map((file) => readFileSync(new URL(file, folder))));
     return Array.from({ length: Math.floor(bytes.length / length) }, (_, i) =>

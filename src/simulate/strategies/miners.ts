@@ -160,6 +160,9 @@ export const minerAttacks: readonly Strategy[] = [
   fromLeak("noisy-copy", "another's delta with a tenth of noise", 3, ([first], context, cycle) =>
     noisy(first as Delta, 0.1, context, cycle),
   ),
+  fromLeak("hidden-copy", "another's delta with half its size of noise", 3, ([first], context, cycle) =>
+    noisy(first as Delta, 0.5, context, cycle),
+  ),
   fromLeak("scaled-copy", "another's delta times 1.1", 3, ([first]) => changed(first as Delta, (value) => 1.1 * value)),
   fromLeak("mixture", "the mean of two others' deltas", 3, ([first, second = first]) => mixed(first as Delta, 0.5, second as Delta, 0.5)),
   {
