@@ -42,6 +42,8 @@ export interface ConnectOptions extends LinkOptions {
   readonly signal?: AbortSignal;
   /** Told what an operator should know though nothing failed: that another process sends with the same hotkey. */
   readonly notice?: (message: string) => void;
+  /** Milliseconds without a new block after which a transaction that is under way is no longer waited for. Default 300,000. */
+  readonly stallLimit?: number;
 }
 
 /** Reads take the hash of the block (`at`) whose state is meant; the last blocks read are cached. */
@@ -111,18 +113,18 @@ export async function connectChain(options: ConnectOptions): Promise<Chain> {
         ? chainUnreachable(options.endpoints, new Error("its metadata did not come"))
         : error;
     });
-    return chainOver(link, runtimes, options.notice);
+    return chainOver(link, runtimes, options);
   } catch (error) {
     link.close();
     throw error;
   }
 }
 
-function chainOver(link: Link, runtimes: Runtimes, notice: ConnectOptions["notice"] = () => {}): Chain {
+function chainOver(link: Link, runtimes: Runtimes, { notice = () => {}, stallLimit = 300_000 }: ConnectOptions): Chain {
   const genesisHash = link.genesisHash() as string;
   const stateAt = createStates(link, runtimes);
   const tracker = createHeadTracker(link);
-  const sender = createSender(link, runtimes, genesisHash, stateAt, tracker, notice);
+  const sender = createSender(link, runtimes, genesisHash, stateAt, tracker, { notice, stallLimit });
   const parts = { link, stateAt, tracker, sender };
   const cached = createRecent<string, Promise<unknown>>(64);
 

@@ -64,8 +64,6 @@ const usualLifetime = 48;
 const attempts = 8;
 /** Blocks after which a pool that should hold a transaction is given it once more: some lose one without a word. */
 const reminder = 4;
-/** Milliseconds without a new block after which a pending transaction is no longer waited for. */
-const stallLimit = 300_000;
 
 interface Sent {
   readonly signed: SignedTransaction;
@@ -95,7 +93,7 @@ export function createSender(
   genesisHash: string,
   stateAt: StateAt,
   tracker: HeadTracker,
-  notice: (message: string) => void,
+  { notice, stallLimit }: { readonly notice: (message: string) => void; readonly stallLimit: number },
 ): Sender {
   const queues = createQueues();
   const extrinsicsOf = createRecent<number, Promise<{ hash: string; extrinsics: readonly string[] }>>(64);

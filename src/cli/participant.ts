@@ -11,6 +11,7 @@ import { connectChain } from "../chain/client.ts";
 import { resolveNetwork } from "../chain/networks.ts";
 import { openHotkey } from "../chain/wallet.ts";
 import { ConnitoError } from "../errors.ts";
+import { requireProgram } from "../external/program.ts";
 import { cycleAt } from "../protocol/clock.ts";
 import { parseLocator } from "../protocol/locator.ts";
 import { createChainClock } from "../steps/clock.ts";
@@ -72,14 +73,19 @@ export const trainerArgs = {
   program: Args.string({ description: "With --backend command, after `--`: the program that trains, and its arguments.", multiple: true }),
 };
 
-/** The program that trains, where it is not the engine, and what training may take. @throws usage */
-export function trainerOf(
+/** The program that trains, where it is not the engine, and what training may take. @throws usage, program-not-started */
+export async function trainerOf(
   { backend, memory }: { readonly backend: "engine" | "command"; readonly memory?: string | undefined },
   program: readonly string[] | undefined,
-): Pick<Context, "trainer" | "memory"> {
+): Promise<Pick<Context, "trainer" | "memory">> {
   const given = program ?? [];
   const limit = memory === undefined ? {} : { memory: parseBytes(memory) };
-  if ((backend === "command") === given.length > 0) return backend === "command" ? { ...limit, trainer: given } : limit;
+  if (backend === "engine" && given.length === 0) return limit;
+  if (backend === "command" && given.length > 0) {
+    // Now, not hours later when its work begins.
+    await requireProgram(given);
+    return { ...limit, trainer: given };
+  }
   throw new ConnitoError(backend === "command" ? "Which program?" : `Nothing is to run ${given[0]}: the engine does the work.`, {
     code: "usage",
     exit: "usage",
@@ -102,9 +108,9 @@ export const scorerArgs = {
   }),
 };
 
-/** The program that measures losses, where it is not the engine. @throws usage */
-export function scorerOf(backend: "engine" | "command", program: readonly string[] | undefined): Pick<Context, "scorer"> {
-  const { trainer } = trainerOf({ backend }, program);
+/** The program that measures losses, where it is not the engine. @throws usage, program-not-started */
+export async function scorerOf(backend: "engine" | "command", program: readonly string[] | undefined): Promise<Pick<Context, "scorer">> {
+  const { trainer } = await trainerOf({ backend }, program);
   return trainer === undefined ? {} : { scorer: trainer };
 }
 

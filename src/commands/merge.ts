@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
-import { cycleFlags, openCycle, participantFlags } from "../cli/participant.ts";
+import { cycleFlags, openCycle, participantFlags, scorerArgs, scorerFlags, scorerOf } from "../cli/participant.ts";
 import { type MergeResult, merge } from "../steps/evaluate/merge.ts";
 import { type SetWeightsResult, setWeights } from "../steps/evaluate/set-weights.ts";
 import { shortAddress, shortHash } from "../ui/format.ts";
@@ -16,8 +16,10 @@ export default class Merge extends BaseCommand<typeof Merge, MergeCommandResult>
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1 --wait",
     "<%= config.bin %> <%= command.id %> --netuid 1 --cycle 12 --json",
+    "<%= config.bin %> <%= command.id %> --netuid 1 --wait --backend command -- python trainers/torch/score.py",
   ];
-  static override readonly flags = { ...participantFlags, ...cycleFlags };
+  static override readonly args = scorerArgs;
+  static override readonly flags = { ...participantFlags, ...cycleFlags, ...scorerFlags };
 
   static override resultSchema() {
     const verdict = v.object({ miner: v.string(), group: v.number(), status: v.string(), score: v.number(), root: v.nullable(v.string()) });
@@ -37,8 +39,9 @@ export default class Merge extends BaseCommand<typeof Merge, MergeCommandResult>
   }
 
   protected async perform(invocation: Invocation<typeof Merge>): Promise<MergeCommandResult> {
+    const scorer = await scorerOf(invocation.flags.backend, invocation.args.program);
     const { context, membership, input } = await openCycle(invocation);
-    const merged = await merge(context, membership, input);
+    const merged = await merge({ ...context, ...scorer }, membership, input);
     const { weights, reveal, skipped } = await setWeights(context, membership, input);
     if (skipped !== undefined) invocation.warn(`No weights were set: ${skipped}.`);
     if (reveal !== undefined)

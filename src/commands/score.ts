@@ -33,7 +33,7 @@ export default class Score extends BaseCommand<typeof Score, ScoreResult> {
   }
 
   protected async perform(invocation: Invocation<typeof Score>): Promise<ScoreResult> {
-    const scorer = scorerOf(invocation.flags.backend, invocation.args.program);
+    const scorer = await scorerOf(invocation.flags.backend, invocation.args.program);
     const { context, membership, input } = await openCycle(invocation);
     const result = await score({ ...context, ...scorer }, membership, input);
     if (result.revealed > 0 || result.groups.length === 0) return result;

@@ -81,7 +81,7 @@ export default class Train extends BaseCommand<typeof Train, TrainResult | LossC
   protected async perform(invocation: Invocation<typeof Train>): Promise<TrainResult | LossCurve | TrainingPlan> {
     const { flags, args } = invocation;
     if (flags.plot) return lossCurve(flags["state-dir"], flags.cycle);
-    const trainer = trainerOf(flags, args.program);
+    const trainer = await trainerOf(flags, args.program);
     const { context, membership, input } = await openCycle(invocation);
     if (flags.plan) return planCycle({ ...context, ...trainer }, membership, input);
     const maximumSteps = flags["max-steps"];

@@ -112,11 +112,17 @@ async function planRun(
 async function runStep(context: Context, membership: Membership, step: CycleStep, cycle: number): Promise<StepEvent> {
   // Late is better than never for steps without a deadline of their own, but the next cycle's work must not wait for this one's.
   const patience = windowOf(membership.task, cycle + 1, "distribute").last;
+  let said = "";
   try {
     const result = await retry(() => step.run(context, membership, { cycle, wait: true }), {
       signal: context.signal,
       pause: context.clock.pause,
       goOn: async (error) => !skippingCodes.has(error.code) && !fatalCodes.has(error.code) && (await headOrNothing(context)) <= patience,
+      onRetry({ code, message }) {
+        // Once: an outage of hours is one piece of news.
+        if (message !== said) context.progress.note(`Cycle ${cycle}, ${step.name}: ${message} Trying again.`, { code });
+        said = message;
+      },
     });
     return { event: "step", cycle, step: step.name, outcome: "done", result };
   } catch (error) {

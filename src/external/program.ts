@@ -3,13 +3,14 @@
  * read as it comes and not kept: lines on stdout go to the caller, the end of stderr is shown where it fails. It gets no secrets: settings of
  * connito and of wallets are taken out of its environment.
  */
+import { access, constants } from "node:fs/promises";
+import { delimiter, join } from "node:path";
 import type { ResultPromise } from "execa";
 import { ConnitoError } from "../errors.ts";
 
 export interface ProgramOptions {
   /** Program and arguments. */
   readonly command: readonly string[];
-  readonly directory: string;
   readonly onLine: (line: string) => void;
   /** Asks it to save and finish: SIGTERM, and SIGKILL for the whole group when the grace is over. */
   readonly finish: AbortSignal;
@@ -32,13 +33,28 @@ const maximumLineBytes = 65_536;
 const maximumOutputBytes = 2 ** 28;
 const complaintBytes = 4096;
 
+/**
+ * For whoever names a program now that will be run much later: is there one of that name that may be run?
+ * @throws program-not-started
+ */
+export async function requireProgram([file = ""]: readonly string[]): Promise<void> {
+  const places = file.includes("/") ? [file] : (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory, file));
+  for (const place of places) {
+    const runnable = await access(place, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (runnable) return;
+  }
+  throw notStarted(file, "ENOENT");
+}
+
 /** @throws program-not-started where there is no such program, or no right to run it */
 export async function runProgram(options: ProgramOptions): Promise<Ending> {
-  const { command, directory, onLine, finish, graceSeconds, silenceSeconds } = options;
+  const { command, onLine, finish, graceSeconds, silenceSeconds } = options;
   const [file = "", ...args] = command;
   const { execa } = await import("execa");
   const child = execa(file, args, {
-    cwd: directory,
     env: withoutSecrets(process.env),
     extendEnv: false,
     // Its own group, so that what it started ends with it.
@@ -126,6 +142,24 @@ function lineSplitter(onLine: (line: string) => void): (chunk: Buffer) => void {
 function withoutSecrets(environment: NodeJS.ProcessEnv): Record<string, string> {
   const kept = Object.entries(environment).filter(([name]) => !/^(CONNITO|BT)_/.test(name));
   return Object.fromEntries(kept.filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+/** Why a program that was killed was killed, in words. */
+const killedBecause = {
+  silent: "said nothing for too long and was killed",
+  late: "did not end in time after SIGTERM and was killed",
+  flood: "printed without end and was killed",
+} as const;
+
+/** How a program ended that did not do its work, with the end of what it wrote to stderr. */
+export function describeEnding([program]: readonly string[], { exitCode, signal, killed, complaint }: Ending): string {
+  const how = killed === undefined ? `ended with ${signal ?? `exit code ${exitCode}`}` : killedBecause[killed];
+  return `${program} ${how}${complaint === "" ? "." : `:\n${complaint}`}`;
+}
+
+/** Whether its exit code says that running it again can help (75, EX_TEMPFAIL), or the way it died leaves hope. */
+export function mayWorkAgain({ exitCode, signal, killed }: Ending): boolean {
+  return exitCode === 75 || (signal !== undefined && killed !== "late" && killed !== "flood");
 }
 
 function notStarted(file: string, code: string | undefined): ConnitoError {

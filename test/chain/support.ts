@@ -169,6 +169,13 @@ export async function finalizedWhere(chain: Chain, condition: (number: number) =
   throw new Error("the chain did not get there in time");
 }
 
+/** Brings the chain to a finalised block with this number or a later one, at once. */
+export async function passTo(net: Localnet, chain: Chain, number: number): Promise<void> {
+  const blocks = number - net.finalized().number;
+  if (blocks > 0) net.inject({ kind: "burst", blocks });
+  await finalizedWhere(chain, (finalized) => finalized >= number);
+}
+
 /** Does something while no block is made, until it is done or its transaction waits in the pool: no window passes meanwhile, however busy the machine is. */
 export async function inStillness<T>(net: Localnet, act: () => Promise<T>): Promise<T> {
   const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "author_pendingExtrinsics", params: [] });

@@ -152,6 +152,49 @@ describe("chain/transactions", () => {
     assert.equal(await sentBy(miner), nonce + 2);
   });
 
+  it("gives up on a chain that makes no block, and finds what it sent when the chain goes on", async () => {
+    const [miner] = who.miners;
+    const impatient = await opened.chain(net.endpoint, { stallLimit: 200 });
+    const before = await sentBy(miner);
+    net.inject({ kind: "stall-blocks", seconds: 600 });
+    await assert.rejects(impatient.setCommitment(miner, netuid, record(56)), {
+      code: "chain-stalled",
+      retryable: true,
+      message: /no new block for 0.2 s while the record was/,
+    });
+    assert.equal(await sentBy(miner), before + 1);
+    const again = chain.setCommitment(miner, netuid, record(56));
+    net.inject({ kind: "heal" });
+    await again;
+    assert.deepEqual(await standing(miner), record(56));
+    assert.equal(await sentBy(miner), before + 1);
+  });
+
+  it("says that a transaction is lost which no block takes however often it is signed, and does it later", async () => {
+    const [, miner] = who.miners;
+    const before = await sentBy(miner);
+    net.inject({ kind: "drop", count: 1_000_000 });
+    let over = false;
+    const lost = assert
+      .rejects(chain.setCommitment(miner, netuid, record(57)), {
+        code: "extrinsic-lost",
+        retryable: true,
+        message: /was signed 8 times and is in no block: its era ended/,
+      })
+      .finally(() => {
+        over = true;
+      });
+    while (!over) {
+      net.inject({ kind: "burst", blocks: 16 });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    await lost;
+    net.inject({ kind: "heal" });
+    await chain.setCommitment(miner, netuid, record(57));
+    assert.deepEqual(await standing(miner), record(57));
+    assert.equal(await sentBy(miner), before + 1);
+  });
+
   it("stops when told to", async () => {
     const stop = new AbortController();
     const sending = chain.setCommitment(who.miners[0], netuid, record(60), { signal: stop.signal });

@@ -3,7 +3,7 @@ import type { Chain } from "../../src/chain/client.ts";
 import { setHyperparameter } from "../../src/chain/development.ts";
 import { epochAt, firstBlockOf } from "../../src/chain/epochs.ts";
 import type { Localnet } from "../../src/chain/localnet/index.ts";
-import { createOpened, finalizedWhere, genesisOf, inStillness, netuid, type People, people } from "./support.ts";
+import { createOpened, finalizedWhere, genesisOf, inStillness, netuid, type People, passTo, people } from "./support.ts";
 
 describe("chain/weights", () => {
   const opened = createOpened();
@@ -111,7 +111,7 @@ describe("chain/weights, by commit and reveal", () => {
         message: new RegExp(`from block ${commit.reveal.from} on`),
       },
     );
-    await finalizedWhere(chain, (number) => number >= commit.reveal.from);
+    await passTo(net, chain, commit.reveal.from);
     const reveal = await inStillness(net, () => chain.revealWeights(who.validator, netuid, sealed));
     assert.ok(reveal.block >= commit.reveal.from && reveal.block <= commit.reveal.until);
     assert.deepEqual(await rows(), new Map([[0, sealed.weights]]));
@@ -133,10 +133,10 @@ describe("chain/weights, by commit and reveal", () => {
       retryable: false,
     });
     const { number } = await chain.bestHead();
-    await finalizedWhere(chain, (later) => later > number + 10);
+    await passTo(net, chain, number + 11);
     const late = { ...other, weights: sealed.weights.slice(1) };
     const { reveal } = await chain.commitWeights(who.validator, netuid, late);
-    await finalizedWhere(chain, (later) => later > reveal.until);
+    await passTo(net, chain, reveal.until + 1);
     await assert.rejects(chain.revealWeights(who.validator, netuid, late), { code: "weights-commit-lost", message: /up to block/ });
   });
 

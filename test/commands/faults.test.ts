@@ -7,7 +7,9 @@ import { once } from "node:events";
 import { copyFile, mkdir, readdir, readFile, rename, stat, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { openWorkspace, type Workspace } from "../../src/workspace/workspace.ts";
 import { repository } from "../cli/process.ts";
 import { openScene, refuses, result, type Scene } from "./scene.ts";
 
@@ -15,6 +17,7 @@ const execute = promisify(execFile);
 const endless = 100_000;
 /** Milliseconds that a test may take on a busy machine: each is of several processes. */
 const slow = 240_000;
+const scorer = fileURLToPath(new URL("../steps/evaluate/fixture/scorer.mjs", import.meta.url));
 const shortest = { distribute: 1, train: 1, commit: 2, reveal: 3, score: 3, merge: 5 };
 
 describe("fetching a slice", function () {
@@ -148,7 +151,18 @@ describe("a chain that goes away", function () {
   });
   after(() => scene?.close());
 
+  async function inState<T>(name: string, work: (workspace: Workspace) => Promise<T>): Promise<T> {
+    const workspace = await openWorkspace(join(scene.directory, "state", name), { lock: true });
+    try {
+      return await work(workspace);
+    } finally {
+      await workspace.close();
+    }
+  }
+
   it("is waited for: the cycle's work is done when it is back, once, and doing it again is success", async () => {
+    // As a kill between making the salt and committing to it leaves the state directory: the commit must be salted with this.
+    const salt = await inState("miner", (workspace) => workspace.secret("salt-0", () => new Uint8Array(32).fill(7)));
     const miner = scene.begin("miner", ["cycle", "run", "--role", "miner", "--cycles", "1", "--json"]);
     await miner.says('"step":"slice","outcome":"done"');
     scene.passTo("train");
@@ -167,6 +181,8 @@ describe("a chain that goes away", function () {
     const { timing } = JSON.parse(await readFile(made, "utf8")) as { timing: { training: number; window: number } };
     assert.ok(timing.training > 0 && timing.training <= timing.window, JSON.stringify(timing));
 
+    assert.deepEqual(await inState("miner", (workspace) => workspace.findSecret("salt-0")), salt);
+
     for (const step of ["train", "commit", "reveal"]) {
       const again = result(await scene.run("miner", [step, "--cycle", "0", "--json"]));
       assert.equal(again["alreadyDone"], true, step);
@@ -174,7 +190,10 @@ describe("a chain that goes away", function () {
     scene.passTo("score");
     const peer = ["--peer", `file:${scene.heldOut}`];
     const score = ["score", "--cycle", "0", "--wait", ...peer, "--json"];
-    const scored = result(await scene.run("validator", score)) as { revealed: number; entries: { miner: string; status: string }[] };
+    const scoring = await scene.run("validator", [...score, "--backend", "command", "--", process.execPath, scorer, "dies", "0"]);
+    // Its program died each time: the engine did the work.
+    assert.match(scoring.stderr, /"code":"scorer-failed"/);
+    const scored = result(scoring) as { revealed: number; entries: { miner: string; status: string }[] };
     assert.equal(scored.revealed, 1);
     // Measured, whatever it was worth: not one of the statuses of bytes that came late, broken or not at all.
     assert.ok(["accepted", "no-gain"].includes(scored.entries[0]?.status ?? ""), JSON.stringify(scored.entries));

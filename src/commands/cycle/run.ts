@@ -50,7 +50,7 @@ export default class CycleRun extends BaseCommand<typeof CycleRun, CycleRunResul
 
   protected async perform(invocation: Invocation<typeof CycleRun>): Promise<CycleRunResult> {
     const { flags, args, progress, onFinish, signal } = invocation;
-    const { trainer: program, memory } = trainerOf(flags, args.program);
+    const { trainer: program, memory } = await trainerOf(flags, args.program);
     const limit = memory === undefined ? {} : { memory };
     const work = program === undefined ? limit : flags.role === "miner" ? { ...limit, trainer: program } : { ...limit, scorer: program };
     // Known to be wrong now rather than when the record is due, after hours of work.

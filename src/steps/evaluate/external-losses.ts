@@ -1,20 +1,22 @@
 /**
  * Losses measured by a program of the operator's (docs/external-trainers.md), for validators whose model wants a GPU. It is given the model, the sequences
  * and the candidates as files. Its answer must be complete, and a sample of the sequences is measured again by the engine, for every model: a program
- * that computes in another precision than fp32, or another model, is found out before anything rests on it.
+ * that computes in another precision than fp32, or another model, is found out before anything rests on it. Where the program fails, the engine
+ * measures: slower, but a window is not lost to a program.
  */
 import { randomInt } from "node:crypto";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { ConnitoError } from "../../errors.ts";
-import { type Ending, runProgram } from "../../external/program.ts";
+import { describeEnding, type Ending, mayWorkAgain, runProgram } from "../../external/program.ts";
 import { type ScoringAnswer, type ScoringJob, scoringAnswerSchema } from "../../external/scoring-job.ts";
 import { readWhole } from "../../files.ts";
 import { type Architecture, listWeights } from "../../model/families/index.ts";
 import { type TensorToWrite, writeSafetensors } from "../../model/safetensors.ts";
 import type { Tensors } from "../../model/tensors.ts";
 import type { LoadWeights } from "../../model/weights.ts";
+import type { Progress } from "../../ui/progress.ts";
 import type { HeldOutSequence } from "./held-out.ts";
 import type { Losses, MeasureLosses } from "./measure-losses.ts";
 
@@ -28,8 +30,9 @@ export interface ExternalLosses {
   readonly tokenizer: Uint8Array;
   readonly sequenceLength: number;
   readonly load: LoadWeights;
-  /** The engine's own measurement, for the sample. */
+  /** The engine's own measurement, for the sample, and for everything where the program fails. */
   readonly engine: MeasureLosses;
+  readonly progress: Progress;
   readonly signal: AbortSignal;
   readonly silenceSeconds?: number;
 }
@@ -41,29 +44,51 @@ const tolerance = 1e-4;
 const silenceSeconds = 900;
 const graceSeconds = 10;
 
-/** Measures by the program. @throws scorer-failed, scorer-answer-invalid, scorer-disagrees, program-not-started; the signal's reason */
+/** The codes of what the program can do wrong. What else goes wrong, such as a full disk, would befall the engine too. */
+const programFaults = new Set(["scorer-failed", "scorer-answer-invalid", "scorer-disagrees", "program-not-started"]);
+
+/** Measures by the program while it does its work well, and by the engine from then on. A program that only died is asked again for the next sequences. */
 export function measureExternally(input: ExternalLosses): { readonly losses: MeasureLosses; close(): Promise<void> } {
-  let model: Promise<ScoringJob["model"]> | undefined;
+  const { engine, progress, signal } = input;
+  const ask = createAsking(input);
+  let given = false;
   return {
     async losses(sequences, candidates = []) {
-      if (sequences.length === 0) return input.engine(sequences, candidates);
-      model ??= writeModel(input);
-      const job = await writeJob(input, await model, sequences, candidates);
-      const ending = await runProgram({
-        command: [...input.command, join(input.directory, "job.json")],
-        directory: input.directory,
-        finish: input.signal,
-        graceSeconds,
-        silenceSeconds: input.silenceSeconds ?? silenceSeconds,
-        onLine: () => undefined,
-      });
-      input.signal.throwIfAborted();
-      if (ending.exitCode !== 0) throw failed(input.command, ending);
-      const losses = await readAnswer(job, sequences.length);
-      await compareSample(input.engine, sequences, candidates, losses);
-      return losses;
+      if (given || sequences.length === 0) return engine(sequences, candidates);
+      try {
+        return await ask(sequences, candidates);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof ConnitoError) || !programFaults.has(error.code)) throw error;
+        given = !error.retryable;
+        progress.note(`${error.message} The built-in engine measures ${given ? "until this step is done" : "this time"}.`, {
+          code: error.code,
+        });
+        return engine(sequences, candidates);
+      }
     },
     close: () => rm(input.directory, { recursive: true, force: true }),
+  };
+}
+
+/** Losses as the program says, checked. @throws scorer-failed, scorer-answer-invalid, scorer-disagrees, program-not-started; the signal's reason */
+function createAsking(input: ExternalLosses): (sequences: readonly HeldOutSequence[], candidates: readonly Tensors[]) => Promise<Losses> {
+  let model: Promise<ScoringJob["model"]> | undefined;
+  return async (sequences, candidates) => {
+    model ??= writeModel(input);
+    const job = await writeJob(input, await model, sequences, candidates);
+    const ending = await runProgram({
+      command: [...input.command, join(input.directory, "job.json")],
+      finish: input.signal,
+      graceSeconds,
+      silenceSeconds: input.silenceSeconds ?? silenceSeconds,
+      onLine: () => undefined,
+    });
+    input.signal.throwIfAborted();
+    if (ending.exitCode !== 0) throw failed(input.command, ending);
+    const losses = await readAnswer(job, sequences.length);
+    await compareSample(input.engine, sequences, candidates, losses);
+    return losses;
   };
 }
 
@@ -189,12 +214,11 @@ function invalid(detail: string, cause?: unknown): ConnitoError {
   });
 }
 
-function failed([program]: readonly string[], { exitCode, signal, killed, complaint }: Ending): ConnitoError {
-  const how = killed === undefined ? `ended with ${signal ?? `exit code ${exitCode}`}` : `was killed (${killed})`;
-  return new ConnitoError(`${program} ${how}${complaint === "" ? "." : `:\n${complaint}`}`, {
+function failed(command: readonly string[], ending: Ending): ConnitoError {
+  return new ConnitoError(describeEnding(command, ending), {
     code: "scorer-failed",
     exit: "verification",
-    retryable: exitCode === 75 || signal !== undefined,
+    retryable: mayWorkAgain(ending) && ending.killed === undefined,
     hint: "Run the same command again, or without --backend: then the built-in engine measures.",
   });
 }

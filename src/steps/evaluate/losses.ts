@@ -44,6 +44,7 @@ export async function openWholeModel(context: Context, membership: Membership, r
     config: await workspace.objects.read(slice.manifest.config),
     tokenizer: await workspace.objects.read(slice.manifest.tokenizer),
     engine: engine.losses,
+    progress: context.progress,
   });
   const close = async () => {
     engine.close();

@@ -98,14 +98,16 @@ async function send(context: Context, cycle: number, { weights, versionKey }: In
   return { block, reveal };
 }
 
-/** Reveals the weights of earlier cycles whose epoch has come, the oldest first: a reveal ends all commits before it. */
-async function revealDue({ chain, clock, netuid, signal, signer, workspace }: Context): Promise<SetWeightsResult["revealed"]> {
+/**
+ * Reveals the weights of earlier cycles whose epoch has come, the oldest first: a reveal ends all commits before it. The chain is asked each time which blocks those
+ * are: what it promised at the commit moves with the subnet's tempo.
+ */
+async function revealDue({ chain, netuid, signal, signer, workspace }: Context): Promise<SetWeightsResult["revealed"]> {
   const { journal } = workspace;
   const revealed: { cycle: number; block: number }[] = [];
-  for (const { cycle, intent, reveal } of unrevealed(journal)) {
-    const { best } = await clock.now();
+  for (const { cycle, intent } of unrevealed(journal)) {
     const salt = await workspace.findSecret(saltName(cycle));
-    if (best + 1 < reveal.from || salt === undefined) continue;
+    if (salt === undefined) continue;
     try {
       const sealed = { weights: intent.weights, versionKey: BigInt(intent.versionKey), salt };
       const { block } = await chain.revealWeights(signer, netuid, sealed, { signal });
@@ -113,7 +115,7 @@ async function revealDue({ chain, clock, netuid, signal, signer, workspace }: Co
       revealed.push({ cycle, block });
     } catch (error) {
       if (!(error instanceof ConnitoError)) throw error;
-      if (error.code === "weights-reveal-early") continue; // the subnet's epochs were changed meanwhile
+      if (error.code === "weights-reveal-early") continue;
       if (error.retryable) throw error;
       await journal.failed(`weights-reveal/${cycle}`, { code: error.code, message: error.message });
     }
@@ -124,7 +126,6 @@ async function revealDue({ chain, clock, netuid, signal, signer, workspace }: Co
 interface Unrevealed {
   readonly cycle: number;
   readonly intent: Intent;
-  readonly reveal: { readonly from: number; readonly until: number };
 }
 
 function unrevealed(journal: Context["workspace"]["journal"]): Unrevealed[] {
@@ -137,8 +138,6 @@ function unrevealed(journal: Context["workspace"]["journal"]): Unrevealed[] {
       const { intent, effect } = journal.find(`weights/${cycle}`);
       const { effect: opened, failed } = journal.find(`weights-reveal/${cycle}`);
       const reveal = (effect?.data as Effect | undefined)?.reveal;
-      return reveal === undefined || opened !== undefined || failed !== undefined
-        ? []
-        : [{ cycle, intent: intent?.data as Intent, reveal }];
+      return reveal === undefined || opened !== undefined || failed !== undefined ? [] : [{ cycle, intent: intent?.data as Intent }];
     });
 }

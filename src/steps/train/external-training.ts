@@ -8,7 +8,7 @@ import { openEvaluator } from "../../engine/evaluator.ts";
 import { placeRate } from "../../engine/places.ts";
 import { ConnitoError } from "../../errors.ts";
 import { parseLine, type TrainingJob } from "../../external/job.ts";
-import { type Ending, runProgram } from "../../external/program.ts";
+import { describeEnding, type Ending, mayWorkAgain, runProgram } from "../../external/program.ts";
 import { openFile, readInto } from "../../files.ts";
 import { allFinite } from "../../kernels/finite.ts";
 import { elementsOf, isFloatDtype, toFloat32 } from "../../model/dtype.ts";
@@ -70,8 +70,6 @@ export interface ExternalResult {
 /** How long a program may take to finish once it is asked to. */
 export const graceSeconds = 60;
 const silenceSeconds = 300;
-/** The exit code by which a program says that trying again can help: EX_TEMPFAIL. */
-const tryAgain = 75;
 
 /** @throws trainer-failed, trainer-result-invalid, trainer-result-worse, program-not-started; the signal's reason */
 export async function trainExternally(input: ExternalTraining): Promise<ExternalResult> {
@@ -83,7 +81,6 @@ export async function trainExternally(input: ExternalTraining): Promise<External
   input.progress.start(`Training group ${input.group} with ${input.command[0]}`, input.maximumSteps);
   const ending = await runProgram({
     command: [...input.command, jobFile],
-    directory: input.directory,
     finish,
     graceSeconds: job.graceSeconds,
     silenceSeconds: input.silenceSeconds ?? silenceSeconds,
@@ -99,8 +96,11 @@ export async function trainExternally(input: ExternalTraining): Promise<External
   });
   try {
     input.signal.throwIfAborted();
-    if (ending.exitCode !== 0) throw failed(input.command, ending);
-    const trained = atPlaces(input, await readResult(job));
+    // A result that is there counts, however the program ended: launchers fail after their workers have saved.
+    const given = await readResult(job).catch((error: unknown) => {
+      throw ending.exitCode === 0 ? error : failed(input.command, ending, steps);
+    });
+    const trained = atPlaces(input, given);
     const measured = await measureAgain(input, trained);
     input.progress.succeed(`Trained ${steps} steps: loss ${measured.lossBefore.toFixed(4)} -> ${measured.loss.toFixed(4)}, measured here`);
     return { trained, steps, tokens, ...measured };
@@ -249,18 +249,12 @@ function invalid(detail: string, cause?: unknown): ConnitoError {
   });
 }
 
-const killedBecause = {
-  silent: "said nothing for too long and was killed",
-  late: "did not end in time after SIGTERM and was killed",
-  flood: "printed without end and was killed",
-} as const;
-
-function failed([program]: readonly string[], { exitCode, signal, killed, complaint }: Ending): ConnitoError {
-  const how = killed === undefined ? `ended with ${signal ?? `exit code ${exitCode}`}` : killedBecause[killed];
-  return new ConnitoError(`${program} ${how}${complaint === "" ? "." : `:\n${complaint}`}`, {
+/** What has worked for a step may do so again, from its checkpoint: out of memory, a device that was lost. What never did will not. */
+function failed(command: readonly string[], ending: Ending, steps: number): ConnitoError {
+  return new ConnitoError(describeEnding(command, ending), {
     code: "trainer-failed",
     exit: "verification",
-    retryable: exitCode === tryAgain || signal !== undefined,
+    retryable: ending.killed !== "late" && (steps > 0 || mayWorkAgain(ending)),
     hint: "Run the same command again in the same window: the job's checkpoint directory is kept, so a trainer can go on from there.",
   });
 }

@@ -191,6 +191,14 @@ describe("a trainer of the operator's", function () {
     }
   });
 
+  it("that gave its result counts, however it ended", async () => {
+    assert.equal((await run("gives-and-fails", await result())).steps, 1);
+  });
+
+  it("that has worked for a step before it failed may be tried again", async () => {
+    await assert.rejects(run("works-and-fails", ""), failure("trainer-failed", { retryable: true }));
+  });
+
   it("that says nothing, does not stop, or floods its output is killed", async () => {
     await assert.rejects(run("silent", "", { silenceSeconds: 0.5 }), /said nothing for too long/);
     const finish = new AbortController();
