@@ -5,7 +5,7 @@
  * error that names the path, and a write that fails leaves nothing behind, so that the same call can be made again.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { ConnitoError, type ExitCodeName } from "./errors.ts";
@@ -301,6 +301,20 @@ export async function replaceFile<T>(path: string, fill: (handle: FileHandle) =>
       throw error;
     }
   });
+}
+
+/** Nobody writes for so long without a byte: what is older was left by a kill. */
+const abandonedMilliseconds = 300_000;
+
+/** Removes what killed runs left of their attempts to replace `path`: in a directory that is the user's nobody else would, and it may be large. */
+export async function removeAbandoned(path: string): Promise<void> {
+  const directory = dirname(path);
+  for (const name of await onStorage(directory, () => readdir(directory))) {
+    if (!name.startsWith(`.${basename(path)}.`) || !name.endsWith(temporarySuffix)) continue;
+    const file = join(directory, name);
+    const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
+    if (Date.now() - mtimeMs > abandonedMilliseconds) await rm(file, { force: true });
+  }
 }
 
 /** Replaces `path` by `bytes`; otherwise as `replaceFile`. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync, utimesSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnitoError } from "../src/errors.ts";
@@ -11,6 +11,7 @@ import {
   readInto,
   readRange,
   readWhole,
+  removeAbandoned,
   replaceFile,
   streamLocation,
   writeAll,
@@ -82,6 +83,16 @@ describe("files", () => {
       assert.equal(readFileSync(path).length, 1);
       mkdirSync(join(directory, "sub"));
       await assert.rejects(writeWhole(join(directory, "sub"), Uint8Array.of(1)), failure("file-irregular"));
+    });
+  });
+
+  it("removes what killed runs left of a file, and nothing that somebody may be writing", async () => {
+    await inDirectory(async (directory) => {
+      for (const name of [".a.123.tmp", ".a.456.tmp", ".b.123.tmp", "a", ".a.txt"]) writeFile(directory, name, "");
+      const hoursAgo = Date.now() / 1000 - 7200;
+      for (const name of [".a.123.tmp", ".b.123.tmp", "a", ".a.txt"]) utimesSync(join(directory, name), hoursAgo, hoursAgo);
+      await removeAbandoned(join(directory, "a"));
+      assert.deepEqual(readdirSync(directory).sort(), [".a.456.tmp", ".a.txt", ".b.123.tmp", "a"]);
     });
   });
 

@@ -3,7 +3,7 @@
  * its name when all were what they should be.
  */
 
-import { type Location, replaceFile, writeAll } from "../files.ts";
+import { type Location, removeAbandoned, replaceFile, writeAll } from "../files.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { type ByteJob, workOnBytes } from "./byte-workers.ts";
 import type { Dtype } from "./dtype.ts";
@@ -53,6 +53,7 @@ export async function writePieces(
       position += piece.bytes;
     }
   }
+  await removeAbandoned(path);
   await replaceFile(path, async (handle) => {
     await writeAll(handle, header, 0);
     const jobs = placed.map(({ piece: { bytes }, source: { file, offset }, position }): ByteJob => {

@@ -43,6 +43,7 @@ export async function exportStep(
   progress.start(
     "writing the checkpoint",
     manifest.pieces.reduce((sum, { bytes, role }) => sum + (role === "momentum" ? 0 : bytes), 0),
+    "bytes",
   );
   try {
     const exported = await exportVersion({

@@ -3,12 +3,15 @@
  * thinned out so that a log stays readable. Steps talk to the interface and never know which it is.
  */
 
-import { formatDuration } from "./format.ts";
+import { formatBytes, formatDuration } from "./format.ts";
 import { isCapable } from "./terminal.ts";
 
 export interface Progress {
-  /** Begins an activity; one that is still open is ended without a word. `total` in whatever unit `done` counts. */
-  start(label: string, total?: number): void;
+  /**
+   * Begins an activity; one that is still open is ended without a word. `total` in whatever unit `done` counts; bytes are shown as such, with how fast
+   * they go and how long the rest will take.
+   */
+  start(label: string, total?: number, unit?: "bytes"): void;
   /** How much is done. `detail` is short text such as "loss 3.21". */
   update(done: number, detail?: string): void;
   /** Ends the activity well; `label` replaces what it was started with. */
@@ -54,6 +57,7 @@ interface Line {
   readonly label: string;
   readonly done?: number;
   readonly total?: number | undefined;
+  readonly unit?: "bytes" | undefined;
   readonly detail?: string | undefined;
   readonly milliseconds?: number;
   readonly fields?: Readonly<Record<string, unknown>> | undefined;
@@ -79,15 +83,33 @@ function plainLines(stream: NodeJS.WritableStream): WriteLine {
 }
 
 /** "12/40 (30%) loss 3.21", as much of it as is known. */
-function amount({ done = 0, total, detail }: Pick<Line, "done" | "total" | "detail">): string {
-  const count = total === undefined ? `${done}` : `${done}/${total}${total > 0 ? ` (${Math.floor((100 * done) / total)}%)` : ""}`;
+function amount({ done = 0, total, unit, detail }: Pick<Line, "done" | "total" | "unit" | "detail">): string {
+  const show = unit === "bytes" ? formatBytes : String;
+  const count =
+    total === undefined ? show(done) : `${show(done)}/${show(total)}${total > 0 ? ` (${Math.floor((100 * done) / total)}%)` : ""}`;
   return detail === undefined ? count : `${count} ${detail}`;
 }
 
 interface Activity {
   readonly label: string;
   readonly total: number | undefined;
+  readonly unit: "bytes" | undefined;
   readonly started: number;
+  /** The first update: what was done by then may have been done by an earlier run. */
+  first?: { readonly done: number; readonly at: number };
+}
+
+/** Before so many milliseconds nobody can say how fast it goes. */
+const settledMilliseconds = 1000;
+
+/** "1.20 GiB/s, 4 min 05 s left", of bytes. */
+function paceOf(activity: Activity, done: number, at: number): string | undefined {
+  if (activity.unit === undefined) return undefined;
+  activity.first ??= { done, at };
+  const { first, total } = activity;
+  if (at - first.at < settledMilliseconds || done <= first.done) return undefined;
+  const rate = (done - first.done) / (at - first.at);
+  return `${formatBytes(1000 * rate)}/s${total === undefined ? "" : `, ${formatDuration((total - done) / rate)} left`}`;
 }
 
 function lineProgress(write: WriteLine, every: number, now: () => number): Progress {
@@ -99,17 +121,19 @@ function lineProgress(write: WriteLine, every: number, now: () => number): Progr
     activity = undefined;
   };
   return {
-    start(label, total) {
-      activity = { label, total, started: now() };
+    start(label, total, unit) {
+      activity = { label, total, unit, started: now() };
       lastUpdate = Number.NEGATIVE_INFINITY;
-      write({ event: "start", label, total });
+      write({ event: "start", label, total, unit });
     },
     update(done, detail) {
       if (activity === undefined) return;
-      const last = activity.total !== undefined && done >= activity.total;
+      const { label, total, unit } = activity;
+      const pace = paceOf(activity, done, now());
+      const last = total !== undefined && done >= total;
       if (!last && now() - lastUpdate < every) return;
       lastUpdate = now();
-      write({ event: "update", label: activity.label, done, total: activity.total, detail });
+      write({ event: "update", label, done, total, unit, detail: detail ?? pace });
     },
     succeed: (label) => end("succeed", label),
     fail: (label) => end("fail", label),
@@ -126,9 +150,10 @@ export function bar(share: number, width = barWidth): string {
 }
 
 /** What stands beside the spinner. */
-export function activityText(label: string, total: number | undefined, done: number, detail?: string): string {
-  if (total === undefined) return [label, ...(done > 0 ? [`${done}`] : []), ...(detail === undefined ? [] : [detail])].join(" ");
-  return `${label} ${bar(total > 0 ? done / total : 1)} ${amount({ done, total, detail })}`;
+export function activityText({ label, total, unit, done = 0, detail }: Omit<Line, "event">): string {
+  if (total === undefined)
+    return [label, ...(done > 0 ? [amount({ done, unit })] : []), ...(detail === undefined ? [] : [detail])].join(" ");
+  return `${label} ${bar(total > 0 ? done / total : 1)} ${amount({ done, total, unit, detail })}`;
 }
 
 type Spinner = import("ora").Ora;
@@ -165,14 +190,15 @@ function terminalProgress(stream: NodeJS.WritableStream, now: () => number): Pro
   };
 
   return {
-    start(label, total) {
+    start(label, total, unit) {
       spinner?.stop();
-      activity = { label, total, started: now(), text: activityText(label, total, 0) };
+      activity = { label, total, unit, started: now(), text: activityText({ label, total, unit }) };
       show();
     },
     update(done, detail) {
       if (activity === undefined) return;
-      activity.text = activityText(activity.label, activity.total, done, detail);
+      const { label, total, unit } = activity;
+      activity.text = activityText({ label, total, unit, done, detail: detail ?? paceOf(activity, done, now()) });
       show();
     },
     succeed: (label) => end("✔", label),

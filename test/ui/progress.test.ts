@@ -55,6 +55,15 @@ describe("progress", () => {
     );
   });
 
+  it("shows bytes as such, how fast they go, and how long the rest takes, by what came in this run", () => {
+    const { progress, clock, text } = recorded("plain");
+    progress.start("hashing", 4 * 2 ** 30, "bytes");
+    progress.update(2 ** 30);
+    clock.now = 10_000;
+    progress.update(2 * 2 ** 30);
+    assert.equal(text(), "hashing ...\nhashing: 1.00 GiB/4.00 GiB (25%)\nhashing: 2.00 GiB/4.00 GiB (50%) 102 MiB/s, 20.0 s left\n");
+  });
+
   it("thins out updates, but shows the first and the last", () => {
     const { progress, clock, events } = recorded("json");
     progress.start("training", 1000);
@@ -115,8 +124,11 @@ describe("progress", () => {
   it("draws a bar of the share that is done, and counts where there is no total", () => {
     assert.equal(bar(0.5, 4), "██░░");
     assert.deepEqual([bar(-1, 2), bar(2, 2), bar(Number.NaN, 2)], ["░░", "██", "░░"]);
-    assert.equal(activityText("training", 40, 10, "loss 3.2"), `training ${bar(0.25)} 10/40 (25%) loss 3.2`);
-    assert.equal(activityText("waiting", undefined, 0), "waiting");
-    assert.equal(activityText("waiting", undefined, 3, "blocks"), "waiting 3 blocks");
+    assert.equal(
+      activityText({ label: "training", total: 40, done: 10, detail: "loss 3.2" }),
+      `training ${bar(0.25)} 10/40 (25%) loss 3.2`,
+    );
+    assert.equal(activityText({ label: "waiting" }), "waiting");
+    assert.equal(activityText({ label: "waiting", done: 3, detail: "blocks" }), "waiting 3 blocks");
   });
 });

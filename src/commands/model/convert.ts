@@ -38,7 +38,7 @@ export default class ModelConvert extends BaseCommand<typeof ModelConvert, Conve
     const maximumShardBytes = parseBytes(flags["max-shard-size"]);
     const checkpoint = await openCheckpoint(args.path);
     progress.start("converting to BF16", 100);
-    const onProgress = (done: number, total: number) => progress.update(Math.floor((100 * done) / total), `% of ${formatBytes(total)}`);
+    const onProgress = (done: number, total: number) => progress.update(Math.floor((100 * done) / total), `of ${formatBytes(total)}`);
     const converted = await convertCheckpoint(checkpoint, { directory: flags.output, maximumShardBytes, onProgress, signal });
     progress.succeed();
     return { directory: flags.output, ...converted };

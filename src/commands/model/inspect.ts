@@ -106,7 +106,7 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
     const converted = isPacked(architecture) ? sizeConfig(convertedConfig(config)) : undefined;
 
     const rootOf = async (opened: Checkpoint) => {
-      progress.start("hashing pieces", description.bytes.total);
+      progress.start("hashing pieces", description.bytes.total, "bytes");
       const indexed = await indexCheckpoint(opened, { signal, onProgress: (done) => progress.update(done) });
       progress.succeed();
       return manifestRoot(indexed.manifest);

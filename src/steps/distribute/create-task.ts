@@ -199,12 +199,13 @@ async function indexAndMakeStandIns(
   const { objects } = workspace;
   const memo = await openHashMemo(workspace.layout.hashes);
   try {
-    progress.start("Hashing the checkpoint's pieces", 100);
+    const bytes = [...checkpoint.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
+    progress.start("Hashing the checkpoint's pieces", bytes, "bytes");
     const indexed = await indexCheckpoint(checkpoint, {
       memo,
       threads,
       signal,
-      onProgress: (done, total) => progress.update(Math.floor((100 * done) / total), "%"),
+      onProgress: (done) => progress.update(done),
     });
     const { manifest, locations } = indexed;
     progress.succeed(`${manifest.pieces.length} pieces hashed`);

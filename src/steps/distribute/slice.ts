@@ -94,7 +94,7 @@ export async function slice(context: Context, membership: Membership, input: Sli
   const presentBytes = totalBytes(onePerHash(plan.pieces)) - totalBytes(missing);
   let fetchedBytes = 0;
   let fetchedPieces = 0;
-  progress.start("Fetching pieces", missing.length);
+  progress.start("Fetching pieces", totalBytes(missing), "bytes");
   try {
     await provideObject(context, sources, { hash: manifest.tokenizer, what: "the model's tokenizer.json" });
     await inParallel(missing, parallelFetches, async (piece) => {
@@ -102,7 +102,7 @@ export async function slice(context: Context, membership: Membership, input: Sli
       const bytes = await provideObject(context, sources, { hash: piece.hash, bytes: piece.bytes, what: `piece ${piece.name}` });
       fetchedBytes += bytes;
       fetchedPieces += 1;
-      progress.update(fetchedPieces, formatBytes(fetchedBytes));
+      progress.update(fetchedBytes);
     });
     progress.succeed(`${fetchedPieces} pieces fetched (${formatBytes(fetchedBytes)}); ${formatBytes(presentBytes)} were here`);
   } catch (error) {
@@ -156,7 +156,7 @@ async function compareWithLast(
 
 /** The slice as a file. A piece that changed on the disk is dropped, so that the next run fetches it. */
 async function writeFile({ workspace, progress, threads, signal }: Context, plan: SlicePlan, file: string): Promise<void> {
-  progress.start("Writing the slice", totalBytes(plan.pieces));
+  progress.start("Writing the slice", totalBytes(plan.pieces), "bytes");
   try {
     await writeSliceFile(plan, file, {
       locate: (hash) => workspace.objects.locate(hash),
