@@ -20,8 +20,8 @@ export const keptSchema = v.record(
   ),
 );
 
-/** A row for each grouping and domain. */
-export function keptTable(kept: Readonly<Partial<Record<(typeof groupings)[number], readonly KeptWeight[]>>>): string {
+/** What it is about, and a row for each grouping and domain. */
+export function keptTable(groups: number, kept: Readonly<Partial<Record<(typeof groupings)[number], readonly KeptWeight[]>>>): string {
   const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
   const rows = Object.entries(kept).flatMap(([grouping, domains]) =>
     domains.map(({ domain, group, inGroup, leastInLayer, mostInLayer, pairsTogether }) => [
@@ -34,5 +34,6 @@ export function keptTable(kept: Readonly<Partial<Record<(typeof groupings)[numbe
     ]),
   );
   const right = (heading: string) => ({ heading, align: "right" as const });
-  return table(["grouping", "domain", right("group"), right("kept"), right("by layer"), right("pairs together")], rows);
+  const rowsOfAll = table(["grouping", "domain", right("group"), right("kept"), right("by layer"), right("pairs together")], rows);
+  return `Routed weight that one of the ${groups} groups keeps:\n\n${rowsOfAll}`;
 }

@@ -155,7 +155,7 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
     const right = (heading: string) => ({ heading, align: "right" as const });
     const selection = `By ${score === "token" ? "token ratio" : "gate score"} up to ${threshold}, over ${tokens} tokens:\n${table([right("group"), right("layer"), right("count"), "experts"], rows)}`;
     if (kept === undefined || groups.length === 1) return selection;
-    return `${selection}\n\nRouted weight that one of the ${groups.length} groups keeps:\n${keptTable(kept)}`;
+    return `${selection}\n\n${keptTable(groups.length, kept)}`;
   }
 }
 

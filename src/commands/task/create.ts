@@ -133,7 +133,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["starts at", `block ${startBlock}`],
       ["on the chain", block === undefined ? "no (dry run)" : `block ${block}`],
     ]);
-    const together = kept === undefined || task.experts.groups === 1 ? "" : `\n\n${keptTable(kept)}`;
+    const together = kept === undefined || task.experts.groups === 1 ? "" : `\n\n${keptTable(task.experts.groups, kept)}`;
     return `${summary}\n\n${table(["domain", "side", right("documents"), right("text"), right("sequences"), right("shards")], sides)}${together}`;
   }
 }

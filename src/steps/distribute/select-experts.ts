@@ -70,7 +70,7 @@ export async function measureExperts(input: {
     }),
     domains: sample,
     scratch: { directory: scratchDirectory, memoryBytes: activationMemory },
-    onProgress: (done, total) => progress.update(done, `of ${total} layers`),
+    onProgress: (done) => progress.update(done, "layers"),
   });
   progress.succeed(`Experts measured on ${formatCount(statistics.domains.reduce((sum, { tokens }) => sum + tokens, 0))} tokens`);
   return statistics;
