@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { families } from "../../../src/model/families/index.ts";
+import { families, listTensors, readArchitecture } from "../../../src/model/families/index.ts";
 import { goldens, smallModels } from "./goldens.ts";
 import { publishedModels } from "./published.ts";
 
@@ -16,7 +16,7 @@ describe("families are complete", () => {
   it("every file that defines one is in the list, under the family's name", () => {
     const files = readdirSync(sources).filter((file) => readFileSync(join(sources, file), "utf8").includes("= defineFamily("));
     const named = families.map(({ modelType }) => `${modelType.replaceAll("_", "-")}.ts`);
-    assert.deepEqual(files.sort(), named.sort());
+    assert.deepEqual(files.sort(), named.sort(), "src/model/families/index.ts lists the families that there are files of");
   });
 
   it("no name means two families", () => {
@@ -28,22 +28,40 @@ describe("families are complete", () => {
     it(`${modelType} has a golden, checkpoints on the disk, a published model and a row in docs/families.md`, () => {
       assert.ok(
         goldens.some(([, { config }]) => config["model_type"] === modelType),
-        "scripts/goldens/structure.py",
+        "no golden: a small model of it goes into scripts/goldens/structure.py",
       );
       assert.ok(
         smallModels().some(({ config }) => config["model_type"] === modelType),
-        "goldens.ts",
+        "no checkpoint: test/model/families/goldens.ts knows none of its forms",
       );
       assert.ok(
         Object.values(publishedModels).some(({ config }) => config.model_type === modelType),
-        "published.ts",
+        "no published model in test/model/families/published.ts",
       );
       const rows = table.filter((line) => line.startsWith(`| \`${modelType}\``));
-      assert.equal(rows.length, 1, "a row of docs/families.md");
+      assert.equal(rows.length, 1, "one row in the table of docs/families.md");
       for (const name of [...aliases, ...forms]) assert.ok(rows[0]?.includes(name), `the row names ${name}`);
       assert.ok(rows[0]?.endsWith(newConfig === undefined ? "| sliced |" : "| computed |"), "the row says whether it is computed");
     });
   }
 
-  it("the table has no other rows", () => assert.equal(table.length, families.length));
+  it("the table of docs/families.md has no other rows", () => assert.equal(table.length, families.length));
+
+  it("a family that says how it is computed can be made, and the engine knows each of its tensors", () => {
+    for (const { modelType, forms, newConfig } of families) {
+      for (const [name, { config }] of goldens.filter(([, golden]) => golden.config["model_type"] === modelType)) {
+        const architecture = readArchitecture(config);
+        assert.equal(architecture.computation === undefined, newConfig === undefined, `${name}: computation and newConfig go together`);
+        if (newConfig === undefined) continue;
+        for (const form of forms.filter((one) => one !== "mxfp4")) {
+          const unknown = listTensors({ ...architecture, form }).filter(({ part }) => part === undefined);
+          assert.deepEqual(
+            unknown.map(({ name: tensor }) => tensor),
+            [],
+            `${name}, ${form}: tensors without a part are passed over by the engine`,
+          );
+        }
+      }
+    }
+  });
 });
