@@ -12,7 +12,8 @@ import {
   cosines,
   createSketcher,
   drawPlaces,
-  effectOf,
+  drawSigns,
+  effectsOf,
   isNoise,
   lengthOf,
   likenessOf,
@@ -27,7 +28,7 @@ import { codecs, type Delta, normal, openSubject, pretrainSteps, type Subject, s
 
 const groupSizes = [2, 3, 4, 5, 8];
 const groupsJudged = 2_000;
-/** Of groups so small that losses decide: each takes two models to measure. */
+/** Of groups so small that losses decide: each takes five models to measure. */
 const groupsMeasured = 100;
 const smallGroup = 4;
 const attacked = 16;
@@ -120,10 +121,18 @@ async function isCopy(subject: Subject, codec: Codec, cosine: readonly (readonly
     const factor = ((parts[at] as number) * lengthOf(sketch)) / lengthOf(of);
     for (let i = 0; i < explained.length; i++) explained[i] = (explained[i] as number) + factor * (values[i] as number);
   }
-  const mirror = explained.map((value, i) => 2 * value - (delta[i] as number));
-  const { base, candidates } = await subject.losses([explained, mirror, delta]);
-  const [part, mirrored, own] = candidates as [Float64Array, Float64Array, Float64Array];
-  return isNoise(effectOf({ base, explained: part, own, mirrored }, share));
+  const sign = drawSigns(toHex(sha256(utf8(codec.name))), 0, "all");
+  const around = (times: (index: number) => number) => explained.map((part, i) => part + times(i) * ((delta[i] as number) - part));
+  const beside = [around(() => -1), around(sign), around((i) => -sign(i))];
+  const { base, candidates } = await subject.losses([delta, explained, ...beside]);
+  const [own, part, mirrored, scrambled, scrambledMirrored] = candidates as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
+  return isNoise(effectsOf({ base, own, explained: part, mirrored, scrambled, scrambledMirrored }, share));
 }
 
 export async function run(): Promise<void> {

@@ -14,7 +14,7 @@ import { agreedScores, disputedMiners, mergeOrder, voteOnVersion } from "../src/
 import { artifactRoot } from "../src/protocol/artifact.ts";
 import { canonicalJson, documentHash } from "../src/protocol/canonical.ts";
 import { ballotHash, commitmentHash } from "../src/protocol/commitment.ts";
-import { cosines, createSketcher, drawPlaces, effectOf, isNoise, likenessOf } from "../src/protocol/copies.ts";
+import { cosines, createSketcher, drawPlaces, drawSigns, effectsOf, isNoise, likenessOf } from "../src/protocol/copies.ts";
 import { judge } from "../src/protocol/evaluation.ts";
 import { assignMiners } from "../src/protocol/experts/assignment.ts";
 import { selectExperts, sharesOf } from "../src/protocol/experts/esft.ts";
@@ -356,14 +356,23 @@ function copyVectors() {
         sparse: deltas.map((_, place) => likenessOf(cosine, place, true)),
       };
     }),
-    effects: [1, 0.3, 0.01].map((size) => {
+    effects: [
+      { size: 1, random: 1 },
+      { size: 0.3, random: 0.3 },
+      { size: 0.01, random: 0.001 },
+      { size: 0.01, random: 0.008 },
+    ].map(({ size, random: times }) => {
       const losses = () => Array.from({ length: 6 }, () => random.uniform(1000) / 1000);
-      const [base, explained, mirrored] = [losses(), losses(), losses()];
-      const own = mirrored.map((loss) => loss + (size * (random.uniform(1000) - 500)) / 1000);
-      const [share, all] = [0.8, { base, explained, own, mirrored }];
-      const effect = effectOf(all, share);
-      return { share, ...all, effect, noise: isNoise(effect) };
+      const apart = (from: readonly number[], by: number) => from.map((loss) => loss + (by * (random.uniform(1000) - 500)) / 1000);
+      const [base, explained, mirrored, scrambled] = [losses(), losses(), losses(), losses()];
+      const all = { base, explained, own: apart(mirrored, size), mirrored, scrambled, scrambledMirrored: apart(scrambled, times) };
+      const found = effectsOf(all, 0.8);
+      return { share: 0.8, losses: all, ...found, noise: isNoise(found) };
     }),
+    signs: [
+      { seed: name("sketch"), group: 0, name: "one" },
+      { seed: name("sketch"), group: 1, name: "two" },
+    ].map((of) => ({ ...of, first: Array.from({ length: 24 }, (_, index) => drawSigns(of.seed, of.group, of.name)(index)) })),
   };
 }
 

@@ -29,24 +29,6 @@ export function placed(values: Float32Array, into: Values | undefined): Float32A
   return into ?? values;
 }
 
-/** The sum of each of these tensors times its factor, the products added in their order. */
-export function combined(parts: readonly (readonly [factor: number, of: Tensors])[]): Tensors {
-  const sizes = parts[0]?.[1].sizes ?? new Map<string, number>();
-  return {
-    sizes,
-    read: async (name, into) => {
-      const sum = into ?? new Float32Array(sizes.get(name) ?? 0);
-      const values = new Float32Array(sum.length);
-      sum.fill(0);
-      for (const [factor, of] of parts) {
-        await of.read(name, values);
-        for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + factor * (values[i] as number);
-      }
-      return sum;
-    },
-  };
-}
-
 /** Memory that is left for values read before, shared by all that keep theirs in it. */
 export interface Room {
   bytes: number;

@@ -6,7 +6,8 @@
  * learning does. The first two are read off inner products of sketches: places of the decoded deltas drawn after the reveal, which nobody could
  * prepare for.
  */
-import { type Hash, hashFields, hashToBytes, u16 } from "./hash.ts";
+import { type Hash, hashFields, hashToBytes, u16, utf8 } from "./hash.ts";
+import { mixed } from "./places.ts";
 import { stream } from "./random.ts";
 
 /** Values of a delta in a sketch that can be other than 0: a cosine is right to 0.01. */
@@ -27,8 +28,11 @@ const compared = { least: 4, most: 6 };
  */
 const held = { one: 0.8, oneOfFewer: 0.9, two: 0.95, cosine: 0.25 };
 
-/** What is learned does at least this part of what the explained part does to the losses, each by its length; noise does next to nothing. */
-const leastEffect = 0.12;
+/**
+ * What is learned moves the losses: each by its length, as much as this part of what the explained part does; or this many times as much as its own values
+ * do with signs drawn at random. What does neither is noise.
+ */
+const least = { effect: 0.12, ofRandom: 1.75 };
 
 /** Runs of places in the group's deltas, laid end to end in canonical order; a run goes on from the first place behind the last. */
 export interface Places {
@@ -140,7 +144,7 @@ export interface Likeness {
   readonly parts: readonly number[];
   /** Of the weights of the others in it, the largest; absent where there are too few others. */
   readonly weight?: number;
-  /** `unclear`: too few others to tell, so that what it adds to those explaining it has to do something (`effectOf`). */
+  /** `unclear`: too few others to tell, so that what it adds to those explaining it has to do something (`effectsOf`). */
   readonly copy: boolean | "unclear";
 }
 
@@ -181,27 +185,47 @@ export function likenessOf(cosine: readonly (readonly number[])[], place: number
   return { ...shared, weight: inOrder[0]?.part as number, copy };
 }
 
-/** Losses of each of some sequences: of the base, of it plus the explained part, plus the submission, and plus its mirror: the explained part less the rest. */
+/** Losses of each of some sequences: of the base, and of it plus the deltas of which `effectsOf` speaks. */
 export interface RestLosses {
   readonly base: ArrayLike<number>;
+  /** With the part that earlier submissions explain; and with that and the rest, which is the submission. */
   readonly explained: ArrayLike<number>;
   readonly own: ArrayLike<number>;
+  /** With the explained part less the rest; plus the rest with its signs drawn at random; less that. */
   readonly mirrored: ArrayLike<number>;
+  readonly scrambled: ArrayLike<number>;
+  readonly scrambledMirrored: ArrayLike<number>;
+}
+
+export interface Effects {
+  /** What the rest does to the losses by its length, as a part of what the explained part does by its own. */
+  readonly effect: number;
+  /** The same of the rest with its signs drawn at random. */
+  readonly random: number;
 }
 
 /**
- * What the rest of a submission does to the losses by its length, as a part of what the explained part does by its own; both as roots of mean squares over
- * sequences. Taken between the mirror and the submission, it leaves out what any step costs that is long enough.
+ * What the rest of a submission does, as roots of mean squares over sequences. Taken between a delta and its mirror, that leaves out what any step costs that
+ * is long enough. `share` is that of the explained part (`Likeness`).
  */
-export function effectOf({ base, explained, own, mirrored }: RestLosses, share: number): number {
-  const size = (of: (sequence: number) => number) => Math.hypot(...Array.from(base, (_, sequence) => of(sequence)));
-  const rest = size((i) => (mirrored[i] as number) - (own[i] as number)) / 2 / Math.sqrt(1 - share ** 2);
-  return rest / (size((i) => (base[i] as number) - (explained[i] as number)) / share);
+export function effectsOf(losses: RestLosses, share: number): Effects {
+  const difference = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+    Math.hypot(...Array.from(a, (loss, sequence) => loss - (b[sequence] as number)));
+  const whole = difference(losses.base, losses.explained) / share;
+  const rest = (a: ArrayLike<number>, b: ArrayLike<number>) => difference(a, b) / 2 / Math.sqrt(1 - share ** 2) / whole;
+  return { effect: rest(losses.mirrored, losses.own), random: rest(losses.scrambledMirrored, losses.scrambled) };
 }
 
-/** Whether what has this effect is noise. */
-export function isNoise(effect: number): boolean {
-  return effect < leastEffect;
+/** Whether what does no more than this is noise. */
+export function isNoise({ effect, random }: Effects): boolean {
+  return effect < least.effect && effect < least.ofRandom * random;
+}
+
+/** The random signs of a cycle's tensor of a group: 1 or -1 for each of its values. */
+export function drawSigns(seed: Hash, group: number, name: string): (index: number) => 1 | -1 {
+  const digest = hashToBytes(hashFields("connito/signs/1", hashToBytes(seed), u16(group), utf8(name)));
+  const first = new DataView(digest.buffer, digest.byteOffset).getUint32(0, true);
+  return (index) => (mixed((first + Math.imul(index, 0x9e3779b9)) | 0) < 2 ** 31 ? 1 : -1);
 }
 
 /**

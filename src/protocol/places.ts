@@ -32,7 +32,7 @@ export function placeAt(seed: number, i: number, elements: number): number {
 }
 
 /** The finalizer of MurmurHash3 (32 bits): every bit of the input moves every bit of the result. */
-function mixed(value: number): number {
+export function mixed(value: number): number {
   let x = value;
   x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
   x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);

@@ -5,7 +5,8 @@ import {
   cosines,
   createSketcher,
   drawPlaces,
-  effectOf,
+  drawSigns,
+  effectsOf,
   isNoise,
   likenessOf,
   type Places,
@@ -183,29 +184,51 @@ describe("near copies", () => {
     assert.ok(Math.abs(twice - Math.SQRT1_2) < 0.02);
   });
 
-  it("are told among few by what they add: what learning adds moves losses as what it adds to does, noise does not", () => {
+  it("are told among few by what they add: learning moves losses as what it adds to does, or far more than its values at random; noise does neither", () => {
     const steps = (name: string, size: number) => normals(name, 64).map((x) => size * x);
     const base = normals("losses", 64).map((x) => 3 + x);
-    const measure = (part: Float32Array, rest: Float32Array, cost: number, share: number) => {
-      const explained = base.map((x, i) => x - (part[i] as number));
-      const [own, mirrored] = [-1, 1].map((side) => explained.map((x, i) => x + side * (rest[i] as number) + cost));
-      return effectOf({ base, explained, own: own as Float32Array, mirrored: mirrored as Float32Array }, share);
+    /** The rest, and its values with random signs, do so much of what the explained part does, by their length. */
+    const measure = ([does, random]: readonly [number, number], { share = 0.8, scale = 1, cost = 0 } = {}) => {
+      const explained = base.map((x, i) => x - (steps("part", scale * share)[i] as number));
+      const aside = (name: string, by: number) =>
+        [-1, 1].map((side) => {
+          const rest = steps(name, side * by * scale * Math.sqrt(1 - share ** 2));
+          return explained.map((x, i) => x + (rest[i] as number) + cost);
+        }) as [Float32Array, Float32Array];
+      const [[own, mirrored], [scrambled, scrambledMirrored]] = [aside("rest", does), aside("random", random)];
+      return effectsOf({ base, explained, own, mirrored, scrambled, scrambledMirrored }, share);
     };
+    const cases = [
+      [1, 0.1, false],
+      [0.04, 0.001, false],
+      [1, 1, false],
+      [0.05, 0.05, true],
+      [0.001, 0.001, true],
+    ] as const;
     fc.assert(
       fc.property(
         fc.double({ min: 0.3, max: 0.99, noNaN: true }),
-        fc.double({ min: 1e-3, max: 1e3, noNaN: true }),
-        fc.double({ min: 0, max: 10, noNaN: true }),
-        (share, scale, cost) => {
-          const part = steps("part", scale * share);
-          const rest = (does: number) => steps("rest", does * scale * Math.sqrt(1 - share ** 2));
-          const [learned, noisy] = [1, 0.05].map((does) => measure(part, rest(does), scale * cost, share)) as [number, number];
-          assert.ok(learned > 0.5 && learned < 2 && !isNoise(learned), `${learned}`);
-          assert.ok(Math.abs(noisy - learned / 20) < 1e-2 && isNoise(noisy), `${noisy}`);
+        fc.double({ min: 0.01, max: 100, noNaN: true }),
+        fc.constantFrom(...cases),
+        (share, scale, [does, random, noise]) => {
+          const found = measure([does, random], { share, scale, cost: scale });
+          assert.equal(isNoise(found), noise, `${found.effect} ${found.random}`);
         },
       ),
+      { numRuns: 30 },
     );
-    assert.equal(isNoise(measure(steps("part", Number.POSITIVE_INFINITY), steps("rest", 1), 0, 0.5)), false);
+    assert.equal(isNoise(measure([1, 1], { scale: Number.NaN })), false);
+  });
+
+  it("are measured with signs that nobody knew: as many of each, others for another seed, group and tensor", () => {
+    const signs = (seed: string, group: number, name: string) =>
+      Array.from({ length: 1_000 }, (_, i) => drawSigns(hash(seed), group, name)(i));
+    const first = signs("seed", 0, "one");
+    assert.ok(Math.abs(first.reduce<number>((sum, sign) => sum + sign, 0)) < 120);
+    for (const other of [signs("other", 0, "one"), signs("seed", 1, "one"), signs("seed", 0, "two")]) {
+      const alike = other.filter((sign, i) => sign === first[i]).length;
+      assert.ok(alike > 400 && alike < 600, `${alike}`);
+    }
   });
 
   it("have nothing to say of a delta that is zero, or of the first", () => {

@@ -156,7 +156,7 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("copies", () => {
-    const { places, runs, groups, effects } = readVectors("copies.json");
+    const { places, runs, groups, effects, signs } = readVectors("copies.json");
     for (const { seed, group, elements, kept, runs: count, length, first } of places) {
       assert.deepEqual(second.secondPlaces(seed, group, elements, 12), first);
       assert.deepEqual([count, length], kept === null ? [16_384, 1] : [Math.ceil(16_384 / kept), 4_096]);
@@ -187,10 +187,12 @@ describe("golden vectors, from the text alone", () => {
           ] as const)
             assert.ok(Math.abs(a - b) < 1e-6, `${title} ${place}: ${a} ${b}`);
         }
-    for (const { share, effect, noise, ...losses } of effects) {
-      assert.ok(Math.abs(effect - second.secondEffect(losses, share)) < 1e-9);
-      assert.equal(noise, effect < 0.12);
+    for (const { share, effect, random, noise, losses } of effects) {
+      const found = second.secondEffects(losses, share);
+      assert.ok(Math.abs(effect - found.effect) < 1e-9 && Math.abs(random - found.random) < 1e-9);
+      assert.equal(noise, effect < 0.12 && effect < 1.75 * random);
     }
+    for (const { first, ...of } of signs) assert.deepEqual(first, second.secondRandomSigns(of, first.length));
   });
 
   it("merge: aggregates", () => {

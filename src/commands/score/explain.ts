@@ -31,6 +31,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
       like: v.array(v.string()),
       weight: v.optional(v.number()),
       effect: v.optional(v.number()),
+      random: v.optional(v.number()),
     });
     const compared = v.object({ ...likeness.entries, copy: v.boolean() });
     const scorer = v.object({

@@ -34,6 +34,7 @@ const schema = v.strictObject({
           like: v.array(v.string()),
           weight: v.optional(v.number()),
           effect: v.optional(v.number()),
+          random: v.optional(v.number()),
         }),
       ),
     }),

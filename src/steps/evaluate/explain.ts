@@ -8,7 +8,7 @@ import { ConnitoError } from "../../errors.ts";
 import type { Tensors } from "../../model/tensors.ts";
 import { type AgreedScore, agreedScores, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
 import { windowOf } from "../../protocol/clock.ts";
-import { effectOf, isNoise } from "../../protocol/copies.ts";
+import { type Effects, isNoise } from "../../protocol/copies.ts";
 import type { Judgement } from "../../protocol/evaluation.ts";
 import { groupOfMiner } from "../../protocol/experts/assignment.ts";
 import type { ReportEntry } from "../../protocol/report.ts";
@@ -24,7 +24,7 @@ import { follows, judgeAgain, type Likeness, type ScoreEvidence } from "./eviden
 import { evaluationSeed } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
 import type { MergeResult } from "./merge.ts";
-import { type Comparison, compareSubmissions, type Sketched } from "./near-copies.ts";
+import { type Comparison, compareSubmissions, effects, type Sketched } from "./near-copies.ts";
 import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
@@ -180,14 +180,14 @@ interface Measurement {
   readonly comparison: Comparison | undefined;
   sequences: number;
   /** Of what it adds to those explaining it, on the open sequences, where sketches alone leave that unclear. */
-  effect?: number;
+  effects?: Effects;
 }
 
-/** What the comparison here says of the submission, as far as its effect is known. */
-function comparedHere({ comparison, effect }: Measurement): Explanation["compared"] {
+/** What the comparison here says of the submission, as far as its effects are known. */
+function comparedHere({ comparison, effects: found }: Measurement): Explanation["compared"] {
   if (comparison === undefined) return undefined;
-  const shown = effect !== undefined && Number.isFinite(effect) ? { effect } : {};
-  return { ...comparison.likeness, ...shown, copy: comparison.copy || (effect !== undefined && isNoise(effect)) };
+  const shown = found && Number.isFinite(found.effect) && Number.isFinite(found.random) ? found : {};
+  return { ...comparison.likeness, ...shown, copy: comparison.copy || (found !== undefined && isNoise(found)) };
 }
 
 /** Whatever of the group's submissions can still be had is compared with the miner's. */
@@ -234,13 +234,11 @@ async function explainReport(
   const facts = { ...said, ...(computedAgain && { computedAgain }), ...(own.likeness && { likeness: own.likeness }), consistent };
   if (measured === undefined || own.openLosses.length === 0) return facts;
   const sequences = evidence.open.map(({ domain, index, tokens }) => ({ domain, index, tokens: Int32Array.from(tokens) }));
-  const unclear = measured.comparison?.unclear;
-  const models = [measured.deltas, ...(unclear ? [unclear.explained, unclear.mirrored] : [])];
-  const found = await measured.opened.losses(sequences, models);
-  const [losses, explained, mirrored] = found.candidates;
+  const { comparison } = measured;
+  const found = await measured.opened.losses(sequences, [measured.deltas, ...(comparison?.unclear ?? [])]);
+  const [losses, ...rest] = found.candidates;
   measured.sequences = sequences.length;
-  if (losses && explained && mirrored)
-    measured.effect = effectOf({ base: found.base, explained, own: losses, mirrored }, measured.comparison?.likeness.share as number);
+  if (losses && comparison?.unclear) measured.effects = effects(comparison, found.base, losses, rest);
   const differences = [...(losses ?? [])].map((loss, index) => Math.abs(loss - (own.openLosses[index] as number)));
   return { ...facts, largestDifference: Math.max(0, ...differences) };
 }

@@ -1,8 +1,19 @@
 /** Near copies among the submissions that a validator scores: each against the others of its group, by sketches of their deltas. */
 
 import { codecNamed } from "../../model/codecs/index.ts";
-import { combined, type Tensors } from "../../model/tensors.ts";
-import { cosines, createSketcher, drawPlaces, lengthOf, likenessOf, type Sketch, type Sketcher } from "../../protocol/copies.ts";
+import type { Tensors } from "../../model/tensors.ts";
+import {
+  cosines,
+  createSketcher,
+  drawPlaces,
+  drawSigns,
+  type Effects,
+  effectsOf,
+  lengthOf,
+  likenessOf,
+  type Sketch,
+  type Sketcher,
+} from "../../protocol/copies.ts";
 import { type CommitPlace, compareCommits } from "../../protocol/verdict.ts";
 import type { Likeness } from "./evidence.ts";
 
@@ -17,8 +28,19 @@ export interface Comparison {
   readonly likeness: Likeness;
   /** Whether it is a near copy: not paid, even if it gains. */
   readonly copy: boolean;
-  /** Where the sketches leave that unclear: what its mirror does to the losses decides. */
-  readonly unclear?: { readonly explained: Tensors; readonly mirrored: Tensors };
+  /** Where sketches leave that unclear, what is to be measured beside the submission: `effects` says what follows. */
+  readonly unclear?: readonly Tensors[];
+}
+
+/** What a submission adds, from the losses of the base, of it, and of its `unclear` deltas. */
+export function effects(
+  { likeness }: Comparison,
+  base: ArrayLike<number>,
+  own: ArrayLike<number>,
+  unclear: readonly ArrayLike<number>[],
+): Effects {
+  const [explained, mirrored, scrambled, scrambledMirrored] = unclear as [Float64Array, Float64Array, Float64Array, Float64Array];
+  return effectsOf({ base, own, explained, mirrored, scrambled, scrambledMirrored }, likeness.share);
 }
 
 /** What each submission has in common with the earlier ones of its group, by miner; the first of a group is not in it. */
@@ -44,15 +66,49 @@ export async function compareSubmissions(
       else {
         const lengths = sketches.map(lengthOf);
         const of = (index: number) => (inOrder[index] as Sketched).deltas;
-        const sources = like.map(
-          (index, at) => [((parts[at] as number) * (lengths[place] as number)) / (lengths[index] as number), of(index)] as const,
-        );
-        const mirrored = combined([...sources.map(([factor, deltas]) => [2 * factor, deltas] as const), [-1, of(place)]]);
-        result.set(miner, { copy: false, likeness: shown, unclear: { explained: combined(sources), mirrored } });
+        const factor = (index: number, at: number) => ((parts[at] as number) * (lengths[place] as number)) / (lengths[index] as number);
+        const sources = like.map((index, at): Source => [factor(index, at), of(index)]);
+        const around = (times: (name: string) => (at: number) => number) => restAround(sources, of(place), times);
+        const signs = (name: string) => drawSigns(seed, group, name);
+        const unclear = [
+          around(() => () => 0),
+          around(() => () => -1),
+          around(signs),
+          around((name) => {
+            const sign = signs(name);
+            return (at) => -sign(at);
+          }),
+        ];
+        result.set(miner, { copy: false, likeness: shown, unclear });
       }
     }
   }
   return result;
+}
+
+type Source = readonly [factor: number, of: Tensors];
+
+/** The sum of the sources, and so many times what it leaves of a delta, by tensor and place. */
+function restAround(sources: readonly Source[], delta: Tensors, times: (name: string) => (at: number) => number): Tensors {
+  return {
+    sizes: delta.sizes,
+    read: async (name, into) => {
+      const explained = into ?? new Float32Array(delta.sizes.get(name) ?? 0);
+      const values = new Float32Array(explained.length);
+      explained.fill(0);
+      for (const [factor, of] of sources) {
+        await of.read(name, values);
+        for (let i = 0; i < values.length; i++) explained[i] = (explained[i] as number) + factor * (values[i] as number);
+      }
+      await delta.read(name, values);
+      const by = times(name);
+      for (let i = 0; i < values.length; i++) {
+        const part = explained[i] as number;
+        explained[i] = part + by(i) * ((values[i] as number) - part);
+      }
+      return explained;
+    },
+  };
 }
 
 /** One tensor at a time. */

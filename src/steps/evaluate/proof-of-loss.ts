@@ -3,13 +3,13 @@
  * the evidence needs beside (the open sequences) goes along in the first.
  */
 
-import { effectOf, isNoise } from "../../protocol/copies.ts";
+import { type Effects, isNoise } from "../../protocol/copies.ts";
 import { type Judgement, judge } from "../../protocol/evaluation.ts";
 import type { Task } from "../../protocol/task.ts";
 import type { Likeness, ScoreEvidence } from "./evidence.ts";
 import type { CycleSequences } from "./held-out.ts";
 import type { MeasureLosses } from "./measure-losses.ts";
-import type { Comparison, Sketched } from "./near-copies.ts";
+import { type Comparison, effects, type Sketched } from "./near-copies.ts";
 
 /** What is decided of a submission. */
 export type Verdict = Pick<Judgement, "score"> & { readonly status: Judgement["status"] | "near-copy" };
@@ -40,7 +40,7 @@ interface Measured {
   openLosses: readonly number[];
   judgement?: Judgement;
   /** Of what it adds to those explaining it, where that decides. */
-  effect?: number;
+  effects?: Effects;
 }
 
 /** Measures stage after stage until everybody is judged. Who is not judged when time is out has no verdict: that is not the miner's doing. */
@@ -57,8 +57,13 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
     if (undecided.length === 0 || (await input.isLate())) break;
     const models = undecided.map(({ submission }) => submission.deltas);
     // What is unclear of near copies is measured in the first stage, along with everybody.
-    const unclear = index > 0 ? [] : undecided.flatMap((one) => (one.comparison?.unclear ? [{ one, ...one.comparison.unclear }] : []));
-    const rests = unclear.flatMap(({ explained, mirrored }) => [explained, mirrored]);
+    const unclear =
+      index > 0
+        ? []
+        : undecided.flatMap((one) =>
+            one.comparison?.unclear ? [{ one, comparison: one.comparison, deltas: one.comparison.unclear }] : [],
+          );
+    const rests = unclear.flatMap(({ deltas }) => deltas);
     const found = await input.losses(index === 0 ? [...stage, ...open] : stage, [...models, ...rests]);
     const ofStage = (losses: Float64Array) => losses.subarray(0, stage.length);
     base.push(...ofStage(found.base));
@@ -70,9 +75,11 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
       const judgement = judge({ task, baseLosses: base, candidateLosses: one.losses, stage: index + 1, stages: stages.length });
       if (judgement !== undefined) one.judgement = judgement;
     }
-    for (const [place, { one }] of unclear.entries()) {
-      const [explained, mirrored] = found.candidates.slice(undecided.length + 2 * place).map(ofStage) as [Float64Array, Float64Array];
-      one.effect = effectOf({ base, explained, own: one.losses, mirrored }, one.comparison?.likeness.share as number);
+    let taken = undecided.length;
+    for (const { one, comparison, deltas } of unclear) {
+      const rest = found.candidates.slice(taken, taken + deltas.length).map(ofStage);
+      one.effects = effects(comparison, base, one.losses, rest);
+      taken += deltas.length;
     }
     input.onJudged(measured.filter(({ judgement }) => judgement !== undefined).length);
   }
@@ -95,10 +102,10 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
 }
 
 /** Takes its pay from a near copy. */
-function settle({ judgement, comparison, effect }: Measured): { readonly verdict?: Verdict; readonly likeness?: Likeness } {
-  const shown = effect !== undefined && Number.isFinite(effect) ? { effect } : {};
+function settle({ judgement, comparison, effects: found }: Measured): { readonly verdict?: Verdict; readonly likeness?: Likeness } {
+  const shown = found && Number.isFinite(found.effect) && Number.isFinite(found.random) ? found : {};
   const likeness = comparison && { likeness: { ...comparison.likeness, ...shown } };
   if (judgement === undefined) return { ...likeness };
-  const copied = judgement.status === "accepted" && (comparison?.copy === true || (effect !== undefined && isNoise(effect)));
+  const copied = judgement.status === "accepted" && (comparison?.copy === true || (found !== undefined && isNoise(found)));
   return { verdict: copied ? { status: "near-copy", score: 0 } : judgement, ...likeness };
 }

@@ -457,12 +457,20 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
   return { share, usual, like, parts, weight: first.part, copy: one || two };
 }
 
-/** Section 8's effect of what a submission adds, from losses of the base, with the explained part, the submission, and its mirror. */
-export function secondEffect(losses: { base: number[]; explained: number[]; own: number[]; mirrored: number[] }, share: number): number {
+type Rest = Record<"base" | "explained" | "own" | "mirrored" | "scrambled" | "scrambledMirrored", number[]>;
+
+/** Section 8's effect of what a submission adds, and of that with random signs. */
+export function secondEffects(losses: Rest, share: number): { effect: number; random: number } {
   const squares = (a: number[], b: number[]) => a.reduce((sum, x, i) => sum + (x - (b[i] as number)) ** 2, 0);
-  const rest = squares(losses.mirrored, losses.own) / (1 - share * share);
   const part = squares(losses.base, losses.explained) / (share * share);
-  return Math.sqrt(rest / part) / 2;
+  const of = (a: number[], b: number[]) => Math.sqrt(squares(a, b) / 4 / (1 - share * share) / part);
+  return { effect: of(losses.own, losses.mirrored), random: of(losses.scrambled, losses.scrambledMirrored) };
+}
+
+/** Section 8's random signs. */
+export function secondRandomSigns(of: { seed: string; group: number; name: string }, count: number): number[] {
+  const first = hex(H("connito/signs/1", hex(of.seed), little(of.group, 2), Buffer.from(of.name, "utf8"))).readUInt32LE(0);
+  return [...Array(count).keys()].map((i) => (secondMix(BigInt(first) + BigInt(i) * 0x9e3779b9n) < 2n ** 31n ? 1 : -1));
 }
 
 type Rule = { method: string; tolerated: number; normCap: number };
@@ -597,20 +605,23 @@ export function secondDigest(bytes: Buffer): string {
   return h(bytes).toString("hex");
 }
 
+/** Section 6's mixing of 32 bits. */
+function secondMix(value: bigint): bigint {
+  const word = 2n ** 32n;
+  let x = value % word;
+  x = ((x ^ (x >> 16n)) * 0x85ebca6bn) % word;
+  x = ((x ^ (x >> 13n)) * 0xc2b2ae35n) % word;
+  return x ^ (x >> 16n);
+}
+
 /** Section 6: the places of a tensor, by the letter. */
 export function secondSignPlaces(of: { task: string; cycle: number; group: number; name: string }, elements: number): number[] {
   const drawn = H("connito/places/1", hex(of.task), little(of.cycle, 4), little(of.group, 2), Buffer.from(of.name, "utf8"));
   const seed = hex(drawn).readUInt32LE(0);
   const word = 2n ** 32n;
-  const mixed = (value: bigint) => {
-    let x = value % word;
-    x = ((x ^ (x >> 16n)) * 0x85ebca6bn) % word;
-    x = ((x ^ (x >> 13n)) * 0xc2b2ae35n) % word;
-    return x ^ (x >> 16n);
-  };
   return [...Array(Math.ceil(elements / 10)).keys()].map((i) => {
     const width = Math.min(10, elements - 10 * i);
-    return 10 * i + Number((mixed(BigInt(seed) + BigInt(i) * 0x9e3779b9n) * BigInt(width)) / word);
+    return 10 * i + Number((secondMix(BigInt(seed) + BigInt(i) * 0x9e3779b9n) * BigInt(width)) / word);
   });
 }
 

@@ -91,24 +91,31 @@ describe("Proof-of-Loss in stages", () => {
 
   it("takes the pay of what sketches leave unclear and what adds nothing, measured in the first stage along with everybody", async () => {
     const { passes, losses } = meter();
-    const submissions = [submission("clear", 0.5), submission("idle", 0.5), submission("busy", 0.5)];
-    const unclear = (mirrored: number): Comparison => ({
+    const submissions = [submission("clear", 0.5), submission("idle", 0.5), submission("busy", 0.5), submission("subtle", 0.5)];
+    const unclear = (...gains: readonly number[]): Comparison => ({
       ...compared(false),
-      unclear: { explained: submission("", 0.5).deltas, mirrored: submission("", mirrored).deltas },
+      unclear: gains.map((gain) => submission("", gain).deltas),
     });
+    // What is explained, the mirror, and with random signs to either side.
     const comparisons = new Map([
-      ["idle", unclear(0.49)],
-      ["busy", unclear(0.3)],
+      ["idle", unclear(0.5, 0.49, 0.505, 0.495)],
+      ["busy", unclear(0.5, 0.3, 0.505, 0.495)],
+      ["subtle", unclear(0.5, 0.49, 0.501, 0.5)],
     ]);
     const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, comparisons, ...inTime });
     const statuses = Object.fromEntries([...verdicts].map(([miner, { status }]) => [miner, status]));
-    assert.deepEqual(statuses, { clear: "accepted", idle: "near-copy", busy: "accepted" });
+    assert.deepEqual(statuses, { clear: "accepted", idle: "near-copy", busy: "accepted", subtle: "accepted" });
     assert.deepEqual(
       passes.map(({ candidates }) => candidates),
-      [7],
+      [16],
     );
-    const effects = evidence.miners.map(({ likeness }) => likeness?.effect?.toFixed(3));
-    assert.deepEqual(effects, [undefined, "0.021", "0.413"]);
+    const effects = evidence.miners.map(({ likeness }) => [likeness?.effect?.toFixed(3), likeness?.random?.toFixed(3)]);
+    assert.deepEqual(effects, [
+      [undefined, undefined],
+      ["0.021", "0.021"],
+      ["0.413", "0.021"],
+      ["0.021", "0.002"],
+    ]);
   });
 
   it("leaves whoever is not judged when time is out without a verdict, and measures nothing for nobody", async () => {
