@@ -38,7 +38,7 @@ export interface ProgressOptions {
 const updateMilliseconds = { json: 1_000, plain: 5_000 } as const;
 
 /** A terminal gets `terminal`; elsewhere `json` where a program reads along, else `plain`. */
-export function chooseProgress(stream: { readonly isTTY?: boolean }, elsewhere: "json" | "plain"): ProgressKind {
+export function chooseProgress(stream: { readonly isTTY?: boolean; readonly columns?: number }, elsewhere: "json" | "plain"): ProgressKind {
   return isCapable(stream) ? "terminal" : elsewhere;
 }
 

@@ -2,11 +2,15 @@
 
 interface Stream {
   readonly isTTY?: boolean;
+  readonly columns?: number;
 }
 
-/** A terminal on which the cursor can be moved. */
+/**
+ * A terminal on which the cursor can be moved. One without a width is none: pseudo-terminals that nobody sized (`script`, containers) say 0
+ * columns, on which every text has infinitely many lines to be cleared.
+ */
 export function isCapable(stream: Stream, environment: NodeJS.ProcessEnv = process.env): boolean {
-  return stream.isTTY === true && environment["TERM"] !== "dumb";
+  return stream.isTTY === true && stream.columns !== 0 && environment["TERM"] !== "dumb";
 }
 
 /** A capable terminal whose user has not said no to colours. */

@@ -11,6 +11,11 @@ describe("terminal", () => {
     );
   });
 
+  it("without a width is not capable: what is drawn on it could never be cleared", () => {
+    const capable = (columns: number) => isCapable({ isTTY: true, columns }, { TERM: "xterm" });
+    assert.deepEqual([capable(0), capable(1), capable(80)], [false, true, true]);
+  });
+
   it("gets colours unless NO_COLOR holds anything", () => {
     assert.deepEqual(
       [{}, { NO_COLOR: "" }, { NO_COLOR: "1" }, { NO_COLOR: "0" }, { TERM: "dumb" }].map((environment) =>
