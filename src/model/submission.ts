@@ -11,7 +11,7 @@ import type { Hash } from "../protocol/hash.ts";
 import { placeCount, placesSeed } from "../protocol/places.ts";
 import { type Codec, codecNamed, type StoredPart } from "./codecs/index.ts";
 import { elementsOf } from "./dtype.ts";
-import { readHeaderOf, SafetensorsError, type SafetensorsHeader, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
+import { layOut, readHeaderOf, SafetensorsError, type SafetensorsHeader, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
 import type { Tensors, Values } from "./tensors.ts";
 
 /** What a submission is bound to; the codec stands in it too. */
@@ -59,6 +59,18 @@ export function submissionPlaces(
       return [name, places];
     }),
   );
+}
+
+/** How many bytes a submission of these tensors has at most; its header is shorter by a few where cycle and group are small numbers. */
+export function submissionBytes(
+  codecName: string,
+  tensors: readonly { readonly name: string; readonly shape: readonly number[] }[],
+): number {
+  const codec = codecNamed(codecName);
+  const any = "0".repeat(64);
+  const metadata = { task: any, cycle: 2 ** 32 - 1, group: 2 ** 16 - 1, base: any };
+  const parts = tensors.flatMap(({ name, shape }) => codec.parts(name, shape));
+  return layOut(parts, metadataStrings(metadata, codec.name)).total;
 }
 
 export interface EncodeSubmissionOptions {

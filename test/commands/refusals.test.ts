@@ -75,6 +75,12 @@ describe("commands while a cycle is distributed", function () {
       await refuses(...create({}, "--groups", "3", ...texts()), { exit: 13, code: "groups-do-not-divide", hint: /1, 2, 4/ });
     });
 
+    it("submissions that would be refused for their size, naming what other codecs take", async () => {
+      const few = { submission: { codec: "dense-bf16", maximumBytes: 5000 }, evaluation: { sequencesPerDomain: 8 } };
+      const refusal = { exit: 13, code: "submission-too-large", hint: /signs-10 [\d.]+/ };
+      await refuses(...create(few, "--groups", "2", "--sample-tokens", "1024", ...texts()), refusal);
+    });
+
     it("packed weights, naming what unpacks them, and families that the engine does not compute, naming those that it does", async () => {
       const [packed, jamba] = [join(scene.directory, "packed"), join(scene.directory, "jamba")];
       await packCheckpoint(scene.model, packed);

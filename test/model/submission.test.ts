@@ -11,6 +11,7 @@ import {
   encodeSubmission,
   SubmissionError,
   type SubmissionExpectations,
+  submissionBytes,
 } from "../../src/model/submission.ts";
 import { artifactRoot } from "../../src/protocol/artifact.ts";
 import { placesSeed } from "../../src/protocol/places.ts";
@@ -240,6 +241,15 @@ describe("submission", () => {
         }
       }));
   }
+
+  it("takes the bytes that were told before, but for the digits of its cycle and group", () =>
+    inDirectory(async (directory) => {
+      for (const { name: codec } of codecs) {
+        const { bytes } = await encodeSubmission({ path: join(directory, "s"), metadata, codec, tensors: deltas });
+        const told = submissionBytes(codec, tensors);
+        assert.ok(told >= bytes && told - bytes <= 16, `${codec}: ${told} for ${bytes}`);
+      }
+    }));
 
   it("in another codec than the task's is malformed", async () => {
     await refused(join(fixtures, "block-int8.submission"), "malformed", "dense-bf16", "metadata codec");

@@ -76,6 +76,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       taskHash: v.string(),
       block: v.optional(v.number()),
       data: v.array(v.object({ name: v.string(), train: side, heldOut: side })),
+      submissionBytes: v.record(v.string(), v.number()),
       kept: v.optional(keptSchema),
     });
   }
@@ -110,7 +111,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     });
   }
 
-  protected render({ task, taskHash, block, data, kept }: CreateTaskResult): string {
+  protected render({ task, taskHash, block, data, submissionBytes, kept }: CreateTaskResult): string {
     const { phases, startBlock } = task.cycle;
     const sides = data.flatMap(({ name, train, heldOut }) => [
       [name, "train", ...describeSide(train)],
@@ -123,6 +124,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["model", task.model.root],
       ["groups", task.experts.groups],
       ["optimizer", `${task.inner.optimizer}, learning rate ${task.inner.learningRate}`],
+      ["submissions", describeSubmissions(task.submission.codec, submissionBytes)],
       ["domains", task.data.domains.map((domain) => domain.name).join(", ")],
       [
         "phases",
@@ -169,6 +171,12 @@ function withStartBlock(overrides: TaskOverrides, startBlock: number | undefined
 
 function withOptimizer(overrides: TaskOverrides, optimizer: "adamw" | "muon" | undefined): TaskOverrides {
   return optimizer === undefined ? overrides : { ...overrides, inner: { ...overrides.inner, optimizer } };
+}
+
+/** The task's codec first, then what others would take. */
+function describeSubmissions(codec: string, bytes: Readonly<Record<string, number>>): string {
+  const others = Object.entries(bytes).flatMap(([name, size]) => (name === codec ? [] : [`${name}: ${formatBytes(size)}`]));
+  return `${codec}, up to ${formatBytes(bytes[codec] as number)} a miner and cycle (${others.join(", ")})`;
 }
 
 function describeSide({ documents, textBytes, sequences, shards }: SideCounts): string[] {

@@ -82,7 +82,7 @@ export function pin(value: Value, library: Library): Pin {
 
 /** Takes over an `OrtValue *` that holds a tensor. Errors: engine-value for an element type that is not supported. */
 export function nativeValue(handle: bigint, library: Library): Value {
-  const tensor: NativeTensor = { handle, runtime: library, source: [], users: 1 };
+  const tensor: NativeTensor = { handle, runtime: library, source: undefined, users: 1 };
   try {
     const { type, shape } = describe(handle, library);
     const value = createValue(type, shape, { tensor, data: undefined, disposed: false });
@@ -98,11 +98,8 @@ export function nativeValue(handle: bigint, library: Library): Value {
 interface NativeTensor {
   readonly handle: bigint;
   readonly runtime: Library;
-  /**
-   * The array of ours that it lies over: a run may outlast the value. And the shape that it was made from: optimised code keeps nothing alive
-   * that it does not read again, so the collector could take the lengths before they were read.
-   */
-  readonly source: readonly ArrayBufferView[];
+  /** The array of ours that it lies over: a run may outlast the value. */
+  readonly source: Elements | undefined;
   users: number;
 }
 
@@ -171,7 +168,7 @@ function attach(body: Body, value: Value, library: Library): NativeTensor {
     shape.length,
     elements[value.type].number,
   );
-  const tensor = { handle, runtime: library, source: [data, shape], users: 1 };
+  const tensor = { handle, runtime: library, source: data, users: 1 };
   forgotten.register(value, tensor, tensor);
   return tensor;
 }

@@ -6,17 +6,22 @@
 import { resolve } from "node:path";
 import { openSequences } from "../../data/sequence-reader.ts";
 import { checkSources } from "../../data/sources/local.ts";
+import { ConnitoError } from "../../errors.ts";
 import type { Location } from "../../files.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
+import { codecs } from "../../model/codecs/index.ts";
 import { requireComputable } from "../../model/families/index.ts";
 import { openHashMemo } from "../../model/hash-memo.ts";
 import { type IndexedCheckpoint, indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { makeStandIns } from "../../model/make-stand-ins.ts";
 import { type Manifest, manifestRoot } from "../../model/manifest.ts";
+import { pieceName } from "../../model/pieces.ts";
 import { expertLayout } from "../../model/slice.ts";
+import { submissionBytes as bytesOfSubmission } from "../../model/submission.ts";
+import { piecesOf } from "../../model/weights.ts";
 import { canonicalJson, documentHash } from "../../protocol/canonical.ts";
-import type { ExpertScores } from "../../protocol/experts/esft.ts";
-import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
+import { type ExpertScores, selectForGroup } from "../../protocol/experts/esft.ts";
+import { createExpertManager, type ExpertManager } from "../../protocol/experts/expert-manager.ts";
 import { groupExperts, type KeptWeight, keptWeight } from "../../protocol/experts/group-experts.ts";
 import type { ExpertGrouping, GroupingObjective } from "../../protocol/experts/grouping.ts";
 import { type RouterStatistics, scoresOf } from "../../protocol/experts/router-statistics.ts";
@@ -26,6 +31,7 @@ import { encodeRecord } from "../../protocol/records.ts";
 import type { Task, TaskOverrides } from "../../protocol/task.ts";
 import { createTask as composeTask, taskHash } from "../../protocol/task.ts";
 import type { TokenData } from "../../protocol/token-data.ts";
+import { formatBytes } from "../../ui/format.ts";
 import type { Context } from "../context.ts";
 import { storeManifest } from "../manifests.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
@@ -62,6 +68,8 @@ export interface CreateTaskResult {
   /** The block that holds the task record; absent in a dry run. */
   readonly block?: number;
   readonly data: readonly DomainCounts[];
+  /** By codec, the bytes of the largest submission that a miner of any group makes in a cycle. */
+  readonly submissionBytes: Readonly<Record<string, number>>;
   /** What groups keep together of each domain, evenly split and as the task groups them; absent where nothing was measured. */
   readonly kept?: Partial<Record<"even" | GroupingObjective, readonly KeptWeight[]>>;
 }
@@ -79,7 +87,7 @@ export interface SideCounts {
   readonly shards: number;
 }
 
-/** @throws config-not-computable; task-invalid, with every problem at once; what is wrong with sources, as prepareData has it; held-out-too-short; locator-missing; the chain's errors when the record is refused. */
+/** @throws config-not-computable; task-invalid, with every problem at once; submission-too-large; what is wrong with sources, as prepareData has it; held-out-too-short; locator-missing; the chain's errors when the record is refused. */
 export async function createTask(context: Context, input: CreateTaskInput): Promise<CreateTaskResult> {
   const { workspace, progress } = context;
   const { checkpoint } = input;
@@ -127,6 +135,8 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const keptBy = (by?: ExpertGrouping) =>
     keptWeight(statistics as RouterStatistics, createExpertManager(layout, input.groups, by).layers(), input.groups);
 
+  const submissionBytes = largestSubmissions(draft, manifest, createExpertManager(layout, input.groups, grouping), scores);
+
   const { best } = await context.clock.now();
   const model = { root: manifestRoot(manifest), standIns: manifestRoot(standIns) };
   const task = composeTask(
@@ -145,7 +155,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const hash = taskHash(task);
   const data = domains.map(({ name, train, heldOut }) => ({ name, train: countsOf(train), heldOut: countsOf(heldOut) }));
   const kept = statistics && { even: keptBy(), ...(grouping && { [grouping.objective]: keptBy(grouping) }) };
-  const summary = { task, taskHash: hash, data, ...(kept && { kept }) };
+  const summary = { task, taskHash: hash, data, submissionBytes, ...(kept && { kept }) };
   if (input.dryRun) return summary;
 
   await storeManifest(workspace, manifest);
@@ -189,6 +199,30 @@ async function noteScarceSpace({ chain, netuid, signer, locator, progress }: Con
   if (bytes <= limit) return;
   const found = `A validator's records can take ${bytes} bytes in an epoch of ${tempo + 1} blocks, of which the chain takes ${limit}`;
   progress.note(`${found}: give the cycles more blocks, or the validators shorter addresses.`, { code: "space-scarce" });
+}
+
+/** What the largest group's submission takes in each codec. @throws submission-too-large where all would be refused in the task's own */
+function largestSubmissions(task: Task, manifest: Manifest, manager: ExpertManager, scores: ExpertScores): Record<string, number> {
+  const trained = Array.from({ length: manager.groups }, (_, group) =>
+    piecesOf(manifest, "expert", selectForGroup(scores, manager, group, task.experts.selection)).map((piece) => ({
+      name: pieceName(piece),
+      shape: piece.shape,
+    })),
+  );
+  const sizes = Object.fromEntries(
+    codecs.map(({ name }) => [name, Math.max(...trained.map((tensors) => bytesOfSubmission(name, tensors)))]),
+  );
+  const { codec, maximumBytes } = task.submission;
+  if ((sizes[codec] as number) <= maximumBytes) return sizes;
+  const others = Object.entries(sizes).map(([name, bytes]) => `${name} ${formatBytes(bytes)}`);
+  throw new ConnitoError(
+    `Submissions can have ${formatBytes(sizes[codec] as number)}, and submission.maximumBytes allows ${formatBytes(maximumBytes)}: honest work would be refused.`,
+    {
+      code: "submission-too-large",
+      exit: "invalidInput",
+      hint: `Choose another submission.codec (${others.join(", ")}), a lower experts.selection.threshold, more groups, or more bytes.`,
+    },
+  );
 }
 
 /** The two long passes over the checkpoint. What either did before it was stopped is not done again. */
