@@ -4,7 +4,6 @@
  */
 import { createWalk } from "../../src/data/walk.ts";
 import { openEvaluator } from "../../src/engine/evaluator.ts";
-import { keepToPlaces } from "../../src/engine/places.ts";
 import { type OptimizerOptions, openTrainer } from "../../src/engine/trainer.ts";
 import type { Codec } from "../../src/model/codecs/index.ts";
 import type { TensorSpec } from "../../src/model/families/index.ts";
@@ -136,7 +135,8 @@ async function learn(
   const { architecture, sequenceLength } = base;
   const places = codec && !dense ? submissionPlaces(codec.name, { task: taskHash, cycle, group: 0 }, trained) : undefined;
   const options = { architecture, trainable: [...version.keys()], optimizer, sequenceLength, batchSequences, threads };
-  const trainer = await openTrainer({ ...options, weights: new Map([...base.weights, ...version]) });
+  const weights = new Map([...base.weights, ...version]);
+  const trainer = await openTrainer({ ...options, weights, ...(places && { places }) });
   const sequences = Math.floor(domain.train.length / miners);
   const walk = createWalk([[{ shard: 0, first: miner * sequences, sequences }]], hashFields("connito/bench-codec/1", u16(miner)));
   try {
@@ -144,7 +144,6 @@ async function learn(
       const first = (cycle * steps + turns) * batchSequences;
       const batch = Array.from({ length: batchSequences }, (_, place) => domain.train[walk.at(first + place).index] as Int32Array);
       await trainer.step([batch], { learningRate: optimizer.learningRate * (1 - turns / steps) * (places ? rate : 1) });
-      if (places) await keepToPlaces(trainer, async (name) => version.get(name) as Float32Array, places);
     }
     const after = await trainer.weights();
     return new Map([...version].map(([name, values]) => [name, difference(after.get(name) as Float32Array, values)]));

@@ -1,6 +1,6 @@
 /** Small models, and what honest miners of one of their groups submit: trained on two real texts by the shipped engine. */
 import { readdirSync, readFileSync } from "node:fs";
-import { keepToPlaces, placeRate } from "../../src/engine/places.ts";
+import { placeRate } from "../../src/engine/places.ts";
 import { openTrainer } from "../../src/engine/trainer.ts";
 import { byteVocabularySize } from "../../src/model/byte-tokenizer.ts";
 import { type Codec, codecNamed } from "../../src/model/codecs/index.ts";
@@ -77,9 +77,9 @@ async function trainOn(
   seed: string,
   { steps, learningRate, codec }: { steps: number; learningRate: number; codec?: Codec },
 ): Promise<Tensors> {
-  const trainer = await openTrainer({ architecture, weights, trainable, optimizer, sequenceLength, batchSequences, threads: 1 });
-  const base = new Map(trainable.map((name) => [name, weights.get(name) as Float32Array]));
   const places = codec && submissionPlaces(codec.name, cycle, shapesOf(trainable));
+  const options = { architecture, weights, trainable, optimizer, sequenceLength, batchSequences, threads: 1 };
+  const trainer = await openTrainer({ ...options, ...(places && { places }) });
   const random = seeded(seed);
   for (let step = 0; step < steps; step++) {
     const batch = Array.from({ length: batchSequences }, (_, index) => {
@@ -87,7 +87,6 @@ async function trainOn(
       return text[random.uniform(text.length)] as Int32Array;
     });
     await trainer.step([batch], { learningRate: learningRate * (1 - step / steps) * (places ? placeRate : 1) });
-    if (places) await keepToPlaces(trainer, async (name) => base.get(name) as Float32Array, places);
   }
   const trained = await trainer.weights();
   const copy = new Map(trainable.map((name) => [name, Float32Array.from(trained.get(name) as Float32Array)]));

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 
-
 def peak_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
@@ -71,11 +70,11 @@ class Decoder:
             self.experts.append([tuple(part(e, name) for name in ("gate", "up", "down")) for e in range(a["experts"])])
         rules = a["computation"]
         heads = rules["attention"]
-        self.shape = (heads["heads"], heads["keyValueHeads"], heads["headDimension"], rules["normEpsilon"])
-        self.top_k, self.epsilon, self.count = a["expertsPerToken"], rules["normEpsilon"], a["experts"]
+        self.shape = (heads["heads"], heads["keyValueHeads"], heads["headDimension"], rules["norm"]["epsilon"])
+        self.top_k, self.epsilon, self.count = a["expertsPerToken"], rules["norm"]["epsilon"], a["experts"]
         angles = torch.outer(
             torch.arange(job["sequenceLength"]).float(),
-            rules["ropeTheta"] ** (-torch.arange(0, heads["headDimension"], 2).float() / heads["headDimension"]),
+            torch.tensor(rules["rope"]["frequencies"]),
         ).repeat(1, 2)
         self.cosine, self.sine = angles.cos(), angles.sin()
         compiled = (lambda f, **options: torch.compile(f, **options)) if job["compiled"] else (lambda f, **options: f)

@@ -8,6 +8,7 @@ import { elementCount } from "./flat-tensors.ts";
 import { peakBytes } from "./graph/footprint.ts";
 import { layOutLayers } from "./layers/layer-state.ts";
 import { type Stage, stageGradients, stageWeights } from "./layers/stages.ts";
+import { shareSequences } from "./parts.ts";
 import { gradientGraph } from "./trainer.ts";
 import { type OptimizerOptions, shareOut, updateBytes } from "./update.ts";
 
@@ -21,13 +22,15 @@ export interface PlannedTraining {
   readonly accumulation: number;
   /** Threads of the computation; as many as there are cores where left out. */
   readonly threads?: number;
+  /** How many values can change, where not all can (places.ts). */
+  readonly places?: number;
 }
 
 /** Bytes of memory, by what they are for. */
 export interface Need {
-  /** Frozen and trained weights as they are read, fp32. */
+  /** Frozen and trained weights as they are read, fp32, and the places where they can change. */
   readonly weights: number;
-  /** The trained tensors, their gradients and the optimizer's moments. */
+  /** Gradients, one for each part of a batch that is computed at the same time, and the optimizer's moments. */
   readonly gradients: number;
   readonly optimizer: number;
   /** What a step computes and keeps on the way. */
@@ -45,6 +48,7 @@ export interface LayerNeed extends Need {
 }
 
 const float32Bytes = 4;
+const placeBytes = 4;
 /** What the runtime's allocator takes for each byte that is alive: it grows by doubling. Measured by `npm run bench -- plan`. */
 const arenaFactor = 1.7;
 /** Graphs and compiled sessions, of which there are more where each layer has its own. Measured like that. */
@@ -63,15 +67,16 @@ export function needOfWhole(planned: PlannedTraining): Need {
   const trained = bytesOf(chosen);
   const shared = shareOut(new Map(chosen.map(({ name, shape }) => [name, shape])), optimizer);
   const moments = trained + bytesOf([...shared.elementwise.values()].map((shape) => ({ shape })));
-  const { graph, outputs } = gradientGraph(architecture, batchOf(planned), trainable);
+  const { parts } = shareSequences(planned.batchSequences, threads);
+  const part = { ...planned, batchSequences: planned.batchSequences / parts };
+  const { graph, outputs } = gradientGraph(architecture, batchOf(part), trainable);
+  const computed = parts * peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(part));
   return summed({
     // The trained ones are copied, so that the base stays to subtract from.
-    weights: bytesOf(specs) + trained,
-    gradients: trained * (accumulation > 1 ? 2 : 1),
+    weights: bytesOf(specs) + trained + placeBytes * (planned.places ?? 0),
+    gradients: trained * (parts + (accumulation > 1 ? 1 : 0)),
     optimizer: moments,
-    activations:
-      arenaFactor * (peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(planned)) + updateBytes(optimizer, shared, threads)) +
-      sessionBytes.whole,
+    activations: arenaFactor * (computed + updateBytes(optimizer, shared, threads)) + sessionBytes.whole,
     checkpoint: trained + moments,
   });
 }
@@ -101,10 +106,12 @@ export function needByLayers(planned: PlannedTraining, memoryBytes: number): Lay
   const updates = [...layers.values()].map((shapes) => updateBytes(optimizer, shareOut(shapes, optimizer), threads));
   const working = {
     // A stage while the next one is loaded.
-    weights: collectionFactor * Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))),
+    weights:
+      collectionFactor * Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))) + placeBytes * (planned.places ?? 0),
     gradients: bytes.gradient * (accumulation > 1 ? 2 : 1),
     optimizer: bytes.weight + bytes.m + bytes.v,
     activations: Math.max(...activations, ...updates) + 3 * boundary + sessionBytes.layers,
+    // Where only some places change, a layer's weights before its update.
     checkpoint: bytes.weight,
   };
   const left = memoryBytes - summed(working).total;

@@ -12,7 +12,7 @@ import { smallModels, smallQwen3Moe } from "./small-models.ts";
 const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
 const trainableOf = (architecture: Architecture) => listWeights(architecture).flatMap(({ name, expert }) => (expert === 1 ? [name] : []));
 const planned = (architecture: Architecture, more = {}) => ({
-  ...{ architecture, trainable: trainableOf(architecture), sequenceLength: 8, batchSequences: 2, accumulation: 1, optimizer, threads: 2 },
+  ...{ architecture, trainable: trainableOf(architecture), sequenceLength: 8, batchSequences: 2, accumulation: 1, optimizer, threads: 1 },
   ...more,
 });
 const parts = ({ weights, gradients, optimizer, activations, checkpoint }: Need) =>
@@ -61,6 +61,10 @@ describe("what training will need", () => {
       );
       assert.equal(needOfWhole(planned(architecture, { accumulation: 3 })).gradients, 2 * trained);
       assert.ok(needOfWhole(planned(architecture, { batchSequences: 4 })).activations > whole.activations);
+      // Two threads have a sequence and a gradient each; where only some places change, their indices are kept.
+      assert.equal(needOfWhole(planned(architecture, { threads: 2 })).gradients, 2 * trained);
+      assert.equal(needOfWhole(planned(architecture, { threads: 2, accumulation: 3 })).gradients, 3 * trained);
+      assert.equal(needOfWhole(planned(architecture, { places: 100 })).weights, whole.weights + 400);
     });
   }
 

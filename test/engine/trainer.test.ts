@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { openTrainer, type Trainer, type TrainerOptions } from "../../src/engine/trainer.ts";
+import { openTrainer, type TrainerOptions } from "../../src/engine/trainer.ts";
+import type { Trainer } from "../../src/engine/training.ts";
 import { type Architecture, listWeights } from "../../src/model/families/index.ts";
 import { muonDefaults } from "../../src/protocol/task-defaults.ts";
 import { random } from "./graph/finite-differences.ts";
@@ -127,19 +128,29 @@ describe("engine/trainer", () => {
     });
   });
 
-  it("takes the same step with micro-batches as with one batch of all their sequences", async () => {
+  it("takes the same step with micro-batches, and with threads that have their own sequences, as with one batch of all", async () => {
     const sequences = smallSequences(smallQwen3Moe, 6, positions);
     const optimizer = { ...plain, clipNorm: 0.1, epsilon: 1e-3 };
     const whole = await withTrainer(smallQwen3Moe, { optimizer, batchSequences: 6 }, async (trainer) => {
       return { ...(await trainer.step([sequences])), weights: await trainer.weights() };
     });
-    await withTrainer(smallQwen3Moe, { optimizer, batchSequences: 2 }, async (trainer) => {
-      const parts = await trainer.step([sequences.slice(0, 2), sequences.slice(2, 4), sequences.slice(4)]);
-      assert.ok(Math.abs(parts.loss - whole.loss) < 1e-6);
-      assert.ok(Math.abs(parts.gradientNorm - whole.gradientNorm) < 1e-5 * whole.gradientNorm);
-      assert.equal(parts.tokens, 36);
-      assert.ok(largestDifference(await trainer.weights(), whole.weights) < 2e-5);
-    });
+    for (const [threads, batchSequences] of [
+      [1, 2],
+      [2, 6],
+      [4, 3],
+      [3, 2],
+    ] as const) {
+      await withTrainer(smallQwen3Moe, { optimizer, batchSequences, threads }, async (trainer) => {
+        const micro = Array.from({ length: 6 / batchSequences }, (_, index) =>
+          sequences.slice(index * batchSequences, (index + 1) * batchSequences),
+        );
+        const parts = await trainer.step(micro);
+        assert.ok(Math.abs(parts.loss - whole.loss) < 1e-6);
+        assert.ok(Math.abs(parts.gradientNorm - whole.gradientNorm) < 1e-5 * whole.gradientNorm);
+        assert.equal(parts.tokens, 36);
+        assert.ok(largestDifference(await trainer.weights(), whole.weights) < 2e-5);
+      });
+    }
   });
 
   it("reports the loss and the norm before the clip, and clips", async () => {
@@ -244,6 +255,7 @@ describe("engine/trainer", () => {
     it("batches of another size, and tokens that are not in the vocabulary", async () => {
       await withTrainer(smallOlmoe, {}, async (trainer) => {
         await assert.rejects(trainer.step([batch.slice(1)]), { code: "batch-invalid" });
+        await assert.rejects(trainer.step([[...batch, ...batch]]), { code: "batch-invalid" });
         await assert.rejects(trainer.step([batch.map((sequence) => sequence.slice(1))]), { code: "batch-invalid" });
         for (const token of [-1, smallOlmoe.vocabularySize]) {
           const wrong = batch.map((sequence) => sequence.with(positions, token));

@@ -3,10 +3,10 @@
  * there is room, and otherwise in scratch files. An array holds what is updated value by value, then the matrices; both parts are as long in all
  * layers as in the one that needs most, filled up with zeros, so that one compiled update serves them all. The second moment has the first part only.
  */
-import { ConnitoError } from "../../errors.ts";
 import { placed, type Tensors } from "../../model/tensors.ts";
 import { chunkElements, elementCount, type FlatTensors, flatLayout } from "../flat-tensors.ts";
 import { float32Value, type Value } from "../runtime/value.ts";
+import { checkState } from "../training.ts";
 import { type OptimizerOptions, shareOut } from "../update.ts";
 import { openActivations, type Scratch } from "./activations.ts";
 
@@ -161,10 +161,7 @@ async function openState(
     tensors,
     trained: readable({ weight: "" }),
     async restore(saved, step) {
-      const differs = [...tensors.sizes].find(([name, size]) => saved.sizes.get(name) !== size)?.[0];
-      const extra = [...saved.sizes.keys()].find((name) => !tensors.sizes.has(name));
-      if (differs !== undefined || extra !== undefined || !Number.isSafeInteger(step) || step < 0)
-        throw stateMismatch(differs ?? extra ?? `step ${step}`);
+      checkState(step, saved.sizes, tensors.sizes);
       for (const layer of order) {
         await put("weight", layer, (name) => saved.read(name));
         await put("m", layer, (name) => saved.read(`m.${name}`));
@@ -173,12 +170,4 @@ async function openState(
     },
     close,
   };
-}
-
-export function stateMismatch(what: string): ConnitoError {
-  return new ConnitoError(`the saved training state does not fit what is trained: ${what}`, {
-    code: "trainer-state-mismatch",
-    exit: "invalidInput",
-    hint: "It belongs to another selection of experts or another model: remove it and train this cycle from its start.",
-  });
 }

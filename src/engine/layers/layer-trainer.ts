@@ -7,31 +7,20 @@ import { ConnitoError } from "../../errors.ts";
 import { type Architecture, listWeights } from "../../model/families/index.ts";
 import { type Tensors, tensorsOf } from "../../model/tensors.ts";
 import { type BatchShape, layOut } from "../decoder/batch.ts";
-import { exclusive } from "../exclusive.ts";
-import { encodeModel } from "../onnx/writer.ts";
-import { normModel, squaresOutput } from "../optimizer.ts";
+import { type GradientSums, openGradientSums, sumAndDispose } from "../gradient-sums.ts";
+import { keepToPlaces } from "../places.ts";
 import { loadLibrary, returnFreedMemory } from "../runtime/library.ts";
-import { openSession, type Session } from "../runtime/session.ts";
 import { float32Value, int64Value, type Value } from "../runtime/value.ts";
-import { notFinite, type StepResult, type Trainer } from "../trainer.ts";
-import { chunked, type OptimizerOptions, openUpdate, shareOut, type Update } from "../update.ts";
+import { createTurns, type StepResult, stepResult, type Trainer, type TrainingOptions } from "../training.ts";
+import { openUpdate, shareOut, type Update } from "../update.ts";
 import { type Activations, openActivations, type Scratch } from "./activations.ts";
 import { type Kept, layOutLayers, type TrainedLayer } from "./layer-state.ts";
 import { createStages, type Stage } from "./stages.ts";
 
-export interface LayerTrainerOptions {
-  readonly architecture: Architecture;
+/** What is trained has to lie inside layers. */
+export interface LayerTrainerOptions extends TrainingOptions {
   /** The weights of these names, row-major fp32. Asked for a layer at a time, twice in each step; what it gives is dropped two layers later. */
   load(names: readonly string[]): Promise<ReadonlyMap<string, Float32Array>>;
-  /** Names of the tensors to train, all of them inside layers. */
-  readonly trainable: readonly string[];
-  readonly optimizer: OptimizerOptions;
-  /** Tokens predicted in a sequence. */
-  readonly sequenceLength: number;
-  /** Sequences in a micro-batch. */
-  readonly batchSequences: number;
-  /** Threads of the computation; as many as there are cores where left out. */
-  readonly threads?: number;
   /** Where what does not fit is kept, and how much may stay in memory: of the trained tensors' state first, then of what stands between layers. */
   readonly scratch: Scratch;
 }
@@ -47,24 +36,25 @@ type Weights = ReadonlyMap<string, Float32Array>;
 
 /** Errors: unknown-family, config-not-computable, nothing-trainable, what `load` throws, and those of the runtime. */
 export async function openLayerTrainer(options: LayerTrainerOptions): Promise<LayerTrainer> {
-  const { architecture, optimizer, scratch, threads, load } = options;
+  const { architecture, optimizer, scratch, load, places } = options;
   const batch: BatchShape = { sequences: options.batchSequences, positions: options.sequenceLength };
   const rows = batch.sequences * batch.positions;
   const layers = trainedLayers(architecture, options.trainable);
   const lowest = Math.min(...layers.keys());
-  const stages = createStages({ architecture, batch, arena: false, ...(threads === undefined ? {} : { threads }) });
+  const small = { arena: false, ...(options.threads === undefined ? {} : { threads: options.threads }) };
+  const stages = createStages({ architecture, batch, ...small });
   const layout = layOutLayers(layers, optimizer);
   await loadLibrary();
   await returnFreedMemory();
   const state = await layout.open(scratch, load);
-  const small = { arena: false, ...(threads === undefined ? {} : { threads }) };
-  let norm: Session;
+  let sums: GradientSums | undefined;
   let update: Update;
   try {
-    norm = await openSession(encodeModel(normModel(layout.chunks)), small);
+    sums = await openGradientSums(layout.chunks, small);
     const matrices = [...layers.keys()].flatMap((layer) => [...shareOut(layout.shapes("weight", layer), optimizer).matrices.values()]);
     update = await openUpdate(optimizer, { chunks: layout.chunks.slice(0, layout.elementwise), matrices }, small);
   } catch (cause) {
+    sums?.dispose();
     stages.dispose();
     await state.close();
     throw cause;
@@ -72,8 +62,7 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
   let boundaries: Activations | undefined;
   let kept = 0;
   let steps = 0;
-  let closed: string | undefined;
-  const inTurn = exclusive();
+  const turns = createTurns();
 
   /** What stands before each layer, for so many micro-batches. */
   const boundariesFor = async (microBatches: number): Promise<Activations> => {
@@ -115,16 +104,15 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
       value.dispose();
     };
 
-    let loss = 0;
+    let losses = 0;
     const upwards: readonly Stage[] = ["embedding", ...Array.from({ length: architecture.layers }, (_, layer) => layer), "losses"];
     await walk(upwards, async (stage, weights) => {
       if (stage === "losses") {
         const open = await stages.openBackward(stage, { trained: [], below: true });
         for (const [part, { targets }] of parts.entries()) {
-          const { losses, dx } = await open.run({ x: await hidden(architecture.layers, part), targets }, weights, {});
-          loss += (losses as Value).float32().reduce((sum, one) => sum + one, 0);
-          losses?.dispose();
-          await keep(architecture.layers, part, dx as Value);
+          const results = await open.run({ x: await hidden(architecture.layers, part), targets }, weights, {});
+          losses += sumAndDispose(results.losses as Value);
+          await keep(architecture.layers, part, results.dx as Value);
         }
         return;
       }
@@ -152,26 +140,18 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
         const feeds = { x: await hidden(layer, part), dy: await hidden(layer + 1, part) };
         const { dx } = await open.run(feeds, weights, into?.tensors ?? {});
         if (dx !== undefined) await keep(layer, part, dx);
-        if (part > 0 && gradient !== undefined) addTo(gradient.values, (further as { values: Float32Array }).values);
+        if (part > 0 && gradient !== undefined && further !== undefined) await sums.add(gradient.chunks, further.chunks);
       }
       if (gradient === undefined) return;
-      const { [squaresOutput]: sums } = await norm.run(chunked("gradient", gradient.chunks));
-      squares += (sums as Value).float32().reduce((sum, one) => sum + one, 0);
-      sums?.dispose();
+      squares += await sums.squares(gradient.chunks);
       await state.write("gradient", layer, gradient.values);
     });
 
-    const scale = 1 / parts.length;
-    const tokens = parts.length * rows;
-    const result = { loss: loss / tokens, gradientNorm: Math.sqrt(squares) * scale, tokens };
-    if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(steps + 1, result);
-    try {
-      const at = { step: steps + 1, norm: result.gradientNorm, scale, learningRate };
+    const result = stepResult(steps + 1, { losses, squares, count: parts.length, tokens: parts.length * rows });
+    const at = { step: steps + 1, norm: result.gradientNorm, scale: 1 / parts.length, learningRate };
+    await turns.update(async () => {
       for (const layer of layers.keys()) await updateLayer(layer, at);
-    } catch (cause) {
-      closed = "an update failed half-way; restart from the last saved state";
-      throw cause;
-    }
+    });
     steps += 1;
     return result;
   };
@@ -182,45 +162,36 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
       return { values, ...layout.over(kind, layer, values) };
     };
     const own = { weight: await read("weight"), m: await read("m"), v: await read("v"), gradient: await read("gradient") };
+    const before = places === undefined ? undefined : layout.over("weight", layer, own.weight.values.slice()).tensors;
     await update.apply(at, own);
+    for (const [name, base] of Object.entries(before ?? {})) {
+      const indices = places?.get(name);
+      if (indices !== undefined) keepToPlaces((own.weight.tensors[name] as Value).float32(), base.float32(), indices);
+    }
     for (const kind of ["weight", "m", "v"] as const) await state.write(kind, layer, own[kind].values);
   };
 
-  const whenOpen = <T>(task: () => Promise<T>) =>
-    inTurn(async () => {
-      if (closed !== undefined) throw new Error(closed);
-      return task();
-    });
   const collect = async (tensors: Tensors) => {
     const all = new Map<string, Float32Array>();
     for (const name of tensors.sizes.keys()) all.set(name, (await tensors.read(name)).slice());
     return all;
   };
   const restoreFrom: LayerTrainer["restoreFrom"] = (step, tensors) =>
-    whenOpen(async () => {
+    turns.call(async () => {
       await state.restore(tensors, step);
       steps = step;
     });
 
   return {
-    step: (microBatches, { learningRate = optimizer.learningRate } = {}) => whenOpen(() => step(microBatches, learningRate)),
-    state: () => whenOpen(async () => ({ step: steps, tensors: await collect(state.tensors) })),
-    weights: () => whenOpen(() => collect(state.trained)),
-    inspect: (use) => whenOpen(() => use({ step: steps, tensors: state.tensors })),
+    step: (microBatches, { learningRate = optimizer.learningRate } = {}) => turns.call(() => step(microBatches, learningRate)),
+    state: () => turns.call(async () => ({ step: steps, tensors: await collect(state.tensors) })),
+    weights: () => turns.call(() => collect(state.trained)),
+    inspect: (use) => turns.call(() => use({ step: steps, tensors: state.tensors })),
     restore: (saved) => restoreFrom(saved.step, tensorsOf(saved.tensors)),
     restoreFrom,
-    edit: (change) =>
-      whenOpen(async () => {
-        for (const layer of layers.keys()) {
-          const values = await state.read("weight", layer);
-          for (const [name, value] of Object.entries(layout.over("weight", layer, values).tensors)) await change(name, value.float32());
-          await state.write("weight", layer, values);
-        }
-      }),
     dispose: () =>
-      void inTurn(async () => {
-        closed ??= "the trainer was disposed of";
-        norm.dispose();
+      turns.close(async () => {
+        sums.dispose();
         update.dispose();
         stages.dispose();
         await boundaries?.close();
@@ -241,11 +212,6 @@ function trainedLayers(architecture: Architecture, trainable: readonly string[])
   if (layers.size === 0) throw untrainable("nothing is to be trained");
   if (wanted.size > 0) throw untrainable(`${[...wanted][0]} is no tensor of ${architecture.family}`);
   return new Map([...layers].sort(([a], [b]) => a - b));
-}
-
-/** Rounds each sum to fp32, as a runtime that adds fp32 does. */
-function addTo(target: Float32Array, added: Float32Array): void {
-  for (let index = 0; index < target.length; index++) target[index] = (target[index] as number) + (added[index] as number);
 }
 
 function untrainable(reason: string): ConnitoError {

@@ -1,6 +1,6 @@
 /**
  * A model, loaded and ready to run: ONNX bytes (or the path of a file) in, a Session out. Loading and running happen on
- * other threads, so the event loop stays free. Sessions do not spin while they wait for work: several processes share a machine.
+ * other threads, so the event loop stays free.
  */
 
 import { ConnitoError } from "../../errors.ts";
@@ -16,8 +16,8 @@ export interface SessionOptions {
    * second copy. Packed and unpacked products may differ in their last bits.
    */
   readonly prepack?: boolean;
-  /** True lets threads spin between operators: faster for one process that has the machine to itself. False by default. */
-  readonly spin?: boolean;
+  /** Microseconds for which a thread without work looks out for more before it sleeps. Without, it sleeps at once: several processes share a machine. */
+  readonly spin?: number;
   /** False takes memory from the system and gives it back in each run, where true (the default) keeps it for the next: slower, and smaller between runs. */
   readonly arena?: boolean;
   /** False allocates value by value, where true (the default) takes a run's whole need as one block from the second run on, beside what the first took. */
@@ -78,7 +78,8 @@ function configure(library: Library, options: SessionOptions): bigint {
     if (options.arena === false) library.call("disableCpuMemoryArena", configured);
     if (options.profile !== undefined) library.call("enableProfiling", configured, options.profile);
     const entries = {
-      "session.intra_op.allow_spinning": options.spin === true ? "1" : "0",
+      "session.intra_op.allow_spinning": options.spin === undefined ? "0" : "1",
+      ...(options.spin === undefined ? {} : { "session.intra_op.spin_duration_us": String(options.spin) }),
       "session.inter_op.allow_spinning": "0",
       "session.disable_prepacking": options.prepack === false ? "1" : "0",
     };

@@ -2,9 +2,13 @@
 import { availableMemory } from "node:process";
 import { type LayerNeed, type Need, needByLayers, needOfWhole } from "../../engine/plan.ts";
 import { loadLibrary } from "../../engine/runtime/library.ts";
+import { codecNamed } from "../../model/codecs/index.ts";
 import { elementsOf } from "../../model/dtype.ts";
+import type { Piece } from "../../model/pieces.ts";
 import { pieceName } from "../../model/pieces.ts";
 import type { SlicePlan } from "../../model/slice.ts";
+import { placeCount } from "../../protocol/places.ts";
+import type { Task } from "../../protocol/task.ts";
 import type { Context } from "../context.ts";
 import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
@@ -59,6 +63,7 @@ export async function planTraining(
     accumulation: task.inner.accumulation,
     optimizer: task.inner,
     threads,
+    places: placesIn(task, selected),
   };
   const whole = needOfWhole(planned);
   const layers = needByLayers(planned, available / margin);
@@ -71,4 +76,10 @@ export async function planTraining(
     way,
     fits: margin * (way === "whole" ? whole : layers).total <= available,
   };
+}
+
+/** How many values of what is trained the task's codec can change. */
+function placesIn(task: Task, selected: readonly Piece[]): number {
+  if (codecNamed(task.submission.codec).place === undefined) return 0;
+  return selected.reduce((sum, { shape }) => sum + placeCount(elementsOf(shape) as number), 0);
 }

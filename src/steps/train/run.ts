@@ -2,7 +2,8 @@
 
 import { createWalk, type Walk } from "../../data/walk.ts";
 import { type LayerTrainer, openLayerTrainer } from "../../engine/layers/layer-trainer.ts";
-import { openTrainer, type Trainer } from "../../engine/trainer.ts";
+import { openTrainer } from "../../engine/trainer.ts";
+import type { Trainer } from "../../engine/training.ts";
 import { pieceName } from "../../model/pieces.ts";
 import { hashFields, hashToBytes, u32 } from "../../protocol/hash.ts";
 import { publicKeyOf } from "../../protocol/hotkey.ts";
@@ -37,8 +38,8 @@ export async function openRun(context: Context, membership: Membership, view: Cy
     trainingShares(membership, view, experts.group, context.signer.address, domains),
     hashFields("connito/order/1", hashToBytes(taskHash), u32(view.cycle), publicKeyOf(context.signer.address)),
   );
-  const { trainer, base } = await openEngine(context, membership, experts);
   const places = placesOf(membership, { cycle: view.cycle, group: experts.group }, experts.selected);
+  const { trainer, base } = await openEngine(context, membership, experts, places);
   const run = { experts, trainer, base, walk, domains, places };
   // What cannot be had is found before the window opens.
   await nextBatch(run, 0, task.inner);
@@ -46,7 +47,12 @@ export async function openRun(context: Context, membership: Membership, view: Cy
 }
 
 /** The trainer of the way that the plan chooses, and what reads the weights that it starts from. */
-async function openEngine(context: Context, membership: Membership, experts: ChosenExperts): Promise<Pick<Run, "trainer" | "base">> {
+async function openEngine(
+  context: Context,
+  membership: Membership,
+  experts: ChosenExperts,
+  places: Run["places"],
+): Promise<Pick<Run, "trainer" | "base">> {
   const { task } = membership;
   const { architecture } = experts.slice;
   const options = {
@@ -56,6 +62,7 @@ async function openEngine(context: Context, membership: Membership, experts: Cho
     sequenceLength: task.data.sequenceLength,
     batchSequences: task.inner.batchSequences,
     threads: context.threads,
+    ...(places === undefined ? {} : { places }),
   };
   const { way, fits, memory } = await planTraining(context, membership, experts);
   if (way === "whole") {

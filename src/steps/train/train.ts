@@ -3,7 +3,7 @@
  * the version that was trained from. Killed at any moment, it goes on from its last checkpoint.
  */
 
-import { keepToPlaces, placeRate } from "../../engine/places.ts";
+import { placeRate } from "../../engine/places.ts";
 import { pieceName } from "../../model/pieces.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import type { Task } from "../../protocol/task.ts";
@@ -144,7 +144,6 @@ async function trainUntil(
       next.catch(() => undefined);
       const started = performance.now();
       const { loss, tokens } = await run.trainer.step(batch, { learningRate });
-      if (places !== undefined) await keepToPlaces(run.trainer, run.base, places);
       state.advance({ tokens, seconds: (performance.now() - started) / 1000 });
       trainedTokens += tokens;
       losses.push(loss);

@@ -5,7 +5,7 @@
 
 import { rm, stat } from "node:fs/promises";
 import type { LayerTrainer } from "../../engine/layers/layer-trainer.ts";
-import type { Trainer } from "../../engine/trainer.ts";
+import type { Trainer } from "../../engine/training.ts";
 import { ConnitoError } from "../../errors.ts";
 import { makeDirectory } from "../../files.ts";
 import { elementsOf, toFloat32 } from "../../model/dtype.ts";

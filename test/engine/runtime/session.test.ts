@@ -115,7 +115,7 @@ describe("engine/runtime/session", () => {
       const options = {
         threads: 2,
         prepack: false,
-        spin: true,
+        spin: 50,
         optimization: "none",
 
         profile: join(directory, "profile"),
