@@ -1,5 +1,5 @@
-/** One training in a process of its own: `train.ts SHAPE whole|layers MEMORY adamw|muon`. Prints the peak of its memory, before and after. */
-import { mkdtemp, rm } from "node:fs/promises";
+/** One training in a process of its own: `train.ts SHAPE whole|layers MEMORY adamw|muon`. Prints the peak of its memory and of its data, before and after. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLayerTrainer } from "../../src/engine/layers/layer-trainer.ts";
@@ -7,7 +7,7 @@ import { needByLayers } from "../../src/engine/plan.ts";
 import { loadLibrary } from "../../src/engine/runtime/library.ts";
 import { type OptimizerOptions, openTrainer } from "../../src/engine/trainer.ts";
 import { listWeights } from "../../src/model/families/index.ts";
-import { optimizers, type Shape, shapes, threads, trainableOf } from "./shapes.ts";
+import { optimizers, placesOf, plannedOf, type Shape, shapes, threads, trainableOf } from "./shapes.ts";
 
 const [name = "", way, memory, optimizerName = ""] = process.argv.slice(2);
 const shape = shapes[name] as Shape;
@@ -15,6 +15,9 @@ const { architecture, sequenceLength, batchSequences, accumulation } = shape;
 const trainable = trainableOf(shape);
 await loadLibrary();
 const before = process.resourceUsage().maxRSS * 1024;
+/** Bytes that this process has mapped to write to: what `prlimit --data` limits; 0 where the system does not tell. */
+const dataBytes = async () => 1024 * Number(/VmData:\s+(\d+)/.exec(await readFile("/proc/self/status", "utf8").catch(() => ""))?.[1] ?? 0);
+const dataBefore = await dataBytes();
 
 let state = 1;
 const random = () => {
@@ -34,7 +37,8 @@ const batch = () =>
     Int32Array.from({ length: sequenceLength + 1 }, () => (random() >>> 8) % architecture.vocabularySize),
   );
 const optimizer = optimizers[optimizerName] as OptimizerOptions;
-const options = { architecture, trainable, optimizer, sequenceLength, batchSequences, threads };
+const places = placesOf(shape);
+const options = { architecture, trainable, optimizer, sequenceLength, batchSequences, threads, ...(places && { places }) };
 const micro = () => Array.from({ length: accumulation }, batch);
 
 const directory = await mkdtemp(join(tmpdir(), "connito-plan-"));
@@ -49,11 +53,11 @@ if (way === "whole") {
   if (kept.step === 0) throw new Error("nothing was kept");
   trainer.dispose();
 } else {
-  const { room } = needByLayers({ ...options, accumulation }, Number(memory));
+  const { room } = needByLayers(plannedOf(shape, optimizer), Number(memory));
   const trainer = await openLayerTrainer({ ...options, load, scratch: { directory, memoryBytes: room } });
   for (let step = 0; step < 4; step++) losses.push((await trainer.step(micro())).loss);
   trainer.dispose();
 }
 await rm(directory, { recursive: true, force: true });
 const seconds = (performance.now() - started) / 1000;
-process.stdout.write(`${JSON.stringify({ before, peak: process.resourceUsage().maxRSS * 1024, losses, seconds })}\n`);
+process.stdout.write(`${JSON.stringify({ before, peak: process.resourceUsage().maxRSS * 1024, dataBefore, losses, seconds })}\n`);

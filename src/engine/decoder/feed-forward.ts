@@ -28,8 +28,15 @@ export function feedForward(
   const gates = dispatchSlots(routed.gates, routing);
   const results = dispatch(input, routing).map((rows, expert) => {
     const gate = gates[expert] as Tensor;
-    const result = expertNetwork(weighsInput ? multiply(rows, gate) : rows, layer, expert, weights, experts);
-    return weighsInput ? result : multiply(result, gate);
+    const inner = expertActivations(weighsInput ? multiply(rows, gate) : rows, layer, expert, weights, experts);
+    const down = (x: Tensor) => {
+      const bias = weights.find("expert.downBias", layer, expert);
+      return linear(x, weights.of("expert.down", layer, expert), bias, experts.inputFirst);
+    };
+    if (weighsInput) return down(inner);
+    // The weight of a result may as well multiply what the last matrix reads, where that is narrower and nothing is added behind it.
+    const narrow = Number(inner.shape[1]) < architecture.hiddenSize && weights.find("expert.downBias", layer, expert) === undefined;
+    return narrow ? down(multiply(inner, gate)) : multiply(down(inner), gate);
   });
   const combined = combine(results, routing);
   if (weights.find("shared.gate", layer) === undefined) return { added: combined, routed };
@@ -47,12 +54,11 @@ function shared(x: Tensor, layer: number, weights: Weights): Tensor {
   return weight === undefined ? result : multiply(result, sigmoid(linear(x, weight)));
 }
 
-/** One expert's rows [its tokens, hidden], by its network. */
-function expertNetwork(x: Tensor, layer: number, expert: number, weights: Weights, experts: Experts): Tensor {
-  const { activation, inputFirst } = experts;
+/** One expert's rows [its tokens, hidden] to what its last matrix reads. */
+function expertActivations(x: Tensor, layer: number, expert: number, weights: Weights, experts: Experts): Tensor {
+  const { activation } = experts;
   const [gate, up] = gateAndUp(x, layer, expert, weights, experts);
-  const inner = activation === "swiglu" ? swiglu(gate, up) : clampedSwiglu(gate, up, activation);
-  return linear(inner, weights.of("expert.down", layer, expert), weights.find("expert.downBias", layer, expert), inputFirst);
+  return activation === "swiglu" ? swiglu(gate, up) : clampedSwiglu(gate, up, activation);
 }
 
 function gateAndUp(x: Tensor, layer: number, expert: number, weights: Weights, experts: Experts): readonly [Tensor, Tensor] {

@@ -45,9 +45,9 @@ const sortOperator: Operator<{ readonly experts: number }> = {
       emit.node("Transpose", [byToken], { output: rowByChoice, attributes: { perm: { ints: [1, 0] } } });
     }
     if (counts !== undefined) {
-      const chosen = emit.node("Equal", [emit.node("Reshape", [flat, emit.integers([slots, 1])]), range(emit, experts)]);
-      const ones = emit.node("Cast", [chosen], { attributes: { to: { int: 7 } } });
-      emit.node("ReduceSum", [ones, emit.integers([0])], { output: counts, attributes: { keepdims: { int: 0 } } });
+      const none = emit.table(`zeros ${experts}`, () => ({ type: "int64", shape: [experts], data: new BigInt64Array(experts) }));
+      const ones = emit.node("Expand", [emit.integers([1]), emit.integers([slots])]);
+      emit.node("ScatterElements", [none, flat, ones], { output: counts, attributes: { axis: { int: 0 }, reduction: { string: "add" } } });
     }
   },
 };
