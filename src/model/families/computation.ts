@@ -111,9 +111,6 @@ export interface Experts {
 /** How most families compute their experts. */
 export const plainExperts: Experts = { activation: "swiglu", inputFirst: false, alternating: false };
 
-/** Epsilon of the latents' norms: what transformers and the authors give them, whatever the configuration says for the others. */
-export const latentNormEpsilon = 1e-6;
-
 /** How the engine knows a tensor. Linear maps are stored [out, in], x @ W^T, but for experts' that `Experts.inputFirst` tells of. */
 export type Part =
   | "embedding"

@@ -4,22 +4,12 @@
  * to no version.
  */
 import * as v from "valibot";
-import { latentNormEpsilon, plainExperts } from "./computation.ts";
-import { activation, checkHeads, common, defineFamily, dimension, expertCount, flag, layerCount, positive } from "./config.ts";
-import { newLatentConfig } from "./deepseek-v2.ts";
-import { readRope, rope } from "./rope.ts";
+import { plainExperts } from "./computation.ts";
+import { activation, common, defineFamily, dimension, expertCount, flag, layerCount, positive } from "./config.ts";
+import { latentProjections, latentSettings, newLatentConfig, readLatent } from "./latent.ts";
+import { rope } from "./rope.ts";
 import { correctedRouter, routerSettings } from "./routers.ts";
-import {
-  decoderTensors,
-  denseNetwork,
-  fusedExperts,
-  latentProjections,
-  linear,
-  norm,
-  row,
-  separateExperts,
-  sharedNetwork,
-} from "./tensors.ts";
+import { decoderTensors, denseNetwork, fusedExperts, linear, norm, row, separateExperts, sharedNetwork } from "./tensors.ts";
 
 export const deepseekV3 = defineFamily({
   modelType: "deepseek_v3",
@@ -27,6 +17,7 @@ export const deepseekV3 = defineFamily({
 
   settings: v.object({
     ...common,
+    ...latentSettings,
     intermediate_size: dimension,
     moe_intermediate_size: dimension,
     n_routed_experts: expertCount,
@@ -34,12 +25,6 @@ export const deepseekV3 = defineFamily({
     num_experts_per_tok: expertCount,
     first_k_dense_replace: v.optional(v.union([v.literal(0), layerCount]), 0),
     moe_layer_freq: v.optional(layerCount, 1),
-    q_lora_rank: v.nullish(dimension),
-    kv_lora_rank: dimension,
-    qk_nope_head_dim: dimension,
-    qk_rope_head_dim: dimension,
-    v_head_dim: dimension,
-    attention_bias: v.optional(flag, false),
     rope_interleave: v.nullish(flag, true),
     ...rope,
     ...routerSettings,
@@ -48,10 +33,8 @@ export const deepseekV3 = defineFamily({
   }),
 
   read(read) {
-    const { num_attention_heads: heads, qk_nope_head_dim: plainDimension, qk_rope_head_dim: turnedDimension } = read;
-    checkHeads(heads, heads, turnedDimension);
     const layers = [...Array(read.num_hidden_layers).keys()];
-    const turn = readRope(read, { theta: 10_000, width: turnedDimension, interleaved: read.rope_interleave ?? true });
+    const { rope, attention, notComputed: ofRope } = readLatent(read, read.rope_interleave ?? true);
     const { router, notComputed } = correctedRouter(read);
     return {
       vocabularySize: read.vocab_size,
@@ -62,21 +45,13 @@ export const deepseekV3 = defineFamily({
       expertsPerToken: read.num_experts_per_tok,
       computation: {
         norm: { kind: "root-mean-square", epsilon: read.rms_norm_eps },
-        rope: turn.rope,
-        attention: {
-          kind: "latent",
-          heads,
-          plainDimension,
-          turnedDimension,
-          valueDimension: read.v_head_dim,
-          latentEpsilon: latentNormEpsilon,
-          scale: turn.productScale / Math.sqrt(plainDimension + turnedDimension),
-        },
+        rope,
+        attention,
         router,
         experts: plainExperts,
         tieEmbeddings: read.tie_word_embeddings,
       },
-      notComputed: [...turn.notComputed, ...notComputed, ...(read.moe_layer_freq === 1 ? [] : ["moe_layer_freq"])],
+      notComputed: [...ofRope, ...notComputed, ...(read.moe_layer_freq === 1 ? [] : ["moe_layer_freq"])],
     };
   },
 
@@ -91,16 +66,7 @@ export const deepseekV3 = defineFamily({
       ...(form === "fused" ? fusedExperts : separateExperts)("mlp.experts", { experts, hidden, inner }),
       ...sharedNetwork("mlp.shared_experts", hidden, inner * settings.n_shared_experts),
     ];
-    const attention = latentProjections({
-      hidden,
-      heads: settings.num_attention_heads,
-      queryRank: settings.q_lora_rank ?? undefined,
-      keyValueRank: settings.kv_lora_rank,
-      plain: settings.qk_nope_head_dim,
-      rotary: settings.qk_rope_head_dim,
-      value: settings.v_head_dim,
-      biased: settings.attention_bias,
-    });
+    const attention = latentProjections(settings, hidden);
     return decoderTensors(architecture, {
       layer: (layer) => [
         norm("input_layernorm", hidden, "attention.norm"),

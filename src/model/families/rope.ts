@@ -37,7 +37,7 @@ export const rope = {
   original_max_position_embeddings: v.optional(positive),
 };
 const settings = v.object(rope);
-type RopeSettings = v.InferOutput<typeof settings>;
+export type RopeSettings = v.InferOutput<typeof settings>;
 type Scaling = NonNullable<RopeSettings["rope_scaling"]>;
 
 export interface ReadRope {

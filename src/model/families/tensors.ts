@@ -109,43 +109,6 @@ export function projections({ hidden, heads, keyValueHeads, headDimension, biase
   ];
 }
 
-export interface LatentSizes {
-  readonly hidden: number;
-  readonly heads: number;
-  /** Widths of the compressed queries (undefined where they are not compressed) and of the compressed keys and values. */
-  readonly queryRank: number | undefined;
-  readonly keyValueRank: number;
-  /** Of one head: the part of queries and keys without positions, the part with, and the values. */
-  readonly plain: number;
-  readonly rotary: number;
-  readonly value: number;
-  /** Whether the projections to the latents and the output's have biases. */
-  readonly biased: boolean;
-}
-
-/** `self_attn` of multi-head latent attention: keys and values, and often queries, through a narrow latent. */
-export function latentProjections({ hidden, heads, queryRank, keyValueRank, plain, rotary, value, biased }: LatentSizes): Row[] {
-  const biasOf = (name: string, width: number, part: Part) => (biased ? [bias(`self_attn.${name}`, width, part)] : []);
-  const queries =
-    queryRank === undefined
-      ? [linear("self_attn.q_proj", [heads * (plain + rotary), hidden], "attention.query")]
-      : [
-          linear("self_attn.q_a_proj", [queryRank, hidden], "attention.queryDown"),
-          ...biasOf("q_a_proj", queryRank, "attention.queryDownBias"),
-          norm("self_attn.q_a_layernorm", queryRank, "attention.queryDownNorm"),
-          linear("self_attn.q_b_proj", [heads * (plain + rotary), queryRank], "attention.query"),
-        ];
-  return [
-    ...queries,
-    linear("self_attn.kv_a_proj_with_mqa", [keyValueRank + rotary, hidden], "attention.latent"),
-    ...biasOf("kv_a_proj_with_mqa", keyValueRank + rotary, "attention.latentBias"),
-    norm("self_attn.kv_a_layernorm", keyValueRank, "attention.latentNorm"),
-    linear("self_attn.kv_b_proj", [heads * (plain + value), keyValueRank], "attention.keyValue"),
-    linear("self_attn.o_proj", [hidden, heads * value], "attention.output"),
-    ...biasOf("o_proj", hidden, "attention.outputBias"),
-  ];
-}
-
 /** A gated network in a layer without experts. */
 export function denseNetwork(module: string, hidden: number, inner: number): Row[] {
   return network("dense", module, hidden, inner);

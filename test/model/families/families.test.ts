@@ -139,6 +139,8 @@ describe("families", () => {
     ["config-invalid", { ...qwen30, hidden_act: "gelu" }, "hidden_act"],
     ["config-invalid", { ...qwen30, rms_norm_eps: 0 }, "rms_norm_eps"],
     ["config-invalid", { ...qwen30, norm_topk_prob: 1 }, "norm_topk_prob"],
+    ["config-invalid", { ...configOf("DeepSeek-V3"), qk_rope_head_dim: 2 ** 24 }, "num_attention_heads"],
+    ["config-invalid", { ...configOf("DeepSeek-V2"), qk_rope_head_dim: 63 }, "head_dim"],
     ["config-invalid", { ...olmoe, num_attention_heads: 15, num_key_value_heads: 15 }, "num_attention_heads"],
     ["config-invalid", { ...olmoe, vocab_size: -1 }, "vocab_size"],
     ["config-invalid", { model_type: 7 }, "model_type"],
