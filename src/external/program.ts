@@ -163,7 +163,8 @@ export function mayWorkAgain({ exitCode, signal, killed }: Ending): boolean {
 }
 
 function notStarted(file: string, code: string | undefined): ConnitoError {
-  return new ConnitoError(`${file} could not be started${code === undefined ? "" : ` (${code})`}.`, {
+  const why = code === "ENOENT" ? "there is no such program that may be run" : (code ?? "for no reason that the system names");
+  return new ConnitoError(`${file} could not be started: ${why}.`, {
     code: "program-not-started",
     exit: "invalidInput",
     hint: "Give the program and its arguments after `--`, with a path where it is not in PATH.",

@@ -1,8 +1,8 @@
 /** What a state directory adds to the shared ways of writing (../files.ts): parents made on the way, files for their owner only, JSON. */
-import { open } from "node:fs/promises";
+import { open, readdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { fileExists, makeDirectory, nameFile, onStorage, readWhole, replaceFile, transferBytes, writeAll } from "../files.ts";
+import { fileExists, isMissing, makeDirectory, nameFile, onStorage, readWhole, replaceFile, transferBytes, writeAll } from "../files.ts";
 
 /** For those who opened the state directory without its lock and write all the same: a mistake in the program. */
 export function readOnlyError(path: string): ConnitoError {
@@ -94,4 +94,14 @@ export async function readJson<T = unknown>(path: string, maximumBytes = 64 << 2
 /** Writes a document that this program reads back with `readJson`, whole or not at all. */
 export async function writeJson(path: string, value: unknown, options: WriteOptions = {}): Promise<void> {
   await writeAtomic(path, `${JSON.stringify(value, undefined, 2)}\n`, options);
+}
+
+/** The names that a directory holds, sorted; none where there is no directory. */
+export async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return (await readdir(directory)).sort();
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
 }

@@ -4,13 +4,13 @@
  * on, so that the caller can fetch it again. Nothing here is ever half an object: an object gets its name when it is whole and synced.
  */
 import { createHash } from "node:crypto";
-import { type FileHandle, readdir, rm, stat } from "node:fs/promises";
+import { type FileHandle, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { fileExists, hashRange, isMissing, type Location, makeDirectory, onStorage, readRange, replaceFile, writeAll } from "../files.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { isHash, sha256, toHex } from "../protocol/hash.ts";
-import { moveDurably, readOnlyError, writeAtomic } from "./files.ts";
+import { moveDurably, namesIn, readOnlyError, writeAtomic } from "./files.ts";
 import type { Layout } from "./layout.ts";
 import { openViews, type Stamp } from "./views.ts";
 
@@ -189,15 +189,6 @@ export async function openObjects(layout: Layout, options: { readonly readOnly?:
       await onStorage(layout.object(hash), () => drop(hash));
     },
   };
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
 }
 
 function missing(hash: Hash): ConnitoError {

@@ -4,13 +4,13 @@
  * and modification time are recorded, and while they are the same its pieces are taken on trust; else the asked piece is hashed again.
  */
 import { createHash } from "node:crypto";
-import { readdir, rm, stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { hashRange, isMissing, type Location, onStorage } from "../files.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { isHash } from "../protocol/hash.ts";
-import { readJson, writeAtomic } from "./files.ts";
+import { namesIn, readJson, writeAtomic } from "./files.ts";
 
 const format = "connito/view/1";
 const maximumViewBytes = 256 << 20;
@@ -97,15 +97,6 @@ export async function openViews(directory: string, options: { readonly readOnly?
       if (!options.readOnly) await onStorage(piece.view, () => save(piece.view));
     },
   };
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return (await readdir(directory)).sort();
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
 }
 
 async function statOf(path: string): Promise<Stamp | undefined> {

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { fileExists, isMissing, makeDirectory, onStorage, temporarySuffix } from "../files.ts";
 import { isHash } from "../protocol/hash.ts";
-import { readBounded, readJson, readOnlyError, writeAtomic } from "./files.ts";
+import { namesIn, readBounded, readJson, readOnlyError, writeAtomic } from "./files.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import { type Layout, layoutOf } from "./layout.ts";
 import { acquireLock, type Lock } from "./lock.ts";
@@ -147,15 +147,6 @@ async function tidy(layout: Layout): Promise<void> {
   for (const name of await namesIn(layout.partial)) {
     const hash = name.slice(0, 64);
     if (isHash(hash) && (await fileExists(layout.object(hash)))) await rm(join(layout.partial, name), { force: true });
-  }
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
   }
 }
 

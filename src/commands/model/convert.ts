@@ -1,7 +1,8 @@
-import { Args, Flags } from "@oclif/core";
+import { Args } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { parseBytes } from "../../cli/quantities.ts";
+import { writtenFlags, writtenTensors } from "../../cli/written-checkpoint.ts";
 import { openCheckpoint } from "../../model/checkpoint.ts";
 import { type ConvertedCheckpoint, convertCheckpoint } from "../../model/convert.ts";
 import { formatBytes } from "../../ui/format.ts";
@@ -21,14 +22,7 @@ export default class ModelConvert extends BaseCommand<typeof ModelConvert, Conve
   ];
 
   static override readonly args = { path: Args.string({ required: true, description: "The checkpoint's directory." }) };
-  static override readonly flags = {
-    output: Flags.string({ helpValue: "DIRECTORY", summary: "Where to write it; must not exist, or be empty.", required: true }),
-    "max-shard-size": Flags.string({
-      helpValue: "SIZE",
-      summary: "Split the tensors into files of at most this size.",
-      default: "5GB",
-    }),
-  };
+  static override readonly flags = writtenFlags;
 
   static override resultSchema() {
     return v.strictObject({ directory: v.string(), files: v.number(), bytes: v.number(), unpacked: v.number() });
@@ -44,11 +38,7 @@ export default class ModelConvert extends BaseCommand<typeof ModelConvert, Conve
     return { directory: flags.output, ...converted };
   }
 
-  protected override render({ directory, files, bytes, unpacked }: ConvertedModel): string {
-    return fields([
-      ["directory", directory],
-      ["unpacked", `${unpacked} tensors`],
-      ["tensors", `${formatBytes(bytes)} in ${files === 1 ? "one file" : `${files} files`}`],
-    ]);
+  protected override render(result: ConvertedModel): string {
+    return fields([["directory", result.directory], ["unpacked", `${result.unpacked} tensors`], writtenTensors(result)]);
   }
 }

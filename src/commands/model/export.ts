@@ -3,13 +3,13 @@ import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
 import { parseBytes } from "../../cli/quantities.ts";
+import { writtenFlags, writtenTensors } from "../../cli/written-checkpoint.ts";
 import { ConnitoError } from "../../errors.ts";
 import { type Hash, isHash } from "../../protocol/hash.ts";
 import { viewCycle } from "../../steps/cycle-view.ts";
 import { type ExportResult, exportStep } from "../../steps/export.ts";
 import { lookForTask } from "../../steps/membership.ts";
 import { currentCycle } from "../../steps/windows.ts";
-import { formatBytes } from "../../ui/format.ts";
 import { fields } from "../../ui/table.ts";
 import { openWorkspace } from "../../workspace/workspace.ts";
 
@@ -30,12 +30,7 @@ export default class ModelExport extends BaseCommand<typeof ModelExport, ExportR
       summary: "The version's root, the version that the current cycle trains, or the task's base.",
       default: "current",
     }),
-    output: Flags.string({ helpValue: "DIRECTORY", summary: "Where to write it; must not exist, or be empty.", required: true }),
-    "max-shard-size": Flags.string({
-      helpValue: "SIZE",
-      summary: "Split the tensors into files of at most this size.",
-      default: "5GB",
-    }),
+    ...writtenFlags,
   };
 
   static override resultSchema() {
@@ -58,12 +53,8 @@ export default class ModelExport extends BaseCommand<typeof ModelExport, ExportR
     return exportStep(context, { root, directory, maximumShardBytes });
   }
 
-  protected override render({ root, directory, files, bytes }: ExportResult): string {
-    return fields([
-      ["version", root],
-      ["directory", directory],
-      ["tensors", `${formatBytes(bytes)} in ${files === 1 ? "one file" : `${files} files`}`],
-    ]);
+  protected override render(result: ExportResult): string {
+    return fields([["version", result.root], ["directory", result.directory], writtenTensors(result)]);
   }
 }
 

@@ -1,7 +1,5 @@
 /** The training loss of each step of a cycle, kept in the workspace so that anybody can look at a run, under way or over. */
-import { readdir } from "node:fs/promises";
-import { isMissing } from "../../files.ts";
-import { readJson, writeJson } from "../../workspace/files.ts";
+import { namesIn, readJson, writeJson } from "../../workspace/files.ts";
 import type { Workspace } from "../../workspace/workspace.ts";
 
 export interface LossCurve {
@@ -50,10 +48,7 @@ export async function findLossCurve(workspace: Workspace, cycle?: number): Promi
 
 /** Cycles with a directory, the newest first. */
 async function trainedCycles({ layout }: Workspace): Promise<number[]> {
-  const names = await readdir(layout.cycles).catch((error: unknown) => {
-    if (isMissing(error)) return [];
-    throw error;
-  });
+  const names = await namesIn(layout.cycles);
   return names
     .map(Number)
     .filter(Number.isSafeInteger)

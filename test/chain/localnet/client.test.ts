@@ -60,19 +60,21 @@ describe("ApiPromise on a localnet", () => {
     return call(...args);
   };
 
-  /** Sends, and gives the result at every status. */
+  /** Sends, and gives the result at every status. Finality waits until the block was heard of: on a busy machine the library takes the one for the other. */
   async function send(call: SubmittableExtrinsic<"promise">, pair: KeyringPair): Promise<SubmittableResult[]> {
     const results: SubmittableResult[] = [];
+    net.inject({ kind: "stall-finality", blocks: 1000 });
     await new Promise<void>((resolve, reject) => {
       call
         .signAndSend(pair, { nonce: -1 }, (result) => {
           results.push(result as unknown as SubmittableResult);
+          if (result.isInBlock) net.inject({ kind: "heal" });
           if (result.isFinalized || result.isError) {
             resolve();
           }
         })
         .catch(reject);
-    });
+    }).finally(() => net.inject({ kind: "heal" }));
     return results;
   }
 
