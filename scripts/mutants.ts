@@ -109,6 +109,19 @@ export const mutants: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
+    "protocol/experts/allot-bits.ts",
+    ["protocol/experts/allot-bits.test.ts"],
+    ["bits: a group's budget is not looked at", "other !== group && eighthsLeft < cost", "false"],
+    ["bits: own experts count as lacking", "if (other !== group) left[other]", "left[other]"],
+    ["bits: domains count by all their tokens together", "sum / Math.max(1, tokens)", "sum"],
+  ),
+  ...mutantsOf(
+    "model/low-bits.ts",
+    ["model/low-bits.test.ts"],
+    ["low bits: a step has one bit of fraction less", "fromHalf(byte << 7)", "fromHalf((byte & 0xfe) << 7)"],
+    ["low bits: losses are not made up for", "const lost = (", "const lost = 0 * ("],
+  ),
+  ...mutantsOf(
     "protocol/experts/esft.ts",
     ["protocol/experts/esft.test.ts", vectors],
     ["ESFT: the expert that crosses the threshold is left out", "taken >= threshold ||", "taken + score >= threshold ||"],

@@ -4,11 +4,13 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { readSequences } from "../../src/data/text.ts";
 import { writeTexts } from "../../src/demo/texts.ts";
+import { expertMoments } from "../../src/engine/expert-moments.ts";
 import { routerStatistics } from "../../src/engine/router-statistics.ts";
 import { openCheckpoint } from "../../src/model/checkpoint.ts";
 import { familyNamed } from "../../src/model/families/index.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { initializeCheckpoint } from "../../src/model/initialize.ts";
+import type { LayerMoments } from "../../src/model/make-stand-ins.ts";
 import { readPieceFrom } from "../../src/model/pieces.ts";
 import { loadWeights } from "../../src/model/weights.ts";
 import { scoresOf } from "../../src/protocol/experts/router-statistics.ts";
@@ -32,6 +34,8 @@ export const architecture = family.architecture(config);
 export const batchSequences = 8;
 const sequenceLength = 128;
 const heldOutSequences = 128;
+/** Of each domain, for the stand-ins: what a task takes by default, 131,072 tokens of both. */
+const sampleSequences = 512;
 
 /** The base in `directory`, trained where it is not there. */
 export async function openBase(directory: string, steps: number, threads: number, progress: Progress): Promise<Base> {
@@ -73,5 +77,10 @@ export async function openBase(directory: string, steps: number, threads: number
       return { name, train: sequences, heldOut: held.slice(0, heldOutSequences), pool: held.slice(heldOutSequences), scores };
     }),
   );
-  return { architecture, specs: checkpoint.specs, weights, domains, sequenceLength };
+  const sample = domains.map(({ name, train }) => ({ name, sequences: train.slice(0, sampleSequences) }));
+  const observed = { architecture, load: async () => weights, domains: sample, sequenceLength, threads };
+  const moments: LayerMoments[] = [];
+  for await (const layer of expertMoments(observed)) moments.push(layer);
+  const statistics = await routerStatistics(observed);
+  return { architecture, specs: checkpoint.specs, weights, domains, sequenceLength, statistics, moments };
 }

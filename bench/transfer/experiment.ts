@@ -7,7 +7,9 @@ import { createWalk } from "../../src/data/walk.ts";
 import { type Evaluator, openEvaluator } from "../../src/engine/evaluator.ts";
 import { openTrainer } from "../../src/engine/trainer.ts";
 import type { Architecture, TensorSpec } from "../../src/model/families/index.ts";
+import type { LayerMoments } from "../../src/model/make-stand-ins.ts";
 import type { ExpertScores } from "../../src/protocol/experts/esft.ts";
+import type { RouterStatistics } from "../../src/protocol/experts/router-statistics.ts";
 import { hashFields } from "../../src/protocol/hash.ts";
 
 export interface Domain {
@@ -25,6 +27,9 @@ export interface Base {
   readonly weights: ReadonlyMap<string, Float32Array>;
   readonly domains: readonly Domain[];
   readonly sequenceLength: number;
+  /** What the experts do with both domains, as the owner of a task would measure it. */
+  readonly statistics: RouterStatistics;
+  readonly moments: readonly LayerMoments[];
 }
 
 /** Which experts a group has, by layer. */

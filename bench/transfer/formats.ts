@@ -57,19 +57,6 @@ export function ternary(run: number): Format {
   };
 }
 
-/** 2^bits equal steps around zero, none of them zero, the scale chosen as in `normal`. */
-export function steps(bits: 4 | 5 | 6, run: number): Format {
-  const half = 2 ** (bits - 1);
-  // Steps that lose least for normally distributed values (Max 1960, table II).
-  const width = { 4: 0.3352, 5: 0.1881, 6: 0.1041 }[bits];
-  const nearest = (value: number) => (Math.max(-half, Math.min(half - 1, Math.floor(value / width))) + 0.5) * width;
-  return {
-    name: `${bits}-bit steps, runs of ${run}`,
-    bits: bits + 8 / run,
-    round: (values) => byRun(values, run, (part) => bestScale(part, nearest)),
-  };
-}
-
 function bestScale(part: Float32Array, nearest: (value: number) => number): Float32Array {
   const deviation = Math.sqrt(part.reduce((sum, value) => sum + value * value, 0) / part.length);
   if (deviation === 0) return part;

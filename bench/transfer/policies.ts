@@ -1,7 +1,9 @@
 /** What may stand in for the experts that a slice lacks. */
-import type { TensorSpec } from "../../src/model/families/index.ts";
-import type { Domain, Policy, StandIns } from "./experiment.ts";
-import { affine, exact, type Format, normal, nothing, q4, steps, ternary } from "./formats.ts";
+
+import { createLowBits, feedbackOf, readLowBits } from "../../src/model/low-bits.ts";
+import { allotBits } from "../../src/protocol/experts/allot-bits.ts";
+import type { Policy, StandIns } from "./experiment.ts";
+import { affine, exact, type Format, normal, nothing, q4, ternary } from "./formats.ts";
 
 /** Every missing expert in one format. */
 export function uniform(format: Format): Policy {
@@ -31,76 +33,38 @@ export const meanOfMissing: Policy = {
   },
 };
 
-const ladder: readonly Format[] = [
-  nothing,
-  normal(1, 64),
-  ternary(64),
-  normal(2, 64),
-  normal(3, 64),
-  steps(4, 64),
-  steps(5, 64),
-  steps(6, 64),
-];
-
-/**
- * Formats by how much the domain's tokens want each expert: what is left of the budget goes where a bit lowers the expected error most, an error being the
- * squared error of the expert's values times its share of the layer's tokens.
- */
-export function byUse(budget: number): Policy {
+/** The product's: bits where both domains' tokens use them, made once for both, rounded for what the experts are given; or rounded for themselves. */
+export function byUse(budget: number, { feedback }: { readonly feedback: boolean } = { feedback: true }): Policy {
   return {
-    name: `by use, ${budget} bits`,
-    standIns: ({ weights }, missing, domain): StandIns => {
-      const places = [...groupBy(missing, ({ layer, expert }) => `${layer} ${expert}`).values()];
-      const candidates = places.map((specs) => {
-        const share = shareOf(domain, specs[0] as TensorSpec);
-        return ladder.map((format) => {
-          const rounded = specs.map(({ name, shape }) => ({ name, values: format.round(weights.get(name) as Float32Array, shape) }));
-          const error = rounded.reduce((sum, { name, values }) => sum + squaredError(values, weights.get(name) as Float32Array), 0);
-          return { bits: format.bits, error: share * error, rounded };
-        });
+    name: feedback ? `by use, ${budget} bits` : `by use, rounded plainly, ${budget} bits`,
+    standIns: ({ architecture, weights, statistics, moments }, missing, _domain, group): StandIns => {
+      const layers = architecture.expertLayers.map((layer) => ({
+        layer,
+        groupOf: Array.from({ length: architecture.experts }, (_, expert) => (group(layer, expert) ? 0 : 1)),
+      }));
+      const allotted = new Map(allotBits(statistics, layers, 2, budget).map(({ layer, bits }) => [layer, bits]));
+      let bytes = 0;
+      const values = missing.map(({ name, shape, layer, expert, part }): [string, Float32Array] => {
+        const exact = weights.get(name) as Float32Array;
+        const bits = allotted.get(layer as number)?.[expert as number] ?? 0;
+        if (bits === 0) return [name, new Float32Array(exact.length)];
+        const given = moments.find((one) => one.layer === layer)?.experts[expert as number];
+        const factors = (part === "expert.down" ? given?.inner : given?.input)?.map(feedbackOf);
+        const copy = createLowBits(shape, bits, feedback ? factors : undefined);
+        copy.put(exact, 0);
+        bytes += copy.bytes.length;
+        return [name, readLowBits(copy.bytes, shape, bits)];
       });
-      const rungs = allot(candidates, budget * places.length);
-      const chosen = candidates.map((options, place) => options[rungs[place] as number] as (typeof options)[number]);
-      return {
-        values: new Map(chosen.flatMap(({ rounded }) => rounded.map(({ name, values }) => [name, values]))),
-        bits: chosen.reduce((sum, { bits }) => sum + bits, 0) / places.length,
-      };
+      const parameters = values.reduce((sum, [, { length }]) => sum + length, 0);
+      return { values: new Map(values), bits: (8 * bytes) / parameters };
     },
   };
-}
-
-/** The option of each place, so that their bits are within the budget: always the step that lowers the error most for its bits. */
-function allot(places: readonly (readonly { readonly bits: number; readonly error: number }[])[], budget: number): number[] {
-  const rungs = places.map(() => 0);
-  for (let left = budget; ; ) {
-    let best: { place: number; rung: number; cost: number; value: number } | undefined;
-    for (const [place, rung] of rungs.entries()) {
-      const options = places[place] as (typeof places)[number];
-      const from = options[rung] as (typeof options)[number];
-      for (const [next, to] of options.entries()) {
-        const cost = to.bits - from.bits;
-        const value = (from.error - to.error) / cost;
-        if (next > rung && cost <= left && value > (best?.value ?? 0)) best = { place, rung: next, cost, value };
-      }
-    }
-    if (best === undefined) return rungs;
-    rungs[best.place] = best.rung;
-    left -= best.cost;
-  }
-}
-
-function squaredError(a: Float32Array, b: Float32Array): number {
-  return a.reduce((sum, value, index) => sum + (value - (b[index] as number)) ** 2, 0);
 }
 
 function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
   for (const item of items) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
   return groups;
-}
-
-function shareOf({ scores }: Domain, { layer, expert }: TensorSpec): number {
-  return scores.layers.find((one) => one.layer === layer)?.token[expert as number] ?? 0;
 }
 
 export const policies: readonly Policy[] = [
@@ -113,7 +77,9 @@ export const policies: readonly Policy[] = [
   uniform(normal(3, 64)),
   uniform(normal(2, 64)),
   uniform(ternary(64)),
+  byUse(2, { feedback: false }),
   byUse(3),
   byUse(2),
+  byUse(1.5),
   byUse(1),
 ];

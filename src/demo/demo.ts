@@ -7,7 +7,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import type { Task } from "../protocol/task.ts";
+import type { CreateTaskResult } from "../steps/distribute/create-task.ts";
+import { formatBytes } from "../ui/format.ts";
 import type { Progress } from "../ui/progress.ts";
 import { chaos } from "./chaos.ts";
 import { followBlocks } from "./follow-blocks.ts";
@@ -138,12 +139,16 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
   const taskFile = join(directory, "task.json");
   await writeFile(taskFile, JSON.stringify(taskOverrides));
   progress.start("Creating the task");
-  const { task, taskHash } = (await command("owner", [
+  const { task, taskHash, slices } = (await command("owner", [
     ...["task", "create", "--name", "demo", "--model", base, "--groups", String(groups), "--from", taskFile],
     ...texts.flatMap(({ name, train, heldOut }) => ["--domain", `${name}=${train},${heldOut}`]),
     ...["--sample-tokens", "8192", "--lead", String(leadBlocks), "--publish", locatorOf("owner")],
-  ])) as { task: Task; taskHash: string };
+  ])) as Pick<CreateTaskResult, "task" | "taskHash" | "slices">;
   progress.succeed(`Task ${taskHash.slice(0, 10)} starts at block ${task.cycle.startBlock}`);
+  for (const [group, { backbone, experts, standIns }] of slices.entries()) {
+    const parts = `backbone ${formatBytes(backbone)}, experts ${formatBytes(experts)}, stand-ins ${formatBytes(standIns)}`;
+    progress.note(`  a slice of group ${group}: ${parts}`);
+  }
 
   const follower = createFollower(progress, cycles);
   const processes = new Map<string, ManagedProcess>();
@@ -174,7 +179,7 @@ async function play(input: DemoInput, directory: string, running: ManagedProcess
     ended.abort();
     stopChaos();
   }
-  return collectReport({ directory, network, wallets, cycles, task: taskHash, signal });
+  return { ...(await collectReport({ directory, network, wallets, cycles, task: taskHash, signal })), slices };
 }
 
 function owner(processes: ReadonlyMap<string, ManagedProcess>): ManagedProcess {

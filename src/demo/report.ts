@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { connectChain } from "../chain/client.ts";
 import { ConnitoError } from "../errors.ts";
+import type { CreateTaskResult } from "../steps/distribute/create-task.ts";
 import type { Measurement } from "../steps/evaluate/measure.ts";
 import type { MergeResult } from "../steps/evaluate/merge.ts";
 import type { StoredSubmission } from "../steps/train/submissions.ts";
@@ -45,6 +46,8 @@ export interface DemoTraining {
 
 export interface DemoReport {
   readonly task: string;
+  /** Bytes of each group's slice of the base. */
+  readonly slices: CreateTaskResult["slices"];
   readonly baseLoss: Readonly<Record<string, number>>;
   readonly cycles: readonly DemoCycle[];
   /** Weight on the chain by uid: the mean over validators, the largest being 65,535. */
@@ -72,7 +75,7 @@ export async function collectReport({
   cycles,
   task,
   signal,
-}: ReportSource): Promise<Omit<DemoReport, "seconds">> {
+}: ReportSource): Promise<Omit<DemoReport, "seconds" | "slices">> {
   const chain = await connectChain({ endpoints: [network], signal });
   try {
     const { hash } = await chain.finalizedHead();

@@ -8,6 +8,8 @@ import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { transferBytes } from "../files.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { type FloatDtype, toFloat32 } from "./dtype.ts";
+import { createLowBits, feedbackOf } from "./low-bits.ts";
+import { lowBitsOf, type StandInDtype } from "./pieces.ts";
 import { createQuantizer } from "./stand-ins.ts";
 
 interface Range {
@@ -20,7 +22,14 @@ export type ByteJob =
   | (Range & { readonly kind: "hash" })
   /** Writes the bytes to the open file `fd`, whose path is `target`, from `position` on. */
   | (Range & { readonly kind: "copy"; readonly fd: number; readonly target: string; readonly position: number })
-  | (Range & { readonly kind: "stand-in"; readonly dtype: FloatDtype; readonly shape: readonly number[] });
+  | (Range & {
+      readonly kind: "stand-in";
+      readonly dtype: FloatDtype;
+      readonly shape: readonly number[];
+      readonly encoding: Exclude<StandInDtype, "Q0_64">;
+      /** Of what the rows are multiplied by, in blocks of columns (low-bits.ts). */
+      readonly moments?: readonly Float32Array[] | undefined;
+    });
 
 export interface ByteResult {
   /** SHA-256 of the bytes that were read. */
@@ -91,7 +100,8 @@ export function openByteWork(): ByteWork {
     run(job, onBytes) {
       const hasher = createHash("sha256");
       if (job.kind === "stand-in") {
-        const quantizer = createQuantizer(job.shape);
+        const bits = lowBitsOf(job.encoding);
+        const quantizer = bits ? createLowBits(job.shape, bits, job.moments?.map(feedbackOf)) : createQuantizer(job.shape);
         const rowBytes = job.bytes / quantizer.rows;
         const rows = Math.max(1, Math.floor(transferBytes / rowBytes));
         let row = 0;

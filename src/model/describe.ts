@@ -1,6 +1,6 @@
 /**
  * What a model costs: parameters, bytes, and the law that makes the subnet possible: a miner holds `backbone + routed / groups`, and
- * beside it 4-bit stand-ins of the rest. Reckoned from the list of tensors alone, be it a checkpoint's or what a config.json promises.
+ * beside it low-bit stand-ins of the rest. Reckoned from the list of tensors alone, be it a checkpoint's or what a config.json promises.
  */
 import * as v from "valibot";
 import { createExpertManager } from "../protocol/experts/expert-manager.ts";
@@ -9,6 +9,7 @@ import { bytesOf, type Dtype, elementsOf, isFloatDtype } from "./dtype.ts";
 import { type Architecture, cutTensor, listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
 import { bytesOfPiece } from "./pieces.ts";
 import { expertLayout } from "./slice.ts";
+import { defaultPolicy, type StandInPolicy } from "./stand-in-policy.ts";
 
 /** A model's tensors with the element types that they have, or are expected to have. */
 export interface SizedModel {
@@ -107,14 +108,17 @@ export function describeModel({ architecture, tensors }: SizedModel): ModelDescr
   };
 }
 
-/** A miner's slice, where the experts of a layer are shared out to so many groups. Throws `groups-do-not-divide`. */
-export function describeSlice(model: SizedModel, groups: number): SliceSize {
+/**
+ * A miner's slice, where the experts of a layer are shared out to so many groups. Stand-ins by use are counted with all the bits that they may have.
+ * Throws `groups-do-not-divide`.
+ */
+export function describeSlice(model: SizedModel, groups: number, policy = defaultPolicy(model.architecture)): SliceSize {
   const { experts } = model.architecture;
   createExpertManager(expertLayout(model.architecture), groups);
   const { backbone, routed } = describeModel(model).bytes;
   const expertsPerLayer = experts / groups;
   const own = (routed / experts) * expertsPerLayer;
-  const all = standInBytes(model);
+  const all = standInBytes(model, policy);
   const standIns = all === undefined ? undefined : (all / experts) * (experts - expertsPerLayer);
   const trained = backbone + own;
   return {
@@ -129,14 +133,15 @@ export function describeSlice(model: SizedModel, groups: number): SliceSize {
 }
 
 /** Bytes of the stand-ins of all experts; undefined where an expert's values are packed. */
-function standInBytes({ tensors }: SizedModel): number | undefined {
+function standInBytes({ tensors }: SizedModel, policy: StandInPolicy): number | undefined {
   let sum = 0;
   for (const spec of tensors) {
     if (spec.role === "backbone") continue;
     if (!isFloatDtype(spec.dtype)) return undefined;
     // Experts of one tensor are of one shape.
     const { shape } = spec.fusedExperts === undefined ? spec : (cutTensor(spec)[0] as TensorSpec);
-    sum += (bytesOfPiece("Q4_32", shape) ?? Number.NaN) * (spec.fusedExperts ?? 1);
+    const each = policy.kind === "by-use" ? ((elementsOf(shape) ?? Number.NaN) * policy.bits) / 8 : bytesOfPiece("Q4_32", shape);
+    sum += (each ?? Number.NaN) * (spec.fusedExperts ?? 1);
   }
   return sum;
 }

@@ -1,12 +1,15 @@
 /** Making the stand-ins of a version: on all cores, each piece checked as it is read, and what was made before not made again. */
+import { createHash } from "node:crypto";
 import { ConnitoError } from "../errors.ts";
 import type { Location } from "../files.ts";
-import type { Hash } from "../protocol/hash.ts";
+import type { AllottedLayer } from "../protocol/experts/allot-bits.ts";
+import { type Hash, sha256, toHex } from "../protocol/hash.ts";
 import { type ByteJob, workOnBytes } from "./byte-workers.ts";
 import { requireFloatDtype } from "./dtype.ts";
+import { type Architecture, listWeights } from "./families/index.ts";
 import type { HashMemo } from "./hash-memo.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
-import { bytesOfPiece, missingPiece, type Piece, pieceKey, pieceMismatch } from "./pieces.ts";
+import { bytesOfPiece, missingPiece, type Piece, pieceKey, pieceMismatch, pieceName, type StandInDtype } from "./pieces.ts";
 
 export interface MakeStandInsOptions {
   /** The base version: its expert pieces are copied. */
@@ -23,49 +26,128 @@ export interface MakeStandInsOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What the experts of a layer are given: for each, second moments of its matrices' inputs, in blocks of columns (engine/expert-moments.ts). */
+export interface LayerMoments {
+  readonly layer: number;
+  readonly experts: readonly { readonly input: readonly Float32Array[]; readonly inner: readonly Float32Array[] }[];
+}
+
+/** How a piece is copied. */
+interface Way {
+  readonly encoding: StandInDtype;
+  readonly moments?: readonly Float32Array[] | undefined;
+}
+
 /**
- * Makes a stand-in of every expert piece and returns their manifest. Stopped half-way it goes on where it was, with `memo` and `has`.
+ * Makes a stand-in of every expert piece in `q4-32` and returns their manifest. Stopped half-way it goes on where it was, with `memo` and `has`.
  * Throws `stand-in-non-finite`, `dtype-unsupported`, `piece-missing`, `piece-mismatch`, and what reading files throws.
  */
 export async function makeStandIns(options: MakeStandInsOptions): Promise<Manifest> {
-  const { manifest, locate, store, memo, has = async () => false, onProgress, threads, signal } = options;
-  const experts = manifest.pieces.filter((piece) => piece.role === "expert");
+  const experts = expertsOf(options.manifest);
+  const made = await copy(options, experts, () => ({ encoding: "Q4_32" }), 0);
+  return createManifest(options.manifest.config, options.manifest.tokenizer, made);
+}
+
+/**
+ * The same with the bits that each expert was allotted, rounded for what the experts are given, layer by layer as that comes. Biases, and matrices that are
+ * stored with their inputs first, are rounded for themselves.
+ */
+export async function makeStandInsByUse(
+  options: MakeStandInsOptions,
+  {
+    architecture,
+    allotted,
+    layers,
+  }: { architecture: Architecture; allotted: readonly AllottedLayer[]; layers: AsyncIterable<LayerMoments> },
+): Promise<Manifest> {
+  const inputFirst = architecture.computation?.experts.inputFirst ?? false;
+  const parts = new Map(listWeights(architecture).map(({ name, part }) => [name, part]));
+  const bitsOf = new Map(allotted.map(({ layer, bits }) => [layer, bits]));
   const made: Piece[] = [];
-  const wanted: Piece[] = [];
+  for await (const { layer, experts } of layers) {
+    const way = (piece: Piece): Way => {
+      const encoding: StandInDtype = `Q${bitsOf.get(layer)?.[piece.expert as number] ?? 0}_64`;
+      const part = parts.get(pieceName(piece));
+      const own = experts[piece.expert as number];
+      if (inputFirst || piece.shape.length < 2 || own === undefined) return { encoding };
+      return { encoding, moments: part === "expert.down" ? own.inner : own.input };
+    };
+    const pieces = expertsOf(options.manifest).filter((piece) => piece.layer === layer);
+    made.push(...(await copy(options, pieces, way, made.length)));
+  }
+  return createManifest(options.manifest.config, options.manifest.tokenizer, made);
+}
+
+function expertsOf(manifest: Manifest): Piece[] {
+  return manifest.pieces.filter((piece) => piece.role === "expert");
+}
+
+async function copy(
+  { manifest, locate, store, memo, has = async () => false, onProgress, threads, signal }: MakeStandInsOptions,
+  pieces: readonly Piece[],
+  wayOf: (piece: Piece) => Way,
+  before: number,
+): Promise<Piece[]> {
+  const made: Piece[] = [];
+  const total = expertsOf(manifest).length;
+  const wanted: { readonly piece: Piece; readonly way: Way; readonly key: string }[] = [];
   const jobs: ByteJob[] = [];
-  const keep = (piece: Piece, hash: Hash) => {
-    made.push({ ...piece, role: "stand-in", dtype: "Q4_32", bytes: bytesOfPiece("Q4_32", piece.shape) as number, hash });
-    onProgress?.(made.length, experts.length);
+  const keep = (piece: Piece, dtype: StandInDtype, hash: Hash) => {
+    made.push({ ...piece, role: "stand-in", dtype, bytes: bytesOfPiece(dtype, piece.shape) as number, hash });
+    onProgress?.(before + made.length, total);
   };
-  for (const piece of experts) {
-    const known = memo?.find(memoKey(piece));
+  for (const piece of pieces) {
+    const way = wayOf(piece);
+    if (way.encoding === "Q0_64") {
+      await store(nothing, hashOfNothing);
+      keep(piece, way.encoding, hashOfNothing);
+      continue;
+    }
+    const key = memoKey(piece, way);
+    const known = memo?.find(key);
     if (known !== undefined && (await has(known))) {
-      keep(piece, known);
+      keep(piece, way.encoding, known);
       continue;
     }
     const dtype = requireFloatDtype(piece.dtype, pieceKey(piece));
     const { file, offset } = locate(piece.hash) ?? missing(piece);
-    wanted.push(piece);
-    jobs.push({ kind: "stand-in", file, offset, bytes: piece.bytes, dtype, shape: piece.shape });
+    wanted.push({ piece, way, key });
+    jobs.push({
+      kind: "stand-in",
+      file,
+      offset,
+      bytes: piece.bytes,
+      dtype,
+      shape: piece.shape,
+      encoding: way.encoding,
+      moments: way.moments,
+    });
   }
   await workOnBytes(jobs, {
     threads,
     signal,
     async onResult({ hash, standIn }, index) {
-      const piece = wanted[index] as Piece;
+      const { piece, way, key } = wanted[index] as (typeof wanted)[number];
       if (hash !== piece.hash) throw pieceMismatch(piece, `hash ${hash.slice(0, 12)} instead of ${piece.hash.slice(0, 12)}`);
       if (standIn === undefined) throw nonFinite(piece);
       await store(standIn.bytes, standIn.hash);
-      await memo?.keep(memoKey(piece), standIn.hash);
-      keep(piece, standIn.hash);
+      await memo?.keep(key, standIn.hash);
+      keep(piece, way.encoding, standIn.hash);
     },
   });
-  return createManifest(manifest.config, manifest.tokenizer, made);
+  return made;
 }
 
-/** A stand-in follows from the bytes it is made of and how they are read. */
-function memoKey({ hash, dtype, shape }: Piece): string {
-  return `q4-32 ${hash} ${dtype} ${shape}`;
+const nothing = new Uint8Array();
+const hashOfNothing = toHex(sha256(nothing));
+
+/** A stand-in follows from the bytes it is made of, how they are read, and what they are rounded for. */
+function memoKey({ hash, dtype, shape }: Piece, { encoding, moments = [] }: Way): string {
+  const made = `${encoding.toLowerCase().replace("_", "-")} ${hash} ${dtype} ${shape}`;
+  if (moments.length === 0) return made;
+  const rounded = createHash("sha256");
+  for (const block of moments) rounded.update(new Uint8Array(block.buffer, block.byteOffset, block.byteLength));
+  return `${made} ${rounded.digest("hex")}`;
 }
 
 function missing(piece: Piece): never {

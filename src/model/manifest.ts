@@ -7,7 +7,7 @@ import { type Hash, hashFields, hashToBytes, isHash, utf8 } from "../protocol/ha
 import { createMerkleBuilder, leafHash } from "../protocol/merkle.ts";
 import { isDtype } from "./dtype.ts";
 import { readDocument } from "./manifest-document.ts";
-import { bytesOfPiece, comparePieces, type Piece, pieceKey, roles } from "./pieces.ts";
+import { bytesOfPiece, comparePieces, isStandInDtype, type Piece, pieceKey, roles } from "./pieces.ts";
 import { maximumRank, maximumTensors } from "./safetensors-header.ts";
 import { sharedShape } from "./shared-shape.ts";
 
@@ -110,7 +110,7 @@ function readPiece(value: unknown, index: number): Piece {
   if (!roles.some((known) => known === role)) throw invalid(`${at}.role: not a role`);
   if (typeof name !== "string" || name.length === 0 || name.length > longestName || loneSurrogate.test(name))
     throw invalid(`${at}.name: no text of 1 to ${longestName} characters`);
-  if (dtype !== "Q4_32" && !isDtype(dtype)) throw invalid(`${at}.dtype: not a dtype`);
+  if (!isStandInDtype(dtype) && !isDtype(dtype)) throw invalid(`${at}.dtype: not a dtype`);
   if (!Array.isArray(shape) || shape.length > maximumRank) throw invalid(`${at}.shape: no list of at most ${maximumRank} numbers`);
   for (let axis = 0; axis < shape.length; axis++) asCount(shape[axis], `${at}.shape.${axis}`);
   piece.shape = sharedShape(shape as number[]);
@@ -142,7 +142,7 @@ function problemOf(piece: Piece, previous: Piece | undefined): string | undefine
   if ((piece.layer === undefined) === ofExpert || (piece.expert === undefined) === ofExpert) {
     return ofExpert ? "layer or expert is missing" : "has a layer or an expert";
   }
-  if ((piece.dtype === "Q4_32") !== (piece.role === "stand-in")) return `dtype ${piece.dtype} in this role`;
+  if (isStandInDtype(piece.dtype) !== (piece.role === "stand-in")) return `dtype ${piece.dtype} in this role`;
   if (piece.role === "momentum" && piece.dtype !== "F32") return `dtype ${piece.dtype} in this role`;
   const bytes = bytesOfPiece(piece.dtype, piece.shape);
   if (bytes !== piece.bytes) return `${piece.bytes} bytes, its dtype and shape make ${bytes}`;

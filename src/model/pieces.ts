@@ -13,12 +13,28 @@ import { compareText } from "./text.ts";
 export const roles = ["backbone", "expert", "momentum", "stand-in"] as const;
 export type Role = (typeof roles)[number];
 
+/** Encodings of stand-ins. `Q0_64` has no bytes: all its values are zero. */
+export const standInDtypes = ["Q4_32", "Q0_64", "Q2_64", "Q3_64", "Q4_64"] as const;
+export type StandInDtype = (typeof standInDtypes)[number];
+/** Bits a value of those whose steps are shared by 64. */
+export type LowBits = 2 | 3 | 4;
+
+export function isStandInDtype(dtype: unknown): dtype is StandInDtype {
+  return standInDtypes.some((known) => known === dtype);
+}
+
+/** The bits a value of `Qn_64`; undefined for any other dtype. */
+export function lowBitsOf(dtype: Piece["dtype"]): 0 | LowBits | undefined {
+  const [, bits] = /^Q([0234])_64$/.exec(dtype) ?? [];
+  return bits === undefined ? undefined : (Number(bits) as 0 | LowBits);
+}
+
 export interface Piece {
   readonly role: Role;
   /** The tensor's name in the checkpoint. */
   readonly name: string;
-  /** `Q4_32` for stand-ins, else the element type. */
-  readonly dtype: Dtype | "Q4_32";
+  /** The element type, or for stand-ins the encoding. */
+  readonly dtype: Dtype | StandInDtype;
   /** The piece's own shape: in a fused layout, one expert's. For stand-ins the shape of what they stand for. */
   readonly shape: readonly number[];
   readonly bytes: number;
@@ -47,8 +63,9 @@ export function comparePieces(a: Piece, b: Piece): number {
   return roles.indexOf(a.role) - roles.indexOf(b.role) || compareText(a.name, b.name) || (a.expert ?? 0) - (b.expert ?? 0);
 }
 
-/** Values that share one scale in `Q4_32`. */
+/** Values that share one scale in `Q4_32`, and one step in the others. */
 export const standInRun = 32;
+export const lowBitsRun = 64;
 
 /** A shape as the rows and columns of section 4: runs are cut along the last dimension. */
 export function rowsAndColumns(shape: readonly number[]): { rows: number; columns: number } {
@@ -57,10 +74,14 @@ export function rowsAndColumns(shape: readonly number[]): { rows: number; column
 }
 
 /** Bytes that a piece of this dtype and shape has; undefined where they are no exact integer. */
-export function bytesOfPiece(dtype: Dtype | "Q4_32", shape: readonly number[]): number | undefined {
-  if (dtype !== "Q4_32") return bytesOf(dtype, shape);
+export function bytesOfPiece(dtype: Piece["dtype"], shape: readonly number[]): number | undefined {
+  if (!isStandInDtype(dtype)) return bytesOf(dtype, shape);
   const { rows, columns } = rowsAndColumns(shape);
-  const bytes = rows * (Math.ceil(columns / 2) + 2 * Math.ceil(columns / standInRun));
+  const bits = lowBitsOf(dtype);
+  const bytes =
+    bits === undefined
+      ? rows * (Math.ceil(columns / 2) + 2 * Math.ceil(columns / standInRun))
+      : rows * (Math.ceil((columns * bits) / 8) + (bits === 0 ? 0 : Math.ceil(columns / lowBitsRun)));
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 

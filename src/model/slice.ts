@@ -8,7 +8,7 @@ import type { ExpertLayout, ExpertManager } from "../protocol/experts/expert-man
 import type { Hash } from "../protocol/hash.ts";
 import type { Architecture } from "./families/index.ts";
 import { type Manifest, manifestRoot, totalBytes } from "./manifest.ts";
-import { missingPiece, type Piece, pieceKey, pieceName, type Role } from "./pieces.ts";
+import { isStandInDtype, missingPiece, type Piece, pieceKey, pieceName, type Role } from "./pieces.ts";
 import { readHeader } from "./safetensors.ts";
 import { type PiecesFile, type TensorOfPieces, type WritePiecesOptions, writePieces } from "./write-pieces.ts";
 
@@ -81,7 +81,7 @@ function countBytes(pieces: readonly Piece[]): SlicePlan["bytes"] {
 
 /**
  * Writes a slice in one pass on all cores (write-pieces.ts). Backbone and expert tensors keep their names (a fused expert
- * `NAME#EXPERT`); momentum is `NAME.momentum`, a stand-in the U8 tensor `NAME.q4_32` whose tensor shape stands in the metadata under
+ * `NAME#EXPERT`); momentum is `NAME.momentum`, a stand-in the U8 tensor `NAME.q4_32` (its encoding) whose tensor shape stands in the metadata under
  * the same name. Throws `piece-missing`, `piece-mismatch`, and what reading and writing files throws.
  */
 export function writeSliceFile(plan: SlicePlan, path: string, options: WritePiecesOptions): Promise<PiecesFile> {
@@ -89,7 +89,7 @@ export function writeSliceFile(plan: SlicePlan, path: string, options: WritePiec
   if (plan.standIns !== undefined) metadata.standIns = plan.standIns;
   const tensors = plan.pieces.map((piece): TensorOfPieces => {
     const name = tensorName(piece);
-    if (piece.dtype !== "Q4_32") return { name, dtype: piece.dtype, shape: piece.shape, pieces: [piece] };
+    if (!isStandInDtype(piece.dtype)) return { name, dtype: piece.dtype, shape: piece.shape, pieces: [piece] };
     metadata[name] = JSON.stringify(piece.shape);
     return { name, dtype: "U8", shape: [piece.bytes], pieces: [piece] };
   });
@@ -113,7 +113,7 @@ export async function locateSlice(plan: SlicePlan, path: string): Promise<Map<Ha
 }
 
 function tensorName(piece: Piece): string {
-  const suffix: Partial<Record<Role, string>> = { momentum: ".momentum", "stand-in": ".q4_32" };
+  const suffix: Partial<Record<Role, string>> = { momentum: ".momentum", "stand-in": `.${piece.dtype.toLowerCase()}` };
   return `${pieceName(piece)}${suffix[piece.role] ?? ""}`;
 }
 

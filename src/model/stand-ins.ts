@@ -1,6 +1,6 @@
 /**
- * Stand-ins: frozen 4-bit copies of the experts that a slice lacks (docs/protocol.md, section 4, encoding q4-32). They are pieces like
- * any other, so every machine must make the same bytes: all arithmetic is in doubles on fp32 and fp16 operands, where neither a
+ * Stand-ins: frozen low-bit copies of the experts that a slice lacks (docs/protocol.md, section 4). This is the encoding q4-32; low-bits.ts has those of 2 to
+ * 4 bits. They are pieces like any other, so every machine must make the same bytes: all arithmetic is in doubles on fp32 and fp16 operands, where neither a
  * quotient's rounding can reach a tie that the exact quotient is not, nor the order of operations matters.
  */
 import { quantizeStandIn } from "../kernels/stand-in.ts";

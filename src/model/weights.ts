@@ -8,8 +8,9 @@ import type { LayerExperts } from "../protocol/experts/expert-manager.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { elementsOf, fromFloat32, requireFloatDtype, toFloat32 } from "./dtype.ts";
 import { type Architecture, familyNamed, listWeights, requireComputable } from "./families/index.ts";
+import { readLowBits } from "./low-bits.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
-import { type Piece, pieceKey, pieceName, type ReadPiece, readWholePiece } from "./pieces.ts";
+import { isStandInDtype, lowBitsOf, type Piece, pieceKey, pieceName, type ReadPiece, readWholePiece, type StandInDtype } from "./pieces.ts";
 import { dequantize } from "./stand-ins.ts";
 import { placed, type Tensors, type Values } from "./tensors.ts";
 
@@ -20,8 +21,15 @@ export async function readValues(piece: Piece, readPiece: ReadPiece, into?: Valu
     return into;
   }
   const bytes = await readWholePiece(piece, readPiece);
-  if (piece.dtype === "Q4_32") return placed(dequantize(bytes, piece.shape), into);
+  if (isStandInDtype(piece.dtype)) return placed(readStandIn(bytes, piece.dtype, piece.shape), into);
   return toFloat32(requireFloatDtype(piece.dtype, pieceKey(piece)), bytes, into);
+}
+
+/** fp32 values of a stand-in. Throws RangeError where the bytes do not fit the shape. */
+function readStandIn(bytes: Uint8Array, dtype: StandInDtype, shape: readonly number[]): Float32Array {
+  const bits = lowBitsOf(dtype);
+  if (bits === undefined) return dequantize(bytes, shape);
+  return bits === 0 ? new Float32Array(elementsOf(shape) as number) : readLowBits(bytes, shape, bits);
 }
 
 export interface LoadWeightsOptions {

@@ -84,6 +84,15 @@ export const taskSchema = section(
       {
         root: hash("Version root of the base model: what cycle 0 trains."),
         standIns: hash("Root of the manifest of stand-ins, the frozen low-bit copies of the base's experts."),
+        allotment: v.optional(
+          section(
+            {
+              statistics: hash("Hash of the router statistics that the bits of each stand-in follow from."),
+              bits: real(0, 16, "Bits a value, on average of what any group lacks.", undefined),
+            },
+            "Where the stand-ins have their bits by use: what they were allotted by. Absent where all are alike.",
+          ),
+        ),
       },
       "The base model.",
     ),

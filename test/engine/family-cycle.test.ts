@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { expertMoments } from "../../src/engine/expert-moments.ts";
 import { createStreamEvaluator } from "../../src/engine/layers/stream-evaluator.ts";
 import { routerStatistics } from "../../src/engine/router-statistics.ts";
 import { openTrainer } from "../../src/engine/trainer.ts";
@@ -12,9 +13,11 @@ import { openCheckpoint } from "../../src/model/checkpoint.ts";
 import { convertCheckpoint } from "../../src/model/convert.ts";
 import { creatableFamilies } from "../../src/model/families/index.ts";
 import { initializeCheckpoint } from "../../src/model/initialize.ts";
+import { makeStandInsByUse } from "../../src/model/make-stand-ins.ts";
 import { pieceName } from "../../src/model/pieces.ts";
 import { planSlice } from "../../src/model/slice.ts";
 import { loadWeights, piecesOf } from "../../src/model/weights.ts";
+import { allotBits } from "../../src/protocol/experts/allot-bits.ts";
 import { minimumScoreTokens, selectForGroup } from "../../src/protocol/experts/esft.ts";
 import { scoresOf } from "../../src/protocol/experts/router-statistics.ts";
 import { type Example, exampleOf, makeExample } from "../model/example.ts";
@@ -55,12 +58,21 @@ describe("a cycle's work on every family", () => {
   for (const { name, family, from } of bases) {
     it(name, () =>
       inDirectory(async (directory) => {
-        const { checkpoint, manifest, standIns, manager, readPiece } = await makeBase(directory, family, from);
+        const { checkpoint, manifest, manager, readPiece, locate, objects } = await makeBase(directory, family, from);
         const { architecture } = checkpoint;
         const sequences = smallSequences(architecture, Math.ceil(minimumScoreTokens / sequenceLength), sequenceLength);
         const whole = await loadWeights({ pieces: manifest.pieces, readPiece, architecture });
         const domains = [{ name: "text", sequences }];
-        const scores = scoresOf(await routerStatistics({ architecture, load: async () => whole, domains, sequenceLength, threads: 1 }));
+        const sample = { architecture, load: async () => whole, domains, sequenceLength, threads: 1 };
+        const statistics = await routerStatistics(sample);
+        const scores = scoresOf(statistics);
+        const allotted = allotBits(statistics, manager.layers(), manager.groups, 2);
+        const making = { manifest, locate, store: async (bytes: Uint8Array, hash: string) => objects.set(hash, bytes) };
+        const standIns = await makeStandInsByUse(making, { architecture, allotted, layers: expertMoments(sample) });
+        for (const { layer, bits } of allotted) {
+          const encodings = standIns.pieces.filter((piece) => piece.layer === layer).map(({ expert, dtype }) => [expert, dtype]);
+          assert.ok(encodings.every(([expert, dtype]) => dtype === `Q${bits[expert as number]}_64`));
+        }
         const selection = selectForGroup(scores, manager, 1, { score: "token", threshold: 0.9 });
         const selected = piecesOf(manifest, "expert", selection);
         assert.ok(selected.length > 0 && selected.length < manifest.pieces.length);

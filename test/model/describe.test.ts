@@ -18,8 +18,11 @@ describe("describe model", () => {
     const slice = describeSlice(model, 2);
     assert.equal(slice.expertsPerLayer, 2);
     assert.equal(slice.experts, bytes.routed / 2);
+    // Of four experts, two bits a value.
+    assert.equal(slice.standIns, (4 * 360 * 2) / 8);
+    assert.equal(describeSlice(model, 2, { kind: "by-use", bits: 3 }).standIns, (4 * 360 * 3) / 8);
     // A row of 12 takes 6 bytes and a scale, one of 10 takes 5 and a scale.
-    assert.equal(slice.standIns, 4 * (2 * 10 * 8 + 12 * 7));
+    assert.equal(describeSlice(model, 2, { kind: "q4-32" }).standIns, 4 * (2 * 10 * 8 + 12 * 7));
     assert.equal(slice.total, slice.backbone + slice.experts + slice.standIns);
   });
 

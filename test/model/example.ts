@@ -5,7 +5,7 @@ import type { Location } from "../../src/files.ts";
 import type { Checkpoint } from "../../src/model/checkpoint.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { initializeCheckpoint } from "../../src/model/initialize.ts";
-import { makeStandIns } from "../../src/model/make-stand-ins.ts";
+import { type MakeStandInsOptions, makeStandIns, makeStandInsByUse } from "../../src/model/make-stand-ins.ts";
 import type { Manifest } from "../../src/model/manifest.ts";
 import { type ReadPiece, readPieceFrom } from "../../src/model/pieces.ts";
 import { expertLayout } from "../../src/model/slice.ts";
@@ -23,18 +23,24 @@ export interface Example {
   readonly objects: Map<string, Uint8Array>;
 }
 
-export async function makeExample(directory: string, config: Record<string, unknown> = tinyConfig): Promise<Example> {
-  return exampleOf(await initializeCheckpoint({ directory: join(directory, "base"), config, seed: "example" }), directory);
+/** Stand-ins are `q4-32`; or, where `mixed`, of 0, 2, 3 and 4 bits in turn, as by use. */
+export async function makeExample(
+  directory: string,
+  config: Record<string, unknown> = tinyConfig,
+  { mixed = false }: { readonly mixed?: boolean } = {},
+): Promise<Example> {
+  return exampleOf(await initializeCheckpoint({ directory: join(directory, "base"), config, seed: "example" }), directory, 2, mixed);
 }
 
 /** The same of a checkpoint that is there. */
-export async function exampleOf(checkpoint: Checkpoint, directory: string, groups = 2): Promise<Example> {
+export async function exampleOf(checkpoint: Checkpoint, directory: string, groups = 2, mixed = false): Promise<Example> {
   const { manifest, locations } = await indexCheckpoint(checkpoint);
   const fromBase = readPieceFrom((hash) => locations.get(hash));
   const objects = new Map<string, Uint8Array>();
   const store = async (bytes: Uint8Array, hash: string) => objects.set(hash, bytes);
   const locate = locateIn(mkdtempSync(join(directory, "objects-")), objects, locations);
-  const standIns = await makeStandIns({ manifest, locate: (hash) => locations.get(hash), store });
+  const making = { manifest, locate: (hash: string) => locations.get(hash), store };
+  const standIns = mixed ? await makeMixed(making, checkpoint) : await makeStandIns(making);
   const readPiece: ReadPiece = (piece) => {
     const bytes = objects.get(piece.hash);
     return bytes === undefined ? fromBase(piece) : Promise.resolve(bytes);
@@ -48,4 +54,13 @@ export async function exampleOf(checkpoint: Checkpoint, directory: string, group
     locate,
     objects,
   };
+}
+
+function makeMixed(making: MakeStandInsOptions, { architecture }: Checkpoint): Promise<Manifest> {
+  const bits = Array.from({ length: architecture.experts }, (_, expert) => ([0, 2, 3, 4] as const)[expert % 4] ?? 0);
+  const allotted = architecture.expertLayers.map((layer) => ({ layer, bits }));
+  async function* layers() {
+    for (const layer of architecture.expertLayers) yield { layer, experts: [] };
+  }
+  return makeStandInsByUse(making, { architecture, allotted, layers: layers() });
 }

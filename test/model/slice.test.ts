@@ -24,7 +24,7 @@ describe("slice", () => {
   it(
     "is the backbone, the group's experts and stand-ins of all others, by the law of bytes",
     withExample(async ({ checkpoint, manifest, standIns, manager }) => {
-      const slice = describeSlice(sizeCheckpoint(checkpoint), 2);
+      const slice = describeSlice(sizeCheckpoint(checkpoint), 2, { kind: "q4-32" });
       for (const group of [0, 1]) {
         const plan = planSlice({ manifest, standIns, manager, group });
         assert.deepEqual(plan.bytes, { backbone: slice.backbone, experts: slice.experts, standIns: slice.standIns, momentum: 0 });

@@ -27,7 +27,7 @@ interface Scene {
 
 async function withScene(work: (scene: Scene) => Promise<void>): Promise<void> {
   await inTemporaryDirectory(async (directory) => {
-    const example = await makeExample(directory);
+    const example = await makeExample(directory, undefined, { mixed: true });
     const { manifest, standIns, locate, checkpoint } = example;
     const peer = join(directory, "peer");
     await mkdir(peer);

@@ -39,6 +39,7 @@ export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
     const verdict = v.object({ miner: v.string(), group: v.number(), status: v.string(), score: v.number() });
     return v.object({
       task: v.string(),
+      slices: v.array(v.object({ backbone: v.number(), experts: v.number(), momentum: v.number(), standIns: v.number() })),
       baseLoss: losses,
       cycles: v.array(
         v.object({

@@ -107,21 +107,23 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
     } else if (flags.text !== undefined) {
       requireComputable(checkpoint.architecture);
       const sequenceLength = flags["sequence-length"];
-      statistics = await measureExperts({
-        checkpoint,
-        indexed: await indexCheckpoint(checkpoint, { signal }),
-        sample: await sampleTexts({
-          files: flags.text,
-          tokenizer: checkpoint.tokenizer,
+      statistics = await measureExperts(
+        {
+          checkpoint,
+          indexed: await indexCheckpoint(checkpoint, { signal }),
+          sample: await sampleTexts({
+            files: flags.text,
+            tokenizer: checkpoint.tokenizer,
+            sequenceLength,
+            sampleTokens: flags["sample-tokens"],
+          }),
           sequenceLength,
-          sampleTokens: flags["sample-tokens"],
-        }),
-        sequenceLength,
-        threads: flags.threads ?? availableParallelism(),
-        scratchDirectory: tmpdir(),
+          threads: flags.threads ?? availableParallelism(),
+          scratchDirectory: tmpdir(),
+          signal,
+        },
         progress,
-        signal,
-      });
+      );
       scores = scoresOf(statistics);
     } else {
       throw new ConnitoError("There is nothing to select from.", {

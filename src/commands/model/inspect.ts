@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { Args, Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
+import { readStandInPolicy, standInsFlag } from "../../cli/stand-in-policy.ts";
 import { type Checkpoint, openCheckpoint, readConfig } from "../../model/checkpoint.ts";
 import { convertedConfig } from "../../model/convert.ts";
 import {
@@ -17,6 +18,7 @@ import { type Architecture, isPacked, whyNotComputable } from "../../model/famil
 import { indexCheckpoint } from "../../model/index-checkpoint.ts";
 import { manifestRoot } from "../../model/manifest.ts";
 import { expertLayout } from "../../model/slice.ts";
+import { defaultPolicy, type StandInPolicy } from "../../model/stand-in-policy.ts";
 import { possibleGroups } from "../../protocol/experts/expert-manager.ts";
 import { formatBytes, formatCount, formatRuns } from "../../ui/format.ts";
 import { fields, table } from "../../ui/table.ts";
@@ -29,6 +31,8 @@ interface InspectedModel extends ModelDescription {
   readonly tensors: number;
   /** Tensors in the files that belong to no version. */
   readonly leftOut: number;
+  /** Of a stand-in's value, on average. */
+  readonly standInBits: number;
   readonly slices: readonly SliceSize[];
   /** What a packed checkpoint comes to in BF16, which tasks are made of. */
   readonly converted?: { readonly bytes: number; readonly slices: readonly SliceSize[] };
@@ -54,7 +58,7 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
   static override readonly examples = [
     "<%= config.bin %> model inspect ./base",
     "<%= config.bin %> model inspect ./Qwen3-30B-A3B/config.json --groups 16",
-    "<%= config.bin %> model inspect ./base --groups 4 --json | jq '.slices[0].total'",
+    "<%= config.bin %> model inspect ./base --groups 4 --stand-ins by-use:3 --json | jq '.slices[0].total'",
   ];
 
   static override readonly args = {
@@ -66,6 +70,7 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
       summary: "Expert groups that the slice is reckoned for, a divisor of the experts; without it, all up to 64.",
       min: 1,
     }),
+    "stand-ins": standInsFlag,
     root: Flags.boolean({ summary: "Compute the version root.", default: true, allowNo: true }),
   };
 
@@ -86,6 +91,7 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
       expertsPerToken: count,
       parameters: counts("total", "backbone", "routed", "expert", "active"),
       bytes: counts("total", "backbone", "routed", "expert"),
+      standInBits: count,
       slices,
       converted: v.optional(v.strictObject({ bytes: count, slices })),
     });
@@ -101,7 +107,9 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
     const model = checkpoint ? sizeCheckpoint(checkpoint) : sizeConfig(config);
     const { architecture } = model;
     const choices = flags.groups === undefined ? possibleGroups(expertLayout(architecture)).filter(isUsual) : [flags.groups];
-    const slicesOf = (sized: SizedModel) => choices.map((groups) => describeSlice(sized, groups));
+    const asked = readStandInPolicy(flags["stand-ins"]);
+    const policyOf = (sized: SizedModel) => asked ?? defaultPolicy(sized.architecture);
+    const slicesOf = (sized: SizedModel) => choices.map((groups) => describeSlice(sized, groups, policyOf(sized)));
     const description = describeModel(model);
     const converted = isPacked(architecture) ? sizeConfig(convertedConfig(config)) : undefined;
 
@@ -118,6 +126,7 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
       notComputed: whyNotComputable(architecture),
       tensors: model.tensors.length,
       leftOut: checkpoint?.leftOut.length ?? 0,
+      standInBits: bitsOf(policyOf(converted ?? model)),
       slices: slicesOf(model),
       ...(converted && { converted: { bytes: describeModel(converted).bytes.total, slices: slicesOf(converted) } }),
       ...(flags.root && checkpoint && { root: await rootOf(checkpoint) }),
@@ -148,7 +157,7 @@ export default class ModelInspect extends BaseCommand<typeof ModelInspect, Inspe
       ["one expert", parametersAndBytes(parameters.expert, bytes.expert)],
       ["active a token", `${formatCount(parameters.active)} parameters`],
     ]);
-    const holds = "What a miner holds, with the other groups' experts as 4-bit stand-ins and without them";
+    const holds = `What a miner holds, with stand-ins of ${model.standInBits} bits for the other groups' experts and without them`;
     const ofConverted =
       model.converted &&
       `\n\n${holds}, of the model in BF16 (${formatBytes(model.converted.bytes)}):\n\n${slicesTable(model.converted.slices)}`;
@@ -170,6 +179,10 @@ function slicesTable(sizes: readonly SliceSize[]): string {
       formatBytes(trained),
     ]),
   );
+}
+
+function bitsOf(policy: StandInPolicy): number {
+  return policy.kind === "by-use" ? policy.bits : 4.5;
 }
 
 /** More groups than these are given by name only. */

@@ -5,6 +5,7 @@ import { readInput } from "../../cli/input.ts";
 import { keptSchema, keptTable } from "../../cli/kept-weight.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
 import type { Prompts } from "../../cli/prompts.ts";
+import { readStandInPolicy, standInsFlag } from "../../cli/stand-in-policy.ts";
 import { parseSource } from "../../data/sources/source.ts";
 import { ConnitoError } from "../../errors.ts";
 import { openCheckpoint } from "../../model/checkpoint.ts";
@@ -22,11 +23,11 @@ const maximumJsonBytes = 64 * 2 ** 20;
 export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTaskResult> {
   static override readonly summary = "Make a task from a checkpoint and data, and publish its hash on the chain.";
   static override readonly description =
-    "Tokenises the data into shards, hashes the checkpoint, makes the stand-ins, measures the experts on the domains, and stores everything that the task names. A source of data is a file, a directory or an http(s) address of text, JSON lines or Parquet, with options behind a #: format, field, template, end, sha256. A document that is held out is trained on nowhere. Stopped, it goes on where it was. --from gives any field of the task (see `task schema`); flags win over it. On a terminal, what is missing is asked for.";
+    "Tokenises the data into shards, hashes the checkpoint, measures the experts on the domains, makes the stand-ins, and stores everything that the task names. A source of data is a file, a directory or an http(s) address of text, JSON lines or Parquet, with options behind a #: format, field, template, end, sha256. A document that is held out is trained on nowhere. Stopped, it goes on where it was. --from gives any field of the task (see `task schema`); flags win over it. On a terminal, what is missing is asked for.";
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1 --name speeches --model ./base --groups 2 --domain sotu=train.txt,held-out.txt --publish http://198.51.100.7:8100",
     "<%= config.bin %> <%= command.id %> --netuid 1 --name law --model ./base --groups 4 --domain law=https://host/cases.parquet#field=opinion --domain forum=posts.jsonl.gz#template={title}%0A{body} --held-out-share 0.02 --dry-run",
-    "<%= config.bin %> <%= command.id %> --netuid 1 --from task.json --model ./base --domain novel=train.txt,held-out.txt --dry-run --json",
+    "<%= config.bin %> <%= command.id %> --netuid 1 --from task.json --model ./base --domain novel=train.txt,held-out.txt --stand-ins by-use:3 --dry-run --json",
     `echo '{"inner": {"learningRate": 0.001, "muon": {"iterations": 4}}}' | <%= config.bin %> <%= command.id %> --netuid 1 --name novel --from - --optimizer muon --model ./base --groups 2 --domain novel=train.txt,held-out.txt --dry-run`,
   ];
   static override readonly flags = {
@@ -55,6 +56,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     }),
     scores: Flags.string({ helpValue: "FILE", summary: "Expert scores that `esft select --save` wrote, instead of measuring now." }),
     "sample-tokens": Flags.integer({ helpValue: "NUMBER", summary: "Tokens to measure the experts on.", min: 1024 }),
+    "stand-ins": standInsFlag,
     "start-block": Flags.integer({ helpValue: "NUMBER", summary: "First block of cycle 0; by default --lead blocks from now.", min: 0 }),
     lead: Flags.integer({
       helpValue: "BLOCKS",
@@ -75,6 +77,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       task: v.looseObject({ name: v.string() }),
       taskHash: v.string(),
       block: v.optional(v.number()),
+      slices: v.array(v.object({ backbone: v.number(), experts: v.number(), momentum: v.number(), standIns: v.number() })),
       data: v.array(v.object({ name: v.string(), train: side, heldOut: side })),
       submissionBytes: v.record(v.string(), v.number()),
       kept: v.optional(keptSchema),
@@ -94,6 +97,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     const domains = await readDomains(flags.domain, prompts);
     const heldOutShare = readShare(flags["held-out-share"]);
     const scores = flags.scores === undefined ? undefined : parseExpertScores(await readJson(flags.scores, signal));
+    const standIns = readStandInPolicy(flags["stand-ins"]);
     const context = await openParticipant(invocation);
     return createTask(context, {
       name,
@@ -105,13 +109,14 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       overrides,
       ...(scores === undefined ? {} : { scores }),
       ...(flags["sample-tokens"] === undefined ? {} : { sampleTokens: flags["sample-tokens"] }),
+      ...(standIns === undefined ? {} : { standIns }),
       leadBlocks: flags.lead,
       heldOutDirectory: flags["publish-held-out"],
       dryRun: flags["dry-run"],
     });
   }
 
-  protected render({ task, taskHash, block, data, submissionBytes, kept }: CreateTaskResult): string {
+  protected render({ task, taskHash, block, data, slices, submissionBytes, kept }: CreateTaskResult): string {
     const { phases, startBlock } = task.cycle;
     const sides = data.flatMap(({ name, train, heldOut }) => [
       [name, "train", ...describeSide(train)],
@@ -125,6 +130,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["groups", task.experts.groups],
       ["optimizer", `${task.inner.optimizer}, learning rate ${task.inner.learningRate}`],
       ["submissions", describeSubmissions(task.submission.codec, submissionBytes)],
+      ["a slice", describeSlices(slices)],
       ["domains", task.data.domains.map((domain) => domain.name).join(", ")],
       [
         "phases",
@@ -177,6 +183,15 @@ function withOptimizer(overrides: TaskOverrides, optimizer: "adamw" | "muon" | u
 function describeSubmissions(codec: string, bytes: Readonly<Record<string, number>>): string {
   const others = Object.entries(bytes).flatMap(([name, size]) => (name === codec ? [] : [`${name}: ${formatBytes(size)}`]));
   return `${codec}, up to ${formatBytes(bytes[codec] as number)} a miner and cycle (${others.join(", ")})`;
+}
+
+/** The largest of all groups. */
+function describeSlices(slices: CreateTaskResult["slices"]): string {
+  const bytesOf = ({ backbone, experts, standIns }: CreateTaskResult["slices"][number]) => backbone + experts + standIns;
+  const largest = slices.reduce((most, slice) => (bytesOf(slice) > bytesOf(most) ? slice : most));
+  const { backbone, experts, standIns } = largest;
+  const parts = `backbone ${formatBytes(backbone)}, own experts ${formatBytes(experts)}, stand-ins ${formatBytes(standIns)}`;
+  return `${formatBytes(bytesOf(largest))} at most: ${parts}`;
 }
 
 function describeSide({ documents, textBytes, sequences, shards }: SideCounts): string[] {

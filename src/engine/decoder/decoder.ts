@@ -7,7 +7,7 @@ import { embed } from "../graph/operators/embedding.ts";
 import { linear } from "../graph/operators/matrix.ts";
 import { attention } from "./attention.ts";
 import type { BatchShape } from "./batch.ts";
-import { feedForward } from "./feed-forward.ts";
+import { type Experts, feedForward } from "./feed-forward.ts";
 import { type Frame, openFrame } from "./frame.ts";
 import type { Routed } from "./router.ts";
 import { declareWeights, normed, type Weights } from "./weights.ts";
@@ -33,23 +33,23 @@ export function buildDecoder(graph: Graph, architecture: Architecture, batch: Ba
   const targets = input(graph, targetsInput, "int64", [rows]);
   const weights = declareWeights(graph, architecture);
   const frame = openFrame(graph, architecture, batch, weights);
-  const routed: Routed[] = [];
 
   let x = embed(weights.of("embedding"), tokens);
+  const routed: Routed[] = [];
   for (let layer = 0; layer < architecture.layers; layer++) {
     const result = decoderLayer(x, layer, frame);
-    if (result.routed !== undefined) routed.push(result.routed);
+    if (result.experts !== undefined) routed.push(result.experts.routed);
     x = result.x;
   }
   const logits = logitsOf(x, frame);
   return { weights, logits, losses: crossEntropy(logits, targets), routed };
 }
 
-/** x [rows, hidden] to the same after one layer, and what its router decided. */
-export function decoderLayer(x: Tensor, layer: number, frame: Frame): { x: Tensor; routed: Routed | undefined } {
+/** x [rows, hidden] to the same after one layer, and the layer's experts. */
+export function decoderLayer(x: Tensor, layer: number, frame: Frame): { x: Tensor; experts: Experts | undefined } {
   const attended = add(x, attention(x, layer, frame));
-  const { added, routed } = feedForward(attended, layer, frame);
-  return { x: add(attended, added), routed };
+  const { added, experts } = feedForward(attended, layer, frame);
+  return { x: add(attended, added), experts };
 }
 
 /** x [rows, hidden] after the last layer to the cross-entropy of each row's target [rows], in nats. */

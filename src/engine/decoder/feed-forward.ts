@@ -2,7 +2,7 @@
  * The feed-forward half of a layer: norm, then routed experts, with a shared network beside them where the family has one, or one dense network in a layer
  * without experts.
  */
-import type { Experts } from "../../model/families/index.ts";
+import type { Experts as ExpertRules } from "../../model/families/index.ts";
 import type { Tensor } from "../graph/graph.ts";
 import { splitAlternating, splitColumns } from "../graph/operators/columns.ts";
 import { add, multiply, sigmoid } from "../graph/operators/elementwise.ts";
@@ -13,34 +13,49 @@ import type { Frame } from "./frame.ts";
 import { type Routed, route } from "./router.ts";
 import { normed, type Weights } from "./weights.ts";
 
-/** x [rows, hidden] to what the layer adds to it, and the router's decision where it has one. */
+/** What a layer's experts do with a batch. */
+export interface Experts {
+  readonly routed: Routed;
+  /** By expert, for its tokens: what its network reads [rows, hidden] and has inside [rows, inner], each times the token's gate where that comes after. */
+  weighed(): readonly { readonly input: Tensor; readonly inner: Tensor }[];
+}
+
+/** x [rows, hidden] to what the layer adds to it, and its experts where it has them. */
 export function feedForward(
   x: Tensor,
   layer: number,
   { weights, architecture, computation }: Frame,
-): { added: Tensor; routed: Routed | undefined } {
+): { added: Tensor; experts: Experts | undefined } {
   const input = normed(x, weights, computation.norm, "feedForward.norm", layer);
-  if (!architecture.expertLayers.includes(layer)) return { added: network(input, layer, weights, "dense"), routed: undefined };
+  if (!architecture.expertLayers.includes(layer)) return { added: network(input, layer, weights, "dense"), experts: undefined };
   const { router, experts } = computation;
   const weighsInput = router.kind === "top-k" && router.weighs === "input";
   const routed = route(input, layer, weights, architecture.expertsPerToken, computation);
   const routing = sortByExpert(routed.experts, architecture.experts);
   const gates = dispatchSlots(routed.gates, routing);
-  const results = dispatch(input, routing).map((rows, expert) => {
+  const networks = dispatch(input, routing).map((rows, expert) => {
     const gate = gates[expert] as Tensor;
-    const inner = expertActivations(weighsInput ? multiply(rows, gate) : rows, layer, expert, weights, experts);
+    const read = weighsInput ? multiply(rows, gate) : rows;
+    const inner = expertActivations(read, layer, expert, weights, experts);
     const down = (x: Tensor) => {
       const bias = weights.find("expert.downBias", layer, expert);
       return linear(x, weights.of("expert.down", layer, expert), bias, experts.inputFirst);
     };
-    if (weighsInput) return down(inner);
+    if (weighsInput) return { gate, read, inner, result: down(inner) };
     // The weight of a result may as well multiply what the last matrix reads, where that is narrower and nothing is added behind it.
     const narrow = Number(inner.shape[1]) < architecture.hiddenSize && weights.find("expert.downBias", layer, expert) === undefined;
-    return narrow ? down(multiply(inner, gate)) : multiply(down(inner), gate);
+    return { gate, read, inner, result: narrow ? down(multiply(inner, gate)) : multiply(down(inner), gate) };
   });
-  const combined = combine(results, routing);
-  if (weights.find("shared.gate", layer) === undefined) return { added: combined, routed };
-  return { added: add(combined, shared(input, layer, weights)), routed };
+  const weighed = () =>
+    networks.map(({ gate, read, inner }) =>
+      weighsInput ? { input: read, inner } : { input: multiply(read, gate), inner: multiply(inner, gate) },
+    );
+  const combined = combine(
+    networks.map(({ result }) => result),
+    routing,
+  );
+  const added = weights.find("shared.gate", layer) === undefined ? combined : add(combined, shared(input, layer, weights));
+  return { added, experts: { routed, weighed } };
 }
 
 function network(x: Tensor, layer: number, weights: Weights, kind: "dense" | "shared"): Tensor {
@@ -55,13 +70,13 @@ function shared(x: Tensor, layer: number, weights: Weights): Tensor {
 }
 
 /** One expert's rows [its tokens, hidden] to what its last matrix reads. */
-function expertActivations(x: Tensor, layer: number, expert: number, weights: Weights, experts: Experts): Tensor {
+function expertActivations(x: Tensor, layer: number, expert: number, weights: Weights, experts: ExpertRules): Tensor {
   const { activation } = experts;
   const [gate, up] = gateAndUp(x, layer, expert, weights, experts);
   return activation === "swiglu" ? swiglu(gate, up) : clampedSwiglu(gate, up, activation);
 }
 
-function gateAndUp(x: Tensor, layer: number, expert: number, weights: Weights, experts: Experts): readonly [Tensor, Tensor] {
+function gateAndUp(x: Tensor, layer: number, expert: number, weights: Weights, experts: ExpertRules): readonly [Tensor, Tensor] {
   const { inputFirst, alternating } = experts;
   const both = weights.find("expert.gateUp", layer, expert);
   if (both === undefined) {

@@ -7,8 +7,8 @@ import { createHash } from "node:crypto";
 import { type Architecture, listWeights, type TensorSpec } from "../../model/families/index.ts";
 import type { BatchShape } from "../decoder/batch.ts";
 import { decoderLayer, lossesOf, targetsInput, tokensInput } from "../decoder/decoder.ts";
+import type { Experts } from "../decoder/feed-forward.ts";
 import { openFrame } from "../decoder/frame.ts";
-import type { Routed } from "../decoder/router.ts";
 import { declareWeights } from "../decoder/weights.ts";
 import { gradients } from "../graph/gradient.ts";
 import { createGraph, type Graph, type GraphNode, input, type Tensor } from "../graph/graph.ts";
@@ -47,16 +47,6 @@ export interface OpenStage {
   ): Promise<Value>;
 }
 
-/** A layer that gives what its router decided as well, where it has one; all are the caller's to dispose of. */
-export interface OpenRouted {
-  readonly names: readonly string[];
-  run(
-    feeds: { readonly x: Value },
-    weights: ReadonlyMap<string, Float32Array>,
-    signal?: AbortSignal,
-  ): Promise<{ readonly y: Value; readonly routed?: { readonly experts: Value; readonly gates: Value } }>;
-}
-
 /** A stage's backward pass, which computes the stage again: of what went before it needs nothing but x. */
 export interface OpenBackward {
   /** The weights that it reads, by name. */
@@ -72,13 +62,25 @@ export interface OpenBackward {
   ): Promise<{ readonly dx?: Value; readonly losses?: Value }>;
 }
 
+/** What is to be seen of a layer's experts, by name. */
+export type Observe = (experts: Experts) => Readonly<Record<string, Tensor>>;
+
+/** A layer's result, and what was observed; all of it is the caller's to dispose of. */
+export interface ObservedStage {
+  run(
+    x: Value,
+    weights: ReadonlyMap<string, Float32Array>,
+    signal?: AbortSignal,
+  ): Promise<{ readonly x: Value; readonly seen: Readonly<Record<string, Value>> }>;
+}
+
 export interface Stages {
   /** The names of the weights that a stage reads. */
   namesOf(stage: Stage): readonly string[];
   /** Compiles what a stage needs, once for all stages that compute the same. Errors: unknown-family, config-not-computable, and those of the runtime. */
   open(stage: Stage): Promise<OpenStage>;
-  /** The same for a layer, whose router is to be watched. */
-  openRouted(layer: number): Promise<OpenRouted>;
+  /** A layer with experts that also shows something of what they do: `observe` adds it to the layer's graph. */
+  openObserved(layer: number, observe: Observe): Promise<ObservedStage>;
   /** The same for the backward pass of a layer or the losses, with the gradients of some of its weights and, where `below`, of its input. */
   openBackward(
     stage: Exclude<Stage, "embedding">,
@@ -92,8 +94,6 @@ const result = "y";
 const resultGradient = "dy";
 const activationGradient = "dx";
 const lossesResult = "losses";
-const chosenExperts = "experts";
-const chosenGates = "gates";
 
 export function createStages({ architecture, batch, threads, arena }: StageOptions): Stages {
   const specsOf = (stage: Stage) => stageWeights(architecture, stage);
@@ -130,39 +130,36 @@ export function createStages({ architecture, batch, threads, arena }: StageOptio
     };
   };
 
-  /** A stage with these of its outputs. */
-  const openWith = async (stage: Stage, outputs: "result" | "routed") => {
+  const open: Stages["open"] = async (stage) => {
     const specs = specsOf(stage);
-    const session = await sessionOf(encodeModel(stageModel(architecture, batch, stage, specs, outputs)));
+    const session = await sessionOf(encodeModel(stageModel(architecture, batch, stage, specs)));
     return {
       names: specs.map(({ name }) => name),
-      run: async ({ x, tokens }: Parameters<OpenStage["run"]>[0], weights: ReadonlyMap<string, Float32Array>, signal?: AbortSignal) => {
+      run: async ({ x, tokens }, weights, signal) => {
         const feeds: Record<string, Value> = {};
         if (x !== undefined) feeds[activation] = x;
         if (tokens !== undefined) feeds[stage === "losses" ? targetsInput : tokensInput] = tokens;
         for (const spec of specs) feeds[inputName(spec)] = float32Value(spec.shape, weights.get(spec.name) as Float32Array);
-        return session.run(feeds, session.outputs, signal === undefined ? {} : { signal });
+        const outputs = await session.run(feeds, [result], signal === undefined ? {} : { signal });
+        return outputs[result] as Value;
       },
     };
   };
-  const open: Stages["open"] = async (stage) => {
-    const { names, run } = await openWith(stage, "result");
-    return { names, run: async (...given) => (await run(...given))[result] as Value };
-  };
-  const openRouted: Stages["openRouted"] = async (layer) => {
-    const { names, run } = await openWith(layer, "routed");
+  const openObserved: Stages["openObserved"] = async (layer, observe) => {
+    const specs = specsOf(layer);
+    const session = await sessionOf(encodeModel(observedModel(architecture, batch, layer, { specs, observe })));
     return {
-      names,
-      run: async (...given) => {
-        const { [result]: y, [chosenExperts]: experts, [chosenGates]: gates } = await run(...given);
-        return { y: y as Value, ...(experts !== undefined && gates !== undefined && { routed: { experts, gates } }) };
+      run: async (x, weights, signal) => {
+        const feeds = { ...fed(specs, weights, session.inputs), [activation]: x };
+        const { [result]: y, ...seen } = await session.run(feeds, session.outputs, signal === undefined ? {} : { signal });
+        return { x: y as Value, seen };
       },
     };
   };
   return {
     namesOf: (stage) => specsOf(stage).map(({ name }) => name),
     open,
-    openRouted,
+    openObserved,
     openBackward,
     dispose: () => {
       for (const session of sessions.values()) session.then((one) => one.dispose()).catch(() => undefined);
@@ -183,34 +180,33 @@ function inputName({ part, expert }: TensorSpec): string {
   return expert === undefined ? `${part}` : `${part} ${expert}`;
 }
 
-function stageModel(
-  architecture: Architecture,
-  batch: BatchShape,
-  stage: Stage,
-  specs: readonly TensorSpec[],
-  outputs: "result" | "routed",
-) {
+function stageModel(architecture: Architecture, batch: BatchShape, stage: Stage, specs: readonly TensorSpec[]) {
   const graph = createGraph();
-  const { y, routed } = stageResult(graph, architecture, batch, stage, specs);
-  const watched = outputs === "routed" && routed && { [chosenExperts]: routed.experts, [chosenGates]: routed.gates };
-  return lowerGraph(graph, { [result]: y, ...watched });
+  return lowerGraph(graph, { [result]: stageResult(graph, architecture, batch, stage, specs) });
 }
 
-function stageResult(
-  graph: Graph,
-  architecture: Architecture,
-  batch: BatchShape,
-  stage: Stage,
-  specs: readonly TensorSpec[],
-): { readonly y: Tensor; readonly routed?: Routed | undefined } {
+function stageResult(graph: Graph, architecture: Architecture, batch: BatchShape, stage: Stage, specs: readonly TensorSpec[]): Tensor {
   const rows = batch.sequences * batch.positions;
   const weights = declareWeights(graph, architecture, specs, inputName);
-  if (stage === "embedding") return { y: embed(weights.of("embedding"), input(graph, tokensInput, "int64", [rows])) };
+  if (stage === "embedding") return embed(weights.of("embedding"), input(graph, tokensInput, "int64", [rows]));
   const x = input(graph, activation, "float32", [rows, architecture.hiddenSize]);
   const frame = openFrame(graph, architecture, batch, weights);
-  if (stage === "losses") return { y: lossesOf(x, input(graph, targetsInput, "int64", [rows]), frame) };
-  const { x: y, routed } = decoderLayer(x, stage, frame);
-  return { y, routed };
+  if (stage === "losses") return lossesOf(x, input(graph, targetsInput, "int64", [rows]), frame);
+  return decoderLayer(x, stage, frame).x;
+}
+
+function observedModel(
+  architecture: Architecture,
+  batch: BatchShape,
+  layer: number,
+  { specs, observe }: { readonly specs: readonly TensorSpec[]; readonly observe: Observe },
+) {
+  const graph = createGraph();
+  const weights = declareWeights(graph, architecture, specs, inputName);
+  const x = input(graph, activation, "float32", [batch.sequences * batch.positions, architecture.hiddenSize]);
+  const { x: y, experts } = decoderLayer(x, layer, openFrame(graph, architecture, batch, weights));
+  if (experts === undefined) throw new Error(`layer ${layer} has no experts`);
+  return lowerGraph(graph, { [result]: y, ...observe(experts) });
 }
 
 interface Backward {
@@ -245,7 +241,7 @@ export function stageWeights(architecture: Architecture, stage: Stage): TensorSp
 
 function backwardGraph(architecture: Architecture, batch: BatchShape, stage: Stage, { specs, trained, below }: Backward) {
   const graph = createGraph();
-  const { y } = stageResult(graph, architecture, batch, stage, specs);
+  const y = stageResult(graph, architecture, batch, stage, specs);
   const inputOf = (name: string) => graph.inputs.find((one) => one.name === name) as Tensor;
   const dy =
     stage === "losses" ? undefined : input(graph, resultGradient, "float32", [batch.sequences * batch.positions, architecture.hiddenSize]);

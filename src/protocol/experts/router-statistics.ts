@@ -8,6 +8,8 @@ import type { ExpertScores } from "./esft.ts";
 
 /** Gate weights are summed up in whole millionths. */
 export const gateUnit = 1_000_000;
+/** Energies in whole thousandths. */
+export const energyUnit = 1_000;
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const counts = v.pipe(v.array(count), v.maxLength(65_536 * 512));
@@ -30,6 +32,11 @@ const schema = v.strictObject({
             chosen: counts,
             /** How many tokens chose both experts of a pair: (0,1), (0,2), .., (0,E-1), (1,2), .. */
             pairs: counts,
+            /**
+             * By expert, the sum over its tokens of the square of the token's weight times twice the mean square of what the expert reads and once that of what it
+             * has inside, in thousandths: what the squared error of its matrices is to be weighed with.
+             */
+            energy: counts,
           }),
         ),
       }),
@@ -61,9 +68,14 @@ export function parseRouterStatistics(value: unknown): RouterStatistics {
   for (const domain of domains) {
     if (shape(domain) !== shape(domains[0] as DomainStatistics))
       throw invalid(`${domain.name} is of another model than ${domains[0]?.name}`);
-    for (const [index, { layer, gate, chosen, pairs }] of domain.layers.entries()) {
+    for (const [index, { layer, gate, chosen, pairs, energy }] of domain.layers.entries()) {
       if (index > 0 && layer <= (domain.layers[index - 1]?.layer ?? 0)) throw invalid("its layers do not rise");
-      if (gate.length === 0 || chosen.length !== gate.length || pairs.length !== (gate.length * (gate.length - 1)) / 2)
+      if (
+        gate.length === 0 ||
+        chosen.length !== gate.length ||
+        energy.length !== gate.length ||
+        pairs.length !== (gate.length * (gate.length - 1)) / 2
+      )
         throw invalid(`layer ${layer} of ${domain.name} has counts for different numbers of experts`);
     }
   }

@@ -13,10 +13,10 @@ import { codecs } from "../../model/codecs/index.ts";
 import { requireComputable } from "../../model/families/index.ts";
 import { openHashMemo } from "../../model/hash-memo.ts";
 import { type IndexedCheckpoint, indexCheckpoint } from "../../model/index-checkpoint.ts";
-import { makeStandIns } from "../../model/make-stand-ins.ts";
 import { type Manifest, manifestRoot } from "../../model/manifest.ts";
 import { pieceName } from "../../model/pieces.ts";
-import { expertLayout } from "../../model/slice.ts";
+import { expertLayout, planSlice, type SlicePlan } from "../../model/slice.ts";
+import { defaultPolicy, type StandInPolicy } from "../../model/stand-in-policy.ts";
 import { submissionBytes as bytesOfSubmission } from "../../model/submission.ts";
 import { piecesOf } from "../../model/weights.ts";
 import { canonicalJson, documentHash } from "../../protocol/canonical.ts";
@@ -38,7 +38,8 @@ import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { spaceNeeded } from "../record-space.ts";
 import { sendRecord } from "../send-record.ts";
 import { type DomainSources, type PreparedDomain, prepareData } from "./prepare-data.ts";
-import { measureExperts, type Sample, sampleShare } from "./select-experts.ts";
+import { type MeasuredModel, measureExperts, type Sample, sampleShare } from "./select-experts.ts";
+import { makeTaskStandIns } from "./stand-ins.ts";
 
 export interface CreateTaskInput {
   readonly name: string;
@@ -54,6 +55,8 @@ export interface CreateTaskInput {
   /** A measurement made before with `esft select`; absent, it is made now. */
   readonly scores?: ExpertScores;
   readonly sampleTokens?: number;
+  /** How all experts are copied for those who lack them; by use where the engine computes the model. */
+  readonly standIns?: StandInPolicy;
   /** Blocks between now and cycle 0, unless the overrides name a start block: time for validators to fetch the base. */
   readonly leadBlocks: number;
   /** Puts the held-out data here, for validators that do not fetch over HTTP: whoever can read the directory has them. */
@@ -70,6 +73,8 @@ export interface CreateTaskResult {
   readonly data: readonly DomainCounts[];
   /** By codec, the bytes of the largest submission that a miner of any group makes in a cycle. */
   readonly submissionBytes: Readonly<Record<string, number>>;
+  /** What every group's slice takes at the base, in bytes. */
+  readonly slices: readonly SlicePlan["bytes"][];
   /** What groups keep together of each domain, evenly split and as the task groups them; absent where nothing was measured. */
   readonly kept?: Partial<Record<"even" | GroupingObjective, readonly KeptWeight[]>>;
 }
@@ -97,6 +102,8 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
 
   // Before anything slow: a group count that does not divide the experts, rules that cannot be, and sources that cannot be had.
   createExpertManager(expertLayout(checkpoint.architecture), input.groups);
+  const policy = input.standIns ?? defaultPolicy(checkpoint.architecture);
+  const measures = input.scores === undefined || input.grouping !== "even" || policy.kind === "by-use";
   const draft = draftTask(context, input);
   await noteScarceSpace(context, draft);
   await checkSources(
@@ -113,32 +120,34 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
     store: workspace.objects.put,
     onHeldOut: (available) => void drawSequences({ task: draft, seed: hashFields("connito/draft/1"), available }),
   });
-  const { indexed, standIns } = await indexAndMakeStandIns(context, input);
+  const indexed = await indexPieces(context, input);
   const { manifest } = indexed;
 
-  let statistics: RouterStatistics | undefined;
-  if (input.scores === undefined || input.grouping !== "even") {
-    statistics = await measureExperts({
-      checkpoint,
-      indexed,
-      sample: await sampleShards(workspace, domains, input.sampleTokens),
-      sequenceLength,
-      threads: context.threads,
-      scratchDirectory: workspace.directory,
-      progress,
-      signal: context.signal,
-    });
-  }
+  const measured: MeasuredModel = {
+    checkpoint,
+    indexed,
+    sample: measures ? await sampleShards(workspace, domains, input.sampleTokens) : [],
+    sequenceLength,
+    threads: context.threads,
+    scratchDirectory: workspace.directory,
+    signal: context.signal,
+  };
+  const statistics = measures ? await measureExperts(measured, progress) : undefined;
   const scores = input.scores ?? scoresOf(statistics as RouterStatistics);
   const grouping = input.grouping === "even" ? undefined : groupExperts(statistics as RouterStatistics, input.groups, input.grouping);
   const layout = expertLayout(checkpoint.architecture);
-  const keptBy = (by?: ExpertGrouping) =>
-    keptWeight(statistics as RouterStatistics, createExpertManager(layout, input.groups, by).layers(), input.groups);
-
-  const submissionBytes = largestSubmissions(draft, manifest, createExpertManager(layout, input.groups, grouping), scores);
+  const managerOf = (by?: ExpertGrouping) => createExpertManager(layout, input.groups, by);
+  const keptBy = (by?: ExpertGrouping) => keptWeight(statistics as RouterStatistics, managerOf(by).layers(), input.groups);
+  const manager = managerOf(grouping);
+  const submissionBytes = largestSubmissions(draft, manifest, manager, scores);
+  const standIns = await makeTaskStandIns(context, { policy, measured, statistics, manager, dryRun: input.dryRun });
 
   const { best } = await context.clock.now();
-  const model = { root: manifestRoot(manifest), standIns: manifestRoot(standIns) };
+  const model = {
+    root: manifestRoot(manifest),
+    standIns: manifestRoot(standIns),
+    ...(policy.kind === "by-use" && { allotment: { statistics: documentHash(statistics), bits: policy.bits } }),
+  };
   const task = composeTask(
     {
       name: input.name,
@@ -155,15 +164,17 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const hash = taskHash(task);
   const data = domains.map(({ name, train, heldOut }) => ({ name, train: countsOf(train), heldOut: countsOf(heldOut) }));
   const kept = statistics && { even: keptBy(), ...(grouping && { [grouping.objective]: keptBy(grouping) }) };
-  const summary = { task, taskHash: hash, data, submissionBytes, ...(kept && { kept }) };
+  const slices = Array.from({ length: input.groups }, (_, group) => planSlice({ manifest, standIns, manager, group }).bytes);
+  const summary = { task, taskHash: hash, data, slices, submissionBytes, ...(kept && { kept }) };
   if (input.dryRun) return summary;
 
   await storeManifest(workspace, manifest);
   await storeManifest(workspace, standIns);
   await workspace.objects.put(canonicalJson(scores));
-  const groupingObjects: Hash[] = [];
-  for (const document of grouping === undefined ? [] : [grouping, statistics])
-    groupingObjects.push(await workspace.objects.put(canonicalJson(document)));
+  const measurements: Hash[] = [];
+  for (const document of [grouping, statistics]) {
+    if (document !== undefined) measurements.push(await workspace.objects.put(canonicalJson(document)));
+  }
   for (const document of domains.flatMap(({ train, heldOut }) => [train, heldOut])) await workspace.objects.put(canonicalJson(document));
   await workspace.objects.put(canonicalJson(task));
 
@@ -172,7 +183,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
     manifest.config,
     manifest.tokenizer,
     task.experts.selection.scores,
-    ...groupingObjects,
+    ...measurements,
     ...manifest.pieces.map((piece) => piece.hash),
     ...standIns.pieces.map((piece) => piece.hash),
     ...domains.flatMap(({ train }) => objectsOf(train)),
@@ -225,12 +236,11 @@ function largestSubmissions(task: Task, manifest: Manifest, manager: ExpertManag
   );
 }
 
-/** The two long passes over the checkpoint. What either did before it was stopped is not done again. */
-async function indexAndMakeStandIns(
+/** A long pass over the checkpoint. What was done before it was stopped is not done again. */
+async function indexPieces(
   { workspace, progress, threads, signal }: Context,
   { checkpoint, dryRun }: CreateTaskInput,
-): Promise<{ indexed: IndexedCheckpoint; standIns: Manifest }> {
-  const { objects } = workspace;
+): Promise<IndexedCheckpoint> {
   const memo = await openHashMemo(workspace.layout.hashes);
   try {
     const bytes = [...checkpoint.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0);
@@ -241,22 +251,9 @@ async function indexAndMakeStandIns(
       signal,
       onProgress: (done) => progress.update(done),
     });
-    const { manifest, locations } = indexed;
-    progress.succeed(`${manifest.pieces.length} pieces hashed`);
-    if (!dryRun) await objects.addView(locations);
-
-    progress.start("Making stand-ins", manifest.pieces.filter(({ role }) => role === "expert").length);
-    const standIns = await makeStandIns({
-      manifest,
-      locate: (hash) => locations.get(hash),
-      store: async (bytes, hash) => (dryRun ? undefined : objects.put(bytes, hash)),
-      ...(dryRun ? {} : { memo, has: (hash: Hash) => objects.has(hash) }),
-      onProgress: (done, total) => progress.update(done, `of ${total}`),
-      threads,
-      signal,
-    });
-    progress.succeed(`${standIns.pieces.length} stand-ins made`);
-    return { indexed, standIns };
+    progress.succeed(`${indexed.manifest.pieces.length} pieces hashed`);
+    if (!dryRun) await workspace.objects.addView(indexed.locations);
+    return indexed;
   } finally {
     await memo.close();
   }

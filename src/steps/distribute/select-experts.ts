@@ -5,6 +5,7 @@
  */
 
 import { readSequences } from "../../data/text.ts";
+import type { ObservedSample } from "../../engine/layers/observe-layers.ts";
 import { routerStatistics } from "../../engine/router-statistics.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
 import type { IndexedCheckpoint } from "../../model/index-checkpoint.ts";
@@ -43,35 +44,39 @@ export async function sampleTexts(input: {
   return texts.map(({ sequences }, index) => ({ name: files[index] as string, sequences }));
 }
 
-/** Bytes of activations that stay in memory; more go to a file in the scratch directory. */
-const activationMemory = 512 * 2 ** 20;
-
-/** Runs the routers over the sample, a layer of the model at a time, and counts what they chose. */
-export async function measureExperts(input: {
+/** A checkpoint and what its experts are measured on. */
+export interface MeasuredModel {
   readonly checkpoint: Checkpoint;
   readonly indexed: IndexedCheckpoint;
   readonly sample: Sample;
   readonly sequenceLength: number;
   readonly threads: number;
+  /** Where what stands between layers goes if it does not fit. */
   readonly scratchDirectory: string;
-  readonly progress: Context["progress"];
   readonly signal: AbortSignal;
-}): Promise<RouterStatistics> {
-  const { checkpoint, indexed, sample, progress, scratchDirectory, ...how } = input;
+}
+
+/** Bytes of activations that stay in memory; more go to a file in the scratch directory. */
+const activationMemory = 512 * 2 ** 20;
+
+/** The same as the engine wants it: weights are read a layer at a time. */
+export function observedSample({ checkpoint, indexed, sample, scratchDirectory, ...how }: MeasuredModel): ObservedSample {
   const { architecture } = checkpoint;
-  progress.start("Measuring experts on the domains", architecture.layers);
-  const statistics = await routerStatistics({
+  const readPiece = readPieceFrom((hash) => indexed.locations.get(hash));
+  return {
     ...how,
     architecture,
-    load: weightLoader({
-      pieces: indexed.manifest.pieces,
-      readPiece: readPieceFrom((hash) => indexed.locations.get(hash)),
-      architecture,
-    }),
+    load: weightLoader({ pieces: indexed.manifest.pieces, readPiece, architecture }),
     domains: sample,
     scratch: { directory: scratchDirectory, memoryBytes: activationMemory },
-    onProgress: (done) => progress.update(done, "layers"),
-  });
+  };
+}
+
+/** Runs the routers over the sample, a layer of the model at a time, and counts what they chose. */
+export async function measureExperts(measured: MeasuredModel, progress: Context["progress"]): Promise<RouterStatistics> {
+  progress.start("Measuring experts on the domains", measured.checkpoint.architecture.layers);
+  const onProgress = (done: number) => progress.update(done, "layers");
+  const statistics = await routerStatistics({ ...observedSample(measured), onProgress });
   progress.succeed(`Experts measured on ${formatCount(statistics.domains.reduce((sum, { tokens }) => sum + tokens, 0))} tokens`);
   return statistics;
 }

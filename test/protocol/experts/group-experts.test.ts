@@ -18,7 +18,12 @@ const statistics = fc
   .chain(({ size, groups, domains, layers }) => {
     const experts = size * groups;
     const list = (length: number) => fc.array(small, { minLength: length, maxLength: length });
-    const layer = fc.record({ gate: list(experts), chosen: list(experts), pairs: list((experts * (experts - 1)) / 2) });
+    const layer = fc.record({
+      gate: list(experts),
+      chosen: list(experts),
+      pairs: list((experts * (experts - 1)) / 2),
+      energy: list(experts),
+    });
     const domain = fc.array(layer, { minLength: layers, maxLength: layers });
     return fc.array(domain, { minLength: domains, maxLength: domains }).map((all) => ({
       groups,
@@ -115,7 +120,7 @@ describe("grouping experts", () => {
         for (let one = 0; one < 8; one++)
           for (let other = one + 1; other < 8; other++) pairs[pairPlace(one, other, 8)] = own(one) && own(other) ? 90 + one : 3;
         const gate = Array.from({ length: 8 }, (_, expert) => (own(expert) ? 200_000 : 10_000) + expert);
-        return { layer, gate, chosen: gate.map((weight) => Math.floor(weight / 500)), pairs };
+        return { layer, gate, chosen: gate.map((weight) => Math.floor(weight / 500)), pairs, energy: gate };
       }),
     });
     const counts: RouterStatistics = {
@@ -159,6 +164,7 @@ describe("grouping experts", () => {
         gate: mirror ? gate.map((value) => 100 - value) : gate,
         chosen: gate,
         pairs: new Array<number>(6).fill(0),
+        energy: gate,
       })),
     });
     const counts: RouterStatistics = {
@@ -178,7 +184,7 @@ describe("grouping experts", () => {
   });
 
   it("counts scores as ESFT has them", () => {
-    const layer = { layer: 0, gate: [500_000, 1_500_000], chosen: [3, 1], pairs: [1] };
+    const layer = { layer: 0, gate: [500_000, 1_500_000], chosen: [3, 1], pairs: [1], energy: [0, 0] };
     const counts: RouterStatistics = {
       format: "connito/router-statistics/1",
       expertsPerToken: 2,
@@ -196,7 +202,7 @@ describe("grouping experts", () => {
   });
 
   it("refuses statistics that contradict themselves, and groupings that do not fit the model", () => {
-    const layer = { layer: 0, gate: [1, 2, 3, 4], chosen: [1, 1, 1, 1], pairs: [0, 0, 0, 0, 0, 0] };
+    const layer = { layer: 0, gate: [1, 2, 3, 4], chosen: [1, 1, 1, 1], pairs: [0, 0, 0, 0, 0, 0], energy: [0, 0, 0, 0] };
     const document = { format: "connito/router-statistics/1", expertsPerToken: 2, domains: [{ name: "a", tokens: 4, layers: [layer] }] };
     const counts = parseRouterStatistics(document);
     const broken = [
