@@ -77,10 +77,10 @@ describe("bits of stand-ins", () => {
   });
 
   it("count an expert by the domain that wants it most, each domain by its own tokens", () => {
-    const own = { tokens: 100, layers: [[900, 100, 0, 0]] };
-    const long = { tokens: 10_000, layers: [[0, 0, 9000, 70_000]] };
+    const own = { tokens: 100, layers: [[300, 0, 0, 0]] };
+    const long = { tokens: 10_000, layers: [[0, 1000, 0, 70_000]] };
     const [layer] = allotBits(energies([own, long]), evenLayers(1, 4, 2), 2, 2.125);
-    // 9, 1, 0.9 and 7 a token: each half has 34 eighths.
+    // 3, 0.1, 0 and 7 a token: each half has 34 eighths.
     assert.deepEqual(layer, { layer: 0, bits: [4, 0, 0, 4] });
   });
 
