@@ -42,7 +42,8 @@ export async function followSchedule(
   const opening = train.first - 1;
   const initial = (await clock.now()).best;
   let first: { block: number; at: number } | undefined;
-  let latest = { block: initial, at: now() };
+  const begun = now();
+  let latest = { block: initial, at: begun };
   let opened: number | undefined;
   const close = clock.watch(({ best }) => {
     if (best <= latest.block) return;
@@ -73,7 +74,9 @@ export async function followSchedule(
     },
     windowSeconds() {
       const end = now() + (until(train.last) ?? 0);
-      const begin = opened ?? latest.at - (latest.block - opening) * (pace() ?? 0);
+      const byPace = latest.at - (latest.block - opening) * (pace() ?? 0);
+      // Where it was open already when this began, it has been open since then at least, whatever the blocks' pace became.
+      const begin = opened ?? (initial < opening ? byPace : Math.min(begun, byPace));
       return Math.max(0, end - begin);
     },
     close,

@@ -62,6 +62,13 @@ describe("the schedule of training", () => {
     assert.equal(schedule.windowSeconds(), 120);
   });
 
+  it("is no shorter than it was open while somebody looked, however fast the last blocks came", async () => {
+    const { schedule, head } = await scene(101);
+    head(108, 40);
+    head(109, 0.001);
+    assert.equal(schedule.windowSeconds(), 40.001);
+  });
+
   it("counts a window that is left early to its end", async () => {
     const { schedule, head } = await scene(98);
     for (const block of [99, 100, 101]) head(block, 10);
