@@ -142,6 +142,12 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const submissionBytes = largestSubmissions(draft, manifest, manager, scores);
   const standIns = await makeTaskStandIns(context, { policy, measured, statistics, manager, dryRun: input.dryRun });
 
+  if (!input.dryRun) {
+    const documents = [scores, grouping, statistics].filter((document) => document !== undefined);
+    await publishParts(context, { manifest, standIns, documents, domains, heldOutDirectory: input.heldOutDirectory });
+  }
+
+  // Read last: the time until cycle 0 begins when there is something to fetch.
   const { best } = await context.clock.now();
   const model = {
     root: manifestRoot(manifest),
@@ -168,38 +174,47 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const summary = { task, taskHash: hash, data, slices, submissionBytes, ...(kept && { kept }) };
   if (input.dryRun) return summary;
 
+  await workspace.objects.put(canonicalJson(task));
+  await publishObjects(context, [hash]);
+  const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context, "task") });
+  const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });
+  return { ...summary, block };
+}
+
+interface TaskParts {
+  readonly manifest: Manifest;
+  readonly standIns: Manifest;
+  /** Measurements that the task names by hash. */
+  readonly documents: readonly object[];
+  readonly domains: readonly PreparedDomain[];
+  readonly heldOutDirectory?: string | undefined;
+}
+
+/** Keeps and shows all that the task names by hash; the held-out data only where their own directory is. */
+async function publishParts(context: Context, { manifest, standIns, documents, domains, heldOutDirectory }: TaskParts): Promise<void> {
+  const { workspace } = context;
   await storeManifest(workspace, manifest);
   await storeManifest(workspace, standIns);
-  await workspace.objects.put(canonicalJson(scores));
   const measurements: Hash[] = [];
-  for (const document of [grouping, statistics]) {
-    if (document !== undefined) measurements.push(await workspace.objects.put(canonicalJson(document)));
-  }
-  for (const document of domains.flatMap(({ train, heldOut }) => [train, heldOut])) await workspace.objects.put(canonicalJson(document));
-  await workspace.objects.put(canonicalJson(task));
-
+  for (const document of documents) measurements.push(await workspace.objects.put(canonicalJson(document)));
+  for (const { train, heldOut } of domains) for (const side of [train, heldOut]) await workspace.objects.put(canonicalJson(side));
   await publishObjects(context, [
-    hash,
     manifest.config,
     manifest.tokenizer,
-    task.experts.selection.scores,
     ...measurements,
     ...manifest.pieces.map((piece) => piece.hash),
     ...standIns.pieces.map((piece) => piece.hash),
     ...domains.flatMap(({ train }) => objectsOf(train)),
   ]);
-  if (input.heldOutDirectory !== undefined) {
+  if (heldOutDirectory !== undefined) {
+    const apart = { workspace, locator: `file:${resolve(heldOutDirectory)}` };
     await publishObjects(
-      { workspace, locator: `file:${resolve(input.heldOutDirectory)}` },
+      apart,
       domains.flatMap(({ heldOut }) => objectsOf(heldOut)),
     );
   }
-  for (const version of [model.root, model.standIns])
+  for (const version of [manifest, standIns].map(manifestRoot))
     await publishFile(context, `/manifests/${version}.json`, workspace.layout.manifest(version));
-
-  const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context, "task") });
-  const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });
-  return { ...summary, block };
 }
 
 /** Says so where a validator's records, with an address like the owner's, can be more than the chain takes in an epoch: some would miss their windows. */
