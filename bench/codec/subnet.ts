@@ -12,7 +12,7 @@ import { type Tensors, tensorsOf } from "../../src/model/tensors.ts";
 import { hashFields, u16 } from "../../src/protocol/hash.ts";
 import { placesSeed } from "../../src/protocol/places.ts";
 import type { Task } from "../../src/protocol/task.ts";
-import { taskDefaults } from "../../src/protocol/task-defaults.ts";
+import { outerOfPlaces, taskDefaults } from "../../src/protocol/task-defaults.ts";
 import {
   type Contribution,
   gateContributions,
@@ -27,7 +27,11 @@ import type { Base, Domain } from "../transfer/experiment.ts";
 type Named = ReadonlyMap<string, Float32Array>;
 
 export const inner = { learningRate: 5e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
-const task = { outer: taskDefaults.outer, merge: taskDefaults.merge } as unknown as Task;
+/** The part of a task that says how to merge, as a task of this codec has it by default. */
+const taskOf = ({ codec, dense }: Policy) => {
+  const places = codec?.place !== undefined && !dense;
+  return { outer: { ...taskDefaults.outer, ...(places && outerOfPlaces) }, merge: taskDefaults.merge } as unknown as Task;
+};
 const taskHash = hashFields("connito/bench-codec/1");
 const gateSequences = taskDefaults.evaluation.sequencesPerDomain;
 
@@ -60,6 +64,7 @@ export interface Subnet {
 export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<number, never> {
   const { base, domain, miners, threads } = subnet;
   const { architecture, sequenceLength } = base;
+  const task = taskOf(policy);
   const trained = base.specs.filter(({ role, expert }) => role === "expert" && (expert as number) < architecture.experts / 2);
   const evaluator = await openEvaluator({ architecture, weights: base.weights, sequenceLength, batchSequences: 16, threads });
   const lossOf = async (weights: Named, sequences: readonly Int32Array[]) => {

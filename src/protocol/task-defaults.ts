@@ -27,6 +27,12 @@ export const muonDefaults = {
   updateSize: 0.2,
 } as const;
 
+/**
+ * What `outer` has where a task's codec sends drawn places and its owner says no more: every cycle draws others, and momentum would go on
+ * moving what nobody trains now (docs/performance.md, Codecs).
+ */
+export const outerOfPlaces = { learningRate: 1, momentum: 0 } as const;
+
 /** What a task has where its owner says nothing. */
 export const taskDefaults = {
   experts: { grouping: "even", selection: { score: "token", threshold: 0.2 } },

@@ -196,8 +196,8 @@ export const taskSchema = section(
     outer: section(
       {
         optimizer: choice(["nesterov"], "The outer optimizer (DiLoCo).", outer.optimizer),
-        learningRate: real(0, 10, "Its learning rate.", outer.learningRate, "least"),
-        momentum: real(0, 1, "Its momentum.", outer.momentum, "most"),
+        learningRate: real(0, 10, "Its learning rate; 1 where the codec is signs-10.", outer.learningRate, "least"),
+        momentum: real(0, 1, "Its momentum; 0 where the codec is signs-10.", outer.momentum, "most"),
       },
       "How validators merge.",
     ),

@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { ConnitoError } from "../errors.ts";
 import { documentHash } from "./canonical.ts";
 import type { Hash } from "./hash.ts";
-import { muonDefaults, type PhasePreset, phasePresets, taskDefaults } from "./task-defaults.ts";
+import { muonDefaults, outerOfPlaces, type PhasePreset, phasePresets, taskDefaults } from "./task-defaults.ts";
 import { taskSchema } from "./task-schema.ts";
 
 export { type PhasePreset, phasePresets, taskDefaults } from "./task-defaults.ts";
@@ -162,7 +162,8 @@ function merged(base: unknown, over: unknown): unknown {
 export function createTask(essentials: TaskEssentials, overrides: TaskOverrides = {}, preset: PhasePreset = "45"): Task {
   const { name, netuid, startBlock, model, groups, grouping, scores, domains } = essentials;
   const muon = overrides.inner?.optimizer === "muon" ? { inner: { muon: muonDefaults } } : {};
-  const filled = merged(merged(taskDefaults, muon), {
+  const places = overrides.submission?.codec === "signs-10" ? { outer: outerOfPlaces } : {};
+  const filled = merged(merged(taskDefaults, { ...muon, ...places }), {
     format: "connito/task/1",
     name,
     netuid,

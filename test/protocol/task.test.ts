@@ -12,7 +12,7 @@ import {
   taskJsonSchema,
   taskProblems,
 } from "../../src/protocol/task.ts";
-import { muonDefaults } from "../../src/protocol/task-defaults.ts";
+import { muonDefaults, outerOfPlaces } from "../../src/protocol/task-defaults.ts";
 import { exampleTask, hash } from "./support.ts";
 
 type Json = Record<string, unknown>;
@@ -112,6 +112,13 @@ describe("task", () => {
     for (const [path, value] of wrong) assert.deepEqual(paths(changed(path, value)), [path], `${path} = ${JSON.stringify(value)}`);
     assert.deepEqual(paths(changed("merge.scales", [1, 0])), ["merge.scales[1]"]);
     assert.deepEqual(paths(changed("validators.minimumStake", "18446744073709551615")), []);
+  });
+
+  it("steps without momentum where the codec sends drawn places, unless its owner wants it", () => {
+    const outer = (overrides: Parameters<typeof exampleTask>[0]) => exampleTask({ submission: { codec: "signs-10" }, ...overrides }).outer;
+    assert.deepEqual(outer({}), { ...taskDefaults.outer, ...outerOfPlaces });
+    assert.equal(outer({ outer: { momentum: 0.5 } }).momentum, 0.5);
+    assert.deepEqual(exampleTask({ submission: { codec: "block-int8" } }).outer, taskDefaults.outer);
   });
 
   it("says how Muon works where it is the optimizer, and only there", () => {
