@@ -1,6 +1,6 @@
 /**
  * Proof-of-Loss over the stages of a cycle: each adds sequences for whoever is not judged yet, and is one pass over the model for all of them. What
- * the evidence needs beside (the open sequences) goes along in the first.
+ * the evidence needs beside (the open sequences) goes along in the first. Last comes what near copies among few would have added.
  */
 
 import { type Effects, isNoise } from "../../protocol/copies.ts";
@@ -56,15 +56,7 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
     const undecided = measured.filter(({ judgement }) => judgement === undefined);
     if (undecided.length === 0 || (await input.isLate())) break;
     const models = undecided.map(({ submission }) => submission.deltas);
-    // What is unclear of near copies is measured in the first stage, along with everybody.
-    const unclear =
-      index > 0
-        ? []
-        : undecided.flatMap((one) =>
-            one.comparison?.unclear ? [{ one, comparison: one.comparison, deltas: one.comparison.unclear }] : [],
-          );
-    const rests = unclear.flatMap(({ deltas }) => deltas);
-    const found = await input.losses(index === 0 ? [...stage, ...open] : stage, [...models, ...rests]);
+    const found = await input.losses(index === 0 ? [...stage, ...open] : stage, models);
     const ofStage = (losses: Float64Array) => losses.subarray(0, stage.length);
     base.push(...ofStage(found.base));
     if (index === 0) openBase = [...found.base.subarray(stage.length)];
@@ -75,14 +67,9 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
       const judgement = judge({ task, baseLosses: base, candidateLosses: one.losses, stage: index + 1, stages: stages.length });
       if (judgement !== undefined) one.judgement = judgement;
     }
-    let taken = undecided.length;
-    for (const { one, comparison, deltas } of unclear) {
-      const rest = found.candidates.slice(taken, taken + deltas.length).map(ofStage);
-      one.effects = effects(comparison, base, one.losses, rest);
-      taken += deltas.length;
-    }
     input.onJudged(measured.filter(({ judgement }) => judgement !== undefined).length);
   }
+  await measureWhatIsAdded(input, measured, base);
 
   const verdicts = new Map<string, Verdict>();
   const miners: ScoreEvidence["miners"] = [];
@@ -99,6 +86,31 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
     return { domain, index: place, tokens: [...tokens], baseLoss };
   });
   return { verdicts, evidence: { stages: stages.map(({ length }) => length), baseLosses: base, open: shown, miners } };
+}
+
+/** Of those that would be paid and may be near copies, on the first stage's sequences. Verdicts come first: where time is out they stand without it. */
+async function measureWhatIsAdded(
+  { losses, sequences, isLate }: ProofInput,
+  measured: readonly Measured[],
+  base: readonly number[],
+): Promise<void> {
+  const stage = sequences.stages[0] ?? [];
+  const unclear = measured.flatMap((one) =>
+    one.judgement?.status === "accepted" && one.comparison?.unclear
+      ? [{ one, comparison: one.comparison, deltas: one.comparison.unclear }]
+      : [],
+  );
+  if (unclear.length === 0 || (await isLate())) return;
+  const found = await losses(
+    stage,
+    unclear.flatMap(({ deltas }) => deltas),
+  );
+  let taken = 0;
+  for (const { one, comparison, deltas } of unclear) {
+    const rest = found.candidates.slice(taken, taken + deltas.length);
+    one.effects = effects(comparison, base.slice(0, stage.length), one.losses.slice(0, stage.length), rest);
+    taken += deltas.length;
+  }
 }
 
 /** Takes its pay from a near copy. */

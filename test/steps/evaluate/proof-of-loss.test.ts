@@ -89,9 +89,15 @@ describe("Proof-of-Loss in stages", () => {
     );
   });
 
-  it("takes the pay of what sketches leave unclear and what adds nothing, measured in the first stage along with everybody", async () => {
+  it("takes the pay of what sketches leave unclear and what adds nothing, measured after all verdicts and only of those to be paid", async () => {
     const { passes, losses } = meter();
-    const submissions = [submission("clear", 0.5), submission("idle", 0.5), submission("busy", 0.5), submission("subtle", 0.5)];
+    const submissions = [
+      submission("clear", 0.5),
+      submission("idle", 0.5),
+      submission("busy", 0.5),
+      submission("subtle", 0.5),
+      submission("poor", -0.5),
+    ];
     const unclear = (...gains: readonly number[]): Comparison => ({
       ...compared(false),
       unclear: gains.map((gain) => submission("", gain).deltas),
@@ -101,20 +107,31 @@ describe("Proof-of-Loss in stages", () => {
       ["idle", unclear(0.5, 0.49, 0.505, 0.495)],
       ["busy", unclear(0.5, 0.3, 0.505, 0.495)],
       ["subtle", unclear(0.5, 0.49, 0.501, 0.5)],
+      ["poor", unclear(0.5, 0.49, 0.505, 0.495)],
     ]);
+    const looks = [false, true];
+    const late = await proveLosses({
+      ...inTime,
+      task,
+      losses,
+      sequences,
+      submissions,
+      comparisons,
+      isLate: async () => looks.shift() ?? true,
+    });
+    assert.equal(late.verdicts.get("idle")?.status, "accepted");
+    passes.length = 0;
     const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, comparisons, ...inTime });
     const statuses = Object.fromEntries([...verdicts].map(([miner, { status }]) => [miner, status]));
-    assert.deepEqual(statuses, { clear: "accepted", idle: "near-copy", busy: "accepted", subtle: "accepted" });
-    assert.deepEqual(
-      passes.map(({ candidates }) => candidates),
-      [16],
-    );
+    assert.deepEqual(statuses, { clear: "accepted", idle: "near-copy", busy: "accepted", subtle: "accepted", poor: "no-gain" });
+    assert.deepEqual(passes.map(({ sequences: { length }, candidates }) => [length, candidates]).at(-1), [8, 12]);
     const effects = evidence.miners.map(({ likeness }) => [likeness?.effect?.toFixed(3), likeness?.random?.toFixed(3)]);
     assert.deepEqual(effects, [
       [undefined, undefined],
       ["0.021", "0.021"],
       ["0.413", "0.021"],
       ["0.021", "0.002"],
+      [undefined, undefined],
     ]);
   });
 
