@@ -20,8 +20,8 @@ export interface ProofInput {
   readonly sequences: CycleSequences;
   readonly submissions: readonly Sketched[];
   readonly comparisons: ReadonlyMap<string, Comparison>;
-  /** Whether there is just time to report what is known: asked before each stage. */
-  readonly isLate: () => Promise<boolean>;
+  /** Whether there is just time to report what is known: asked before each pass, with how many losses it measures. */
+  readonly isLate: (losses: number) => Promise<boolean>;
   /** Told how many submissions are judged when a stage ends. */
   readonly onJudged: (judged: number) => void;
 }
@@ -54,9 +54,10 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
   let openBase: readonly number[] = [];
   for (const [index, stage] of stages.entries()) {
     const undecided = measured.filter(({ judgement }) => judgement === undefined);
-    if (undecided.length === 0 || (await input.isLate())) break;
+    const asked = index === 0 ? [...stage, ...open] : stage;
+    if (undecided.length === 0 || (await input.isLate(asked.length * (1 + undecided.length)))) break;
     const models = undecided.map(({ submission }) => submission.deltas);
-    const found = await input.losses(index === 0 ? [...stage, ...open] : stage, models);
+    const found = await input.losses(asked, models);
     const ofStage = (losses: Float64Array) => losses.subarray(0, stage.length);
     base.push(...ofStage(found.base));
     if (index === 0) openBase = [...found.base.subarray(stage.length)];
@@ -100,11 +101,9 @@ async function measureWhatIsAdded(
       ? [{ one, comparison: one.comparison, deltas: one.comparison.unclear }]
       : [],
   );
-  if (unclear.length === 0 || (await isLate())) return;
-  const found = await losses(
-    stage,
-    unclear.flatMap(({ deltas }) => deltas),
-  );
+  const models = unclear.flatMap(({ deltas }) => deltas);
+  if (unclear.length === 0 || (await isLate(stage.length * (1 + models.length)))) return;
+  const found = await losses(stage, models);
   let taken = 0;
   for (const { one, comparison, deltas } of unclear) {
     const rest = found.candidates.slice(taken, taken + deltas.length);

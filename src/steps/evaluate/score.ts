@@ -71,8 +71,8 @@ async function evaluateGroups(context: Context, membership: Membership, view: Cy
 
 export interface Measuring {
   readonly groups: readonly number[];
-  /** Asked before each stage. */
-  readonly timeIsOut: () => Promise<boolean>;
+  /** Asked before each pass, with how many losses it measures. */
+  readonly timeIsOut: (losses: number) => Promise<boolean>;
   /** Where submissions may be had that their miners do not deliver; none by default. */
   readonly sources?: readonly Source[];
 }
@@ -162,15 +162,15 @@ async function openOne(
 const reportBlocks = 2;
 
 /**
- * Whether there will just be time to report what is known when the next stage has taken as long as what was done since the last question: better some
- * verdicts that count than all of them too late.
+ * Whether there would be no time left to report, had what is to be done now, in losses to be measured, the pace of what was done since the last question:
+ * better some verdicts that count than all of them too late.
  */
-function lateness({ clock }: Context, { task }: Membership, cycle: number): () => Promise<boolean> {
-  let before: number | undefined;
-  return async () => {
+function lateness({ clock }: Context, { task }: Membership, cycle: number): (losses: number) => Promise<boolean> {
+  let before: { readonly block: number; readonly losses: number } | undefined;
+  return async (losses) => {
     const { best } = await clock.now();
-    const took = before === undefined ? 0 : best - before;
-    before = best;
-    return best + took >= windowOf(task, cycle, "score").last - reportBlocks;
+    const takes = before === undefined ? 0 : Math.ceil(((best - before.block) * losses) / before.losses);
+    before = { block: best, losses };
+    return best + takes >= windowOf(task, cycle, "score").last - reportBlocks;
   };
 }
