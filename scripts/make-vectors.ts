@@ -20,7 +20,7 @@ import { assignMiners } from "../src/protocol/experts/assignment.ts";
 import { selectExperts, sharesOf } from "../src/protocol/experts/esft.ts";
 import { createExpertManager } from "../src/protocol/experts/expert-manager.ts";
 import { parseGrouping } from "../src/protocol/experts/grouping.ts";
-import { chooseScale, domainLosses } from "../src/protocol/gate.ts";
+import { assess, chooseScale } from "../src/protocol/gate.ts";
 import { fields, fromHex, hashFields, sha256, toHex, utf8 } from "../src/protocol/hash.ts";
 import { drawOpenSequences, drawSequences } from "../src/protocol/held-out.ts";
 import { hotkeyOf } from "../src/protocol/hotkey.ts";
@@ -261,16 +261,15 @@ function evaluationVectors() {
   const places = (drawn: readonly { domain: number; index: number }[]) => drawn.map(({ domain, index }) => [domain, index]);
   const baseLosses = [3.25, 2.5, 4.125, 3, 2.75, 3.5];
   const candidates = [
-    [3.125, 2.375, 4, 2.875, 2.625, 3.375],
     [3.24, 2.52, 4.1, 2.98, 2.751, 3.47],
     [3.2, 2.45, 4.05, 2.97, 2.7, 3.49],
     [3.19, 2.45, 4.06, 2.95, 2.69, 3.45],
+    [3.125, 2.375, 4, 2.875, 2.625, 3.375],
     [3.25, 2.5, 4.125, 3, 2.75, 3.5],
     [3.3, 2.55, 4.17, 3.06, 2.8, 3.56],
   ];
   const drawn = baseLosses.map((_, index) => ({ domain: index % 2, index }));
-  const base = domainLosses(baseLosses, drawn, 2);
-  const tried = candidates.map((losses) => domainLosses(losses, drawn, 2));
+  const tried = candidates.map((losses) => assess({ drawn, domains: 2, errorRate: 0.2 }, baseLosses, losses));
   const stakes = ["900000000000", "1", "0", "400000000000", "18446744073709551615"];
   const validators = stakes.map((stake, index) => ({ hotkey: hotkey(`validator ${index}`), stake }));
   const scorers = (count: number) =>
@@ -282,7 +281,7 @@ function evaluationVectors() {
     });
   return {
     about:
-      "drawn sequences (6 of each domain in a stage, as [domain, index]); scorers of 6 groups; verdicts and scores by stage (3 stages, error rate 0.01, minimum 1); losses by domain (places alternate), and the choice",
+      "drawn sequences (6 of each domain in a stage, as [domain, index]); scorers of 6 groups; verdicts and scores by stage (3 stages, error rate 0.01, minimum 1); the gate (error rate 0.2, sequences of two domains in turns): losses by domain, gains, and the choice",
     draw: {
       ...draw,
       stages: stages.map(places),
@@ -298,7 +297,7 @@ function evaluationVectors() {
         judgement: judge({ task, baseLosses, candidateLosses, stage, stages: 3 }) ?? null,
       })),
     ),
-    gate: { base, tried, chosen: chooseScale(base, tried) ?? null },
+    gate: { baseLosses, candidates, tried, chosen: chooseScale(tried.map(({ gain }) => gain)) ?? null },
   };
 }
 

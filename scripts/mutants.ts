@@ -265,9 +265,10 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "protocol/gate.ts",
     ["protocol/gate.test.ts", vectors],
-    ["gate: a domain may get worse", " && candidate.every((loss, domain) => loss <= (base[domain] as number))", ""],
+    ["gate: a domain may get worse", "raisesNone ? scoreOf(", "true ? scoreOf("],
+    ["gate: the mean decides, not the bound", "errorRate).lower", "errorRate).mean"],
     ["gate: the first contributor is dropped, not the last", "contributors.slice(0, -1)", "contributors.slice(1)"],
-    ["gate: of equal scales the later", "total(candidate) < total(candidates[best]", "total(candidate) <= total(candidates[best]"],
+    ["gate: of equal scales the later", "gains.indexOf(largest)", "gains.lastIndexOf(largest)"],
   ),
   ...mutantsOf(
     "steps/evaluate/merge-groups.ts",

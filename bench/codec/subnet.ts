@@ -9,6 +9,7 @@ import type { Codec } from "../../src/model/codecs/index.ts";
 import type { TensorSpec } from "../../src/model/families/index.ts";
 import { submissionPlaces } from "../../src/model/submission.ts";
 import { type Tensors, tensorsOf } from "../../src/model/tensors.ts";
+import { assess, domainLosses } from "../../src/protocol/gate.ts";
 import { hashFields, u16 } from "../../src/protocol/hash.ts";
 import { placesSeed } from "../../src/protocol/places.ts";
 import type { Task } from "../../src/protocol/task.ts";
@@ -91,11 +92,16 @@ export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<nu
         { length: gateSequences },
         (_, i) => domain.pool[(cycle * gateSequences + i) % domain.pool.length] as Int32Array,
       );
+      const rules = { drawn: gate.map((_, index) => ({ domain: 0, index })), domains: 1, errorRate: taskDefaults.evaluation.errorRate };
       const measure: MergeSearch["measure"] = async (candidates) => {
-        const loss = async (delta?: Tensors) => [Math.round(1e6 * (await lossOf(await moved(version, delta), gate)))];
-        const found = [];
-        for (const candidate of candidates) found.push(await loss(candidate));
-        return { base: await loss(), candidates: found };
+        const losses = async (delta?: Tensors) => {
+          evaluator.replace(await moved(version, delta));
+          return evaluator.losses(gate);
+        };
+        const base = await losses();
+        const assessed = [];
+        for (const candidate of candidates) assessed.push(assess(rules, base, await losses(candidate)));
+        return { before: domainLosses(base, rules.drawn, 1), assessed };
       };
       const search: MergeSearch = { task, momentum: tensorsOf(momentum), measure };
       const { gradient, scale } = await mergeGroups(search, await gateContributions(search, [{ group: 0, ranked: contributions }]));

@@ -44,7 +44,7 @@ export function gainOf(baseLosses: ArrayLike<number>, candidateLosses: ArrayLike
 }
 
 /** A gain in nats per token as a score: whole micro-nats, rounded down, never below 0 nor above the largest score. */
-function scoreOf(gain: number): number {
+export function scoreOf(gain: number): number {
   return Math.min(Math.max(Math.floor(1e6 * gain), 0), largestScore);
 }
 

@@ -1,8 +1,9 @@
 /**
- * The gate (docs/protocol.md, section 9): nothing is merged that does not make the model better. Here are the decisions; how losses
- * come about is the caller's. Losses enter as whole micro-nats, so that the last bits of a floating-point sum, in which machines may
+ * The gate (docs/protocol.md, section 9): nothing is merged that is not sure to make the model better. Here are the decisions; how losses
+ * come about is the caller's. What is compared is whole micro-nats, so that the last bits of a floating-point sum, in which machines may
  * differ, seldom decide.
  */
+import { gainOf, scoreOf } from "./evaluation.ts";
 import type { DrawnSequence } from "./held-out.ts";
 
 /** Mean held-out loss of each domain in the task's order, in whole micro-nats per token; NaN where a loss was not finite. */
@@ -23,31 +24,37 @@ export function domainLosses(losses: ArrayLike<number>, drawn: readonly DrawnSeq
   });
 }
 
-/** Every domain has as many sequences as the others, so the sum of the domains' means orders models as their common mean does. */
-function total(losses: DomainLosses): number {
-  return losses.reduce((sum, loss) => sum + loss, 0);
+/** What the gate measures on. */
+export interface Gate {
+  readonly drawn: readonly DrawnSequence[];
+  readonly domains: number;
+  /** How often a step without effect may pass for one that gains: the task's `evaluation.errorRate`. */
+  readonly errorRate: number;
 }
 
-/** True when the candidate's mean loss is lower and no domain's is higher. A loss that is not finite never improves. */
-export function improves(base: DomainLosses, candidate: DomainLosses): boolean {
-  if (base.length !== candidate.length) throw new Error(`${candidate.length} domains against ${base.length}`);
-  return total(candidate) < total(base) && candidate.every((loss, domain) => loss <= (base[domain] as number));
+/** A step as the gate sees it. */
+export interface Assessment {
+  readonly losses: DomainLosses;
+  /** What it is sure to gain, in whole micro-nats per token: 0 where that is nothing, a domain gets worse, or a loss is not finite. */
+  readonly gain: number;
 }
 
-/** The index of the candidate (one for each scale, in the task's order) to adopt, or `undefined`: then nothing is merged. */
-export function chooseScale(base: DomainLosses, candidates: readonly DomainLosses[]): number | undefined {
-  let best: number | undefined;
-  candidates.forEach((candidate, index) => {
-    if (!improves(base, candidate)) return;
-    if (best === undefined || total(candidate) < total(candidates[best] as DomainLosses)) best = index;
-  });
-  return best;
+/**
+ * Assesses a step by the paired differences of all sequences, with the bound that submissions are scored by: a mean of few sequences falls
+ * by chance half of the time, and the luckiest of several steps more often still. Losses are in nats per token, in the order of `drawn`.
+ */
+export function assess({ drawn, domains, errorRate }: Gate, base: ArrayLike<number>, candidate: ArrayLike<number>): Assessment {
+  const before = domainLosses(base, drawn, domains);
+  const losses = domainLosses(candidate, drawn, domains);
+  // Not so where either is NaN.
+  const raisesNone = losses.every((loss, domain) => loss <= (before[domain] as number));
+  return { losses, gain: raisesNone ? scoreOf(gainOf(base, candidate, errorRate).lower) : 0 };
 }
 
-/** Losses of the base and of candidates, measured on the same sequences. */
-export interface Measured {
-  readonly base: DomainLosses;
-  readonly candidates: readonly DomainLosses[];
+/** The place of the largest gain (one for each scale, in the task's order; the first of equals), or `undefined`: then nothing is merged. */
+export function chooseScale(gains: readonly number[]): number | undefined {
+  const largest = Math.max(0, ...gains);
+  return largest > 0 ? gains.indexOf(largest) : undefined;
 }
 
 /** The contributors of one group that are tried together, in merge order. */
@@ -58,20 +65,19 @@ export interface Tried<Contributor> {
 
 /**
  * The fall-back within each group by itself: the step of all contributors is tried, then without the last, and so on to none. Gives who is left
- * of each group. `losses` measures the steps, at the smallest of `merge.scales`, of the groups that are open still; it is asked once a round.
+ * of each group. `gains` assesses the steps, at the smallest of `merge.scales`, of the groups that are open still; it is asked once a round.
  */
 export async function gateGroups<Contributor>(
   groups: readonly (readonly Contributor[])[],
-  losses: (tried: readonly Tried<Contributor>[]) => Promise<Measured>,
+  gains: (tried: readonly Tried<Contributor>[]) => Promise<readonly number[]>,
 ): Promise<(readonly Contributor[])[]> {
   let open: Tried<Contributor>[] = groups.map((contributors, group) => ({ group, contributors }));
   const passed = groups.map((): readonly Contributor[] => []);
   for (;;) {
     open = open.filter(({ contributors }) => contributors.length > 0);
     if (open.length === 0) return passed;
-    const { base, candidates } = await losses(open);
-    for (const [place, { group, contributors }] of open.entries())
-      if (improves(base, candidates[place] as DomainLosses)) passed[group] = contributors;
+    const found = await gains(open);
+    for (const [place, { group, contributors }] of open.entries()) if ((found[place] as number) > 0) passed[group] = contributors;
     open = open
       .filter(({ group }) => passed[group]?.length === 0)
       .map(({ group, contributors }) => ({ group, contributors: contributors.slice(0, -1) }));

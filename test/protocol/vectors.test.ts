@@ -147,12 +147,13 @@ describe("golden vectors, from the text alone", () => {
       assert.equal(judgement?.status, expected?.status);
       assert.ok(Math.abs((expected?.score ?? 0) - (judgement?.score ?? 0)) <= 1, `${expected?.score} is not ${judgement?.score}`);
     }
-    const mean = (losses: readonly number[]) => losses.reduce((sum, loss) => sum + loss, 0);
-    const allowed = gate.tried.filter(
-      (losses) => losses.every((loss, domain) => loss <= (gate.base[domain] ?? 0)) && mean(losses) < mean(gate.base),
-    );
-    const best = allowed.sort((a, b) => mean(a) - mean(b))[0];
-    assert.deepEqual(gate.tried[gate.chosen ?? -1], best);
+    const assessed = gate.candidates.map((losses) => second.secondAssessment(gate.baseLosses, losses, 0.2));
+    for (const [at, { losses, gain }] of gate.tried.entries()) {
+      assert.deepEqual(assessed[at]?.losses, losses);
+      assert.ok(Math.abs((assessed[at]?.gain as number) - gain) <= 1, `${assessed[at]?.gain} is not ${gain}`);
+    }
+    const best = Math.max(...assessed.map(({ gain }) => gain));
+    assert.equal(gate.chosen, best > 0 ? assessed.findIndex(({ gain }) => gain === best) : null);
   });
 
   it("copies", () => {

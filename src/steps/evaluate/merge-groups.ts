@@ -5,7 +5,7 @@
 
 import { outerStep } from "../../kernels/merge.ts";
 import { placed, type Tensors, type Values } from "../../model/tensors.ts";
-import { chooseScale, type DomainLosses, gateGroups, type Measured } from "../../protocol/gate.ts";
+import { type Assessment, chooseScale, type DomainLosses, gateGroups } from "../../protocol/gate.ts";
 import type { Task } from "../../protocol/task.ts";
 import { aggregate, aggregationPlace } from "./aggregate.ts";
 import { largestOf, openWorkplace, type Workplace } from "./workplace.ts";
@@ -36,8 +36,8 @@ export interface MergeSearch {
   readonly task: Task;
   /** As far as the version has any. */
   readonly momentum: Tensors;
-  /** Losses of the base, and of the base plus each of these deltas. */
-  readonly measure: (candidates: readonly Tensors[]) => Promise<Measured>;
+  /** Losses of the base, and what the base plus each of these deltas is to it. */
+  readonly measure: (steps: readonly Tensors[]) => Promise<{ readonly before: DomainLosses; readonly assessed: readonly Assessment[] }>;
 }
 
 export const nothing: Tensors = { sizes: new Map(), read: () => Promise.reject(new Error("there are no tensors")) };
@@ -65,7 +65,8 @@ export async function gateContributions(
         const deltas = contributors.map((contribution) => contribution.deltas);
         gradients[group] = await aggregate(deltas, task.merge, place);
       }
-      return measure(tried.map(({ group }) => move(search, gradients[group] as Tensors, smallest, steps)));
+      const { assessed } = await measure(tried.map(({ group }) => move(search, gradients[group] as Tensors, smallest, steps)));
+      return assessed.map(({ gain }) => gain);
     },
   );
   return groups.map(({ group }, index) => {
@@ -81,15 +82,15 @@ export async function mergeGroups(search: MergeSearch, groups: readonly GroupGra
   const gradient = joined(passed.map((one) => one.gradient));
   const place = stepPlace(gradient.sizes);
   const moves = passed.length === 0 ? [] : task.merge.scales.map((scale) => move(search, gradient, scale, place));
-  const { base: before, candidates } = await measure(moves);
-  const chosen = chooseScale(before, candidates);
+  const { before, assessed } = await measure(moves);
+  const chosen = chooseScale(assessed.map(({ gain }) => gain));
   if (chosen === undefined) return { merged: [], scale: 0, before, after: before };
   return {
     merged: passed.map(({ group, contributors }) => ({ group, contributors })),
     scale: task.merge.scales[chosen] as number,
     gradient,
     before,
-    after: candidates[chosen] as DomainLosses,
+    after: (assessed[chosen] as Assessment).losses,
   };
 }
 

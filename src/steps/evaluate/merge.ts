@@ -1,6 +1,6 @@
 /**
  * The outer step: what the validators accepted becomes the next canonical version. Each group's contributors are averaged and stepped;
- * the gate lets through only what lowers the held-out loss and raises no domain; the root of the result goes on the chain, first as a
+ * the gate lets through only what is sure to lower the held-out loss and raises no domain; the root of the result goes on the chain, first as a
  * ballot that shows nothing, then open.
  */
 
@@ -9,7 +9,7 @@ import { newVersion, readValues } from "../../model/weights.ts";
 import type { AgreedScore } from "../../protocol/agreement.ts";
 import { votingWindows, windowOf } from "../../protocol/clock.ts";
 import { ballotHash } from "../../protocol/commitment.ts";
-import { domainLosses } from "../../protocol/gate.ts";
+import { assess, domainLosses } from "../../protocol/gate.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import type { SignedReport } from "../../protocol/report.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
@@ -116,11 +116,11 @@ async function compute(context: Context, membership: Membership, input: { cycle:
 /** What merging asks of a version: its momentum, and losses on the gate's sequences. */
 export async function openSearch(context: Context, membership: Membership, view: CycleView, opened: OpenModel): Promise<MergeSearch> {
   const { task } = membership;
-  const { gate } = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
-  const inDomains = (losses: Float64Array) => domainLosses(losses, gate, task.data.domains.length);
-  const measure: MergeSearch["measure"] = async (candidates) => {
-    const losses = await opened.losses(gate, candidates);
-    return { base: inDomains(losses.base), candidates: losses.candidates.map(inDomains) };
+  const { gate: drawn } = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
+  const gate = { drawn, domains: task.data.domains.length, errorRate: task.evaluation.errorRate };
+  const measure: MergeSearch["measure"] = async (steps) => {
+    const { base, candidates } = await opened.losses(drawn, steps);
+    return { before: domainLosses(base, drawn, gate.domains), assessed: candidates.map((losses) => assess(gate, base, losses)) };
   };
   return { task, momentum: sliceMomentum(context, opened.slice), measure };
 }

@@ -367,13 +367,13 @@ export function secondScorers(
   return result;
 }
 
-/** Section 8's bounds by the other formula of the deviation, which rounds differently, and the verdict after a stage. */
-export function secondJudgement(base: readonly number[], candidate: readonly number[], stage: number, stages: number, errorRate: number) {
+/** Section 8's mean and bound, by the other formula of the deviation, which rounds differently. */
+function secondBound(base: readonly number[], candidate: readonly number[], errorRate: number) {
   const n = base.length;
   const d = base.map((loss, i) => loss - (candidate[i] as number));
   const m = d.reduce((sum, x) => sum + x) / n;
   const variance = Math.max(0, (d.reduce((sum, x) => sum + x * x, 0) - n * m * m) / (n - 1));
-  const t = Math.sqrt(Math.log(1 / (errorRate / stages) ** 2));
+  const t = Math.sqrt(Math.log(1 / errorRate ** 2));
   const z = t - (2.515517 + 0.802853 * t + 0.010328 * t ** 2) / (1 + 1.432788 * t + 0.189269 * t ** 2 + 0.001308 * t ** 3);
   const v = n - 1;
   const quantile = [
@@ -383,12 +383,28 @@ export function secondJudgement(base: readonly number[], candidate: readonly num
     (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / 384,
     (79 * z ** 9 + 776 * z ** 7 + 1482 * z ** 5 - 1920 * z ** 3 - 945 * z) / 92160,
   ].reduce((sum, term, power) => sum + term / v ** power, 0);
-  const reach = quantile * Math.sqrt(variance / n);
-  const score = Math.max(0, Math.floor(1e6 * (m - reach)));
+  return { m, bound: m - quantile * Math.sqrt(variance / n) };
+}
+
+/** Section 8's verdict after a stage. */
+export function secondJudgement(base: readonly number[], candidate: readonly number[], stage: number, stages: number, errorRate: number) {
+  const { m, bound } = secondBound(base, candidate, errorRate / stages);
+  const score = Math.max(0, Math.floor(1e6 * bound));
   const last = stage === stages;
-  if (score >= 1 && (last || m - reach >= m / 2)) return { status: "accepted", score };
+  if (score >= 1 && (last || bound >= m / 2)) return { status: "accepted", score };
   if (last || 1e6 * m < 1) return { status: "no-gain", score: 0 };
   return null;
+}
+
+/** Section 9's losses by domain and gain of a step, the sequences being of two domains in turns. */
+export function secondAssessment(base: readonly number[], candidate: readonly number[], errorRate: number) {
+  const inDomain = (of: readonly number[], domain: number) => {
+    const own = of.filter((_, i) => i % 2 === domain);
+    return Math.floor((1e6 * own.reduce((sum, loss) => sum + loss)) / own.length + 0.5);
+  };
+  const losses = [inDomain(candidate, 0), inDomain(candidate, 1)];
+  const worse = losses.some((loss, domain) => loss > inDomain(base, domain));
+  return { losses, gain: worse ? 0 : Math.max(0, Math.floor(1e6 * secondBound(base, candidate, errorRate).bound)) };
 }
 
 /** Section 8's first places of the runs of a sketch. */

@@ -29,7 +29,13 @@ function search(contributions: Contribution[][], loss: (a: number, b: number) =>
     const read = async (deltas: Tensors, name: string) => (deltas.sizes.has(name) ? ((await deltas.read(name))[0] as number) : 0);
     const points = await Promise.all(candidates.map(async (of): Promise<[number, number]> => [await read(of, "a"), await read(of, "b")]));
     passes.push(points);
-    return { base: loss(0, 0), candidates: points.map((point) => loss(...point)) };
+    const before = loss(0, 0);
+    const assessed = points.map((point) => {
+      const losses = loss(...point);
+      const falls = losses.map((value, domain) => (before[domain] as number) - value);
+      return { losses, gain: falls.every((fall) => fall >= 0) ? falls.reduce((sum, fall) => sum + fall, 0) : 0 };
+    });
+    return { before, assessed };
   };
   const given: MergeSearch = { task, momentum: tensorsOf(new Map()), measure };
   const result = (async () => {
