@@ -119,7 +119,12 @@ export const mutants: readonly Mutant[] = [
     "model/low-bits.ts",
     ["model/low-bits.test.ts"],
     ["low bits: a step has one bit of fraction less", "fromHalf(byte << 7)", "fromHalf((byte & 0xfe) << 7)"],
-    ["low bits: losses are not made up for", "const lost = (", "const lost = 0 * ("],
+  ),
+  ...mutantsOf(
+    "kernels/low-bits.ts",
+    ["kernels/low-bits.test.ts"],
+    ["low bits: losses are not made up for", "feedback === undefined ? 0 : at", "0"],
+    ["low bits: another feedback is still there", "if (feedback === loaded) return;", "if (loaded !== undefined) return;"],
   ),
   ...mutantsOf(
     "protocol/experts/esft.ts",

@@ -1,6 +1,7 @@
 /** What may stand in for the experts that a slice lacks. */
 
-import { createLowBits, feedbackOf, readLowBits } from "../../src/model/low-bits.ts";
+import { feedbackOf } from "../../src/kernels/low-bits.ts";
+import { createLowBits, readLowBits } from "../../src/model/low-bits.ts";
 import { allotBits } from "../../src/protocol/experts/allot-bits.ts";
 import type { Policy, StandIns } from "./experiment.ts";
 import { affine, exact, type Format, normal, nothing, q4, ternary } from "./formats.ts";
@@ -49,8 +50,8 @@ export function byUse(budget: number, { feedback }: { readonly feedback: boolean
         const bits = allotted.get(layer as number)?.[expert as number] ?? 0;
         if (bits === 0) return [name, new Float32Array(exact.length)];
         const given = moments.find((one) => one.layer === layer)?.experts[expert as number];
-        const factors = (part === "expert.down" ? given?.inner : given?.input)?.map(feedbackOf);
-        const copy = createLowBits(shape, bits, feedback ? factors : undefined);
+        const seen = part === "expert.down" ? given?.inner : given?.input;
+        const copy = createLowBits(shape, bits, feedback && seen !== undefined ? feedbackOf(seen) : undefined);
         copy.put(exact, 0);
         bytes += copy.bytes.length;
         return [name, readLowBits(copy.bytes, shape, bits)];

@@ -2,7 +2,7 @@
  * What the matrices of each expert are multiplied by: the second moments of its tokens' inputs, and of what it has inside, each token weighed as its result
  * is. Stand-ins are rounded for them. Only blocks along the diagonal are kept: memory grows with the width, not with its square.
  */
-import { expertMomentBlock } from "../model/low-bits.ts";
+import { feedbackColumns } from "../kernels/low-bits.ts";
 import type { LayerMoments } from "../model/make-stand-ins.ts";
 import type { Tensor } from "./graph/graph.ts";
 import { splitColumns } from "./graph/operators/columns.ts";
@@ -43,8 +43,8 @@ const observe: Observe = ({ weighed }) =>
 /** Of x [rows, n], X^T X in blocks along its diagonal. */
 function moments(name: string, x: Tensor): [string, Tensor][] {
   const columns = Number(x.shape[1]);
-  const widths = Array.from({ length: Math.ceil(columns / expertMomentBlock) }, (_, block) =>
-    Math.min(expertMomentBlock, columns - block * expertMomentBlock),
+  const widths = Array.from({ length: Math.ceil(columns / feedbackColumns) }, (_, block) =>
+    Math.min(feedbackColumns, columns - block * feedbackColumns),
   );
   return splitColumns(x, widths).map((part, block) => [`${name} ${block}`, matrixProduct(part, part, { transposeA: true })]);
 }

@@ -18,6 +18,21 @@ export interface Kernels {
   dequantizeBlock(source: number, count: number, scale: number, target: number): void;
   allFinite(source: number, count: number): number;
   quantizeRuns(source: number, runs: number, target: number, scales: number): number;
+  inverseRoot(matrix: number, size: number, stride: number, target: number): number;
+  roundBlock(
+    source: number,
+    rows: number,
+    columns: number,
+    start: number,
+    size: number,
+    bits: number,
+    usual: number,
+    factor: number,
+    stride: number,
+    target: number,
+    steps: number,
+    scratch: number,
+  ): void;
   sumOf(table: number, arrays: number, target: number, factor: number, count: number): void;
   sortPair(low: number, high: number, count: number): void;
   outerStep(

@@ -6,9 +6,10 @@
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { transferBytes } from "../files.ts";
+import { type Feedback, feedbackOf } from "../kernels/low-bits.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { type FloatDtype, toFloat32 } from "./dtype.ts";
-import { createLowBits, feedbackOf } from "./low-bits.ts";
+import { createLowBits } from "./low-bits.ts";
 import { lowBitsOf, type StandInDtype } from "./pieces.ts";
 import { createQuantizer } from "./stand-ins.ts";
 
@@ -66,6 +67,7 @@ export interface ByteWork {
 export function openByteWork(): ByteWork {
   const buffer = new Uint8Array(transferBytes);
   let open: { readonly file: string; readonly fd: number } | undefined;
+  let known: { readonly moments: readonly Float32Array[]; readonly feedback: Feedback } | undefined;
 
   function close(): void {
     if (open !== undefined) closeSync(open.fd);
@@ -77,6 +79,13 @@ export function openByteWork(): ByteWork {
     close();
     open = { file, fd: openSync(file, "r") };
     return open.fd;
+  }
+
+  /** Made once for jobs that follow each other. */
+  function feedbackFor(moments: readonly Float32Array[] | undefined): Feedback | undefined {
+    if (moments === undefined) return undefined;
+    if (known?.moments !== moments) known = { moments, feedback: feedbackOf(moments) };
+    return known.feedback;
   }
 
   /** The range in parts of at most `most` bytes, each in the same buffer. */
@@ -101,7 +110,7 @@ export function openByteWork(): ByteWork {
       const hasher = createHash("sha256");
       if (job.kind === "stand-in") {
         const bits = lowBitsOf(job.encoding);
-        const quantizer = bits ? createLowBits(job.shape, bits, job.moments?.map(feedbackOf)) : createQuantizer(job.shape);
+        const quantizer = bits ? createLowBits(job.shape, bits, feedbackFor(job.moments)) : createQuantizer(job.shape);
         const rowBytes = job.bytes / quantizer.rows;
         const rows = Math.max(1, Math.floor(transferBytes / rowBytes));
         let row = 0;

@@ -144,12 +144,18 @@ function inBatches(jobs: readonly ByteJob[]): Batch[] {
   for (const [index, job] of jobs.entries()) {
     gathered.push(job);
     bytes += job.bytes;
-    if (bytes < batchBytes && gathered.length < batchJobs && index + 1 < jobs.length) continue;
+    const full = bytes >= batchBytes || gathered.length >= batchJobs;
+    if (index + 1 < jobs.length && (!full || shares(job, jobs[index + 1]))) continue;
     batches.push({ first: index + 1 - gathered.length, jobs: gathered });
     gathered = [];
     bytes = 0;
   }
   return batches;
+}
+
+/** What both are rounded for is then sent and prepared once. */
+function shares(job: ByteJob, next: ByteJob | undefined): boolean {
+  return job.kind === "stand-in" && next?.kind === "stand-in" && job.moments !== undefined && job.moments === next.moments;
 }
 
 interface Thread {

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { ConnitoError } from "../errors.ts";
 import type { Location } from "../files.ts";
+import { allFinite } from "../kernels/finite.ts";
 import type { AllottedLayer } from "../protocol/experts/allot-bits.ts";
 import { type Hash, sha256, toHex } from "../protocol/hash.ts";
 import { type ByteJob, workOnBytes } from "./byte-workers.ts";
@@ -32,10 +33,16 @@ export interface LayerMoments {
   readonly experts: readonly { readonly input: readonly Float32Array[]; readonly inner: readonly Float32Array[] }[];
 }
 
+/** Second moments of some inputs, and a name that tells them from others. */
+interface Moments {
+  readonly blocks: readonly Float32Array[];
+  readonly name: () => Hash;
+}
+
 /** How a piece is copied. */
 interface Way {
   readonly encoding: StandInDtype;
-  readonly moments?: readonly Float32Array[] | undefined;
+  readonly moments?: Moments | undefined;
 }
 
 /**
@@ -65,14 +72,22 @@ export async function makeStandInsByUse(
   const bitsOf = new Map(allotted.map(({ layer, bits }) => [layer, bits]));
   const made: Piece[] = [];
   for await (const { layer, experts } of layers) {
+    const given = experts.map(({ input, inner }, expert) => ({
+      input: momentsOf(input, `input of expert ${expert} in layer ${layer}`),
+      inner: momentsOf(inner, `inside of expert ${expert} in layer ${layer}`),
+    }));
     const way = (piece: Piece): Way => {
       const encoding: StandInDtype = `Q${bitsOf.get(layer)?.[piece.expert as number] ?? 0}_64`;
       const part = parts.get(pieceName(piece));
-      const own = experts[piece.expert as number];
+      const own = given[piece.expert as number];
       if (inputFirst || piece.shape.length < 2 || own === undefined) return { encoding };
       return { encoding, moments: part === "expert.down" ? own.inner : own.input };
     };
-    const pieces = expertsOf(options.manifest).filter((piece) => piece.layer === layer);
+    // Those that are rounded for the same stand one behind the other.
+    const readsInside = (piece: Piece) => Number(parts.get(pieceName(piece)) === "expert.down");
+    const pieces = expertsOf(options.manifest)
+      .filter((piece) => piece.layer === layer)
+      .sort((a, b) => (a.expert as number) - (b.expert as number) || readsInside(a) - readsInside(b));
     made.push(...(await copy(options, pieces, way, made.length)));
   }
   return createManifest(options.manifest.config, options.manifest.tokenizer, made);
@@ -120,7 +135,7 @@ async function copy(
       dtype,
       shape: piece.shape,
       encoding: way.encoding,
-      moments: way.moments,
+      moments: way.moments?.blocks,
     });
   }
   await workOnBytes(jobs, {
@@ -142,12 +157,29 @@ const nothing = new Uint8Array();
 const hashOfNothing = toHex(sha256(nothing));
 
 /** A stand-in follows from the bytes it is made of, how they are read, and what they are rounded for. */
-function memoKey({ hash, dtype, shape }: Piece, { encoding, moments = [] }: Way): string {
+function memoKey({ hash, dtype, shape }: Piece, { encoding, moments }: Way): string {
   const made = `${encoding.toLowerCase().replace("_", "-")} ${hash} ${dtype} ${shape}`;
-  if (moments.length === 0) return made;
-  const rounded = createHash("sha256");
-  for (const block of moments) rounded.update(new Uint8Array(block.buffer, block.byteOffset, block.byteLength));
-  return `${made} ${rounded.digest("hex")}`;
+  return moments === undefined ? made : `${made} ${moments.name()}`;
+}
+
+/** Of what no token reached there is nothing to be told: zeros. Throws `moments-non-finite`. */
+function momentsOf(blocks: readonly Float32Array[], what: string): Moments {
+  let known: Hash | undefined;
+  const name = () => {
+    if (!blocks.every(allFinite)) throw momentsNonFinite(what);
+    const hash = createHash("sha256");
+    for (const block of blocks) hash.update(new Uint8Array(block.buffer, block.byteOffset, block.byteLength));
+    return hash.digest("hex");
+  };
+  return { blocks, name: () => (known ??= name()) };
+}
+
+function momentsNonFinite(what: string): ConnitoError {
+  return new ConnitoError(`the second moments of the ${what} are not finite`, {
+    code: "moments-non-finite",
+    exit: "invalidInput",
+    hint: "The base computes infinities on the domains' texts. Make its stand-ins with --stand-ins q4-32, which measures nothing, or use another base.",
+  });
 }
 
 function missing(piece: Piece): never {

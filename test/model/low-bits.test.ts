@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { createLowBits, expertMomentBlock, type Feedback, feedbackOf, readLowBits } from "../../src/model/low-bits.ts";
+import { type Feedback, feedbackColumns, feedbackOf } from "../../src/kernels/low-bits.ts";
+import { createLowBits, readLowBits } from "../../src/model/low-bits.ts";
 import { bytesOfPiece, type LowBits } from "../../src/model/pieces.ts";
 import { bytesOfHex, expected, floatsOfHex, someFloats } from "./support.ts";
 
@@ -86,36 +87,16 @@ describe("stand-ins of few bits", () => {
     assert.ok(rounded(Float32Array.of(1e-30, -1e-30), [2], 2).every((value) => Math.abs(value) < 1e-4));
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) assert.equal(createLowBits([2], 2).put(Float32Array.of(0, bad), 0), false);
     assert.throws(() => readLowBits(new Uint8Array(3), [2, 3], 2), RangeError);
-    assert.throws(() => createLowBits([2, 3], 2, [new Float64Array(4)]), RangeError);
+    assert.throws(() => createLowBits([2, 3], 2, feedbackOf([new Float32Array(4)])), RangeError);
   });
 
-  it("have a feedback that is the triangular root of the inverse of the damped moments", () => {
-    const columns = 9;
-    const moments = momentsOf(alike(columns, 40), columns);
-    const factor = feedbackOf(moments);
-    const trace = Array.from({ length: columns }, (_, at) => moments[at * columns + at]!).reduce((sum, value) => sum + value);
-    for (let row = 0; row < columns; row++) {
-      for (let column = 0; column < columns; column++) {
-        if (column < row) assert.equal(factor[row * columns + column], 0);
-        let product = 0;
-        for (let k = 0; k < columns; k++) {
-          let inverse = 0;
-          for (let m = 0; m < columns; m++) inverse += factor[m * columns + row]! * factor[m * columns + k]!;
-          product += inverse * (moments[k * columns + column]! + (k === column ? (0.01 * trace) / columns : 0));
-        }
-        assert.ok(Math.abs(product - Number(row === column)) < 1e-9);
-      }
-    }
-    assert.deepEqual([...feedbackOf(new Float32Array(4))], [1, 0, 0, 1]);
-  });
-
-  for (const columns of [96, expertMomentBlock + 64]) {
+  for (const columns of [96, feedbackColumns + 64]) {
     it(`change a product of ${columns} values far less where they were rounded for its inputs`, () => {
       const rows = 8;
       const inputs = alike(columns, 400);
       const blocks: Float32Array[] = [];
-      for (let start = 0; start < columns; start += expertMomentBlock) {
-        const width = Math.min(expertMomentBlock, columns - start);
+      for (let start = 0; start < columns; start += feedbackColumns) {
+        const width = Math.min(feedbackColumns, columns - start);
         blocks.push(
           momentsOf(
             inputs.map((x) => x.subarray(start, start + width)),
@@ -137,7 +118,7 @@ describe("stand-ins of few bits", () => {
       };
       for (const bits of [2, 3, 4] as const) {
         const plain = errorOf(rounded(values, [rows, columns], bits));
-        const fed = errorOf(rounded(values, [rows, columns], bits, blocks.map(feedbackOf)));
+        const fed = errorOf(rounded(values, [rows, columns], bits, feedbackOf(blocks)));
         assert.ok(fed < plain / 4, `${bits} bits: ${fed} instead of ${plain}`);
       }
     });

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import fc from "fast-check";
 import { elementsOf, fromFloat32, fromHalf } from "../../src/model/dtype.ts";
-import { makeStandIns } from "../../src/model/make-stand-ins.ts";
+import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
+import { initializeCheckpoint } from "../../src/model/initialize.ts";
+import { makeStandIns, makeStandInsByUse } from "../../src/model/make-stand-ins.ts";
 import { createManifest, manifestRoot } from "../../src/model/manifest.ts";
 import { bytesOfPiece, type Piece } from "../../src/model/pieces.ts";
 import { dequantize, quantize } from "../../src/model/stand-ins.ts";
 import { sha256, toHex } from "../../src/protocol/hash.ts";
-import { expected, failure, floatsOfHex, inDirectory, locateIn, someFloats } from "./support.ts";
+import { expected, failure, floatsOfHex, inDirectory, locateIn, someFloats, tinyConfig } from "./support.ts";
 
 describe("stand-ins", () => {
   for (const { shape, values, bytes } of expected.standIns as { shape: number[]; values: string; bytes: string }[]) {
@@ -127,6 +130,51 @@ describe("stand-ins", () => {
         [2, 2],
       ]);
       assert.equal(manifestRoot(await makeStandIns(options)), manifestRoot(standIns));
+    }));
+
+  it("are made by use of what an expert is given, and not of what is not finite", () =>
+    inDirectory(async (directory) => {
+      const base = await initializeCheckpoint({ directory: join(directory, "base"), config: tinyConfig, seed: "moments" });
+      const { manifest, locations } = await indexCheckpoint(base);
+      const { architecture } = base;
+      const [layer, ...further] = architecture.expertLayers;
+      const make = async (given: number) => {
+        const [hidden, inside] = [architecture.hiddenSize, Number(tinyConfig.moe_intermediate_size)];
+        const one = { input: [new Float32Array(hidden ** 2).fill(given)], inner: [new Float32Array(inside ** 2)] };
+        const experts = Array.from({ length: architecture.experts }, () => one);
+        const stored = new Map<string, number>();
+        const { pieces } = await makeStandInsByUse(
+          {
+            manifest: createManifest(
+              manifest.config,
+              manifest.tokenizer,
+              manifest.pieces.filter((piece) => !further.includes(piece.layer ?? -1)),
+            ),
+            locate: (hash: string) => locations.get(hash),
+            store: async (bytes, hash) => stored.set(hash, bytes.length),
+          },
+          {
+            architecture,
+            allotted: [{ layer: layer as number, bits: [2, 3, 4] }],
+            layers: (async function* () {
+              yield { layer: layer as number, experts };
+            })(),
+          },
+        );
+        return pieces.map(({ expert, dtype, hash, bytes }) => {
+          assert.equal(stored.get(hash), bytes);
+          return { expert, dtype, hash };
+        });
+      };
+      const [plain, fed] = [await make(0), await make(1)];
+      assert.deepEqual([...new Set(plain.map(({ expert, dtype }) => `${expert} ${dtype}`))].sort().slice(0, 4), [
+        "0 Q2_64",
+        "1 Q3_64",
+        "2 Q4_64",
+        "3 Q0_64",
+      ]);
+      assert.ok(fed.some(({ hash }, at) => hash !== plain[at]?.hash));
+      for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) await assert.rejects(make(bad), failure("moments-non-finite"));
     }));
 
   it("are not made of what is missing, not a number or unreadable", () =>

@@ -59,14 +59,14 @@ function fourCodes(values: v128, scale: v128, inverse: v128, half: v128): v128 {
 }
 
 /** The bits of the fp16 number nearest to a value from 0 to the largest of them, ties to even. */
-function halfOf(value: f64): i32 {
+export function halfOf(value: f64): i32 {
   const exponent = max<i32>(<i32>((reinterpret<u64>(value) >> 52) & 0x7ff) - 1023, -14);
   // Times 2^(10 - exponent). A carry out of the fraction runs into the exponent, which is what rounding up to the next binade is.
   const steps = <i32>nearest<f64>(value * reinterpret<f64>((<u64>(1023 + 10 - exponent)) << 52));
   return exponent === -14 ? steps : ((exponent + 14) << 10) + steps;
 }
 
-function halfValue(bits: i32): f64 {
+export function halfValue(bits: i32): f64 {
   const exponent = bits >> 10;
   const fraction = bits & 0x3ff;
   if (exponent === 0) return <f64>fraction * reinterpret<f64>((<u64>(1023 - 24)) << 52);
