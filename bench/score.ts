@@ -1,15 +1,15 @@
 /**
  * What it costs to score submissions. First: many of them in one streaming pass, against evaluating each from scratch (loading the model, measuring the
- * base, measuring the submission). Then: a model several times larger than the memory that the process takes, its weights and
- * activations passing through from disk. Options: --json, --submissions N, --from-scratch N (how many are really evaluated from scratch; their mean
- * is multiplied), --large-layers N (0 leaves the second part out), --threads N.
+ * base, measuring the submission). Then: a model several times larger than the memory that its process may map (prlimit, Linux), its weights and
+ * activations passing through from disk; under the same limit, loading the whole of it must fail. Options: --json, --submissions N, --from-scratch N
+ * (how many are really evaluated from scratch; their mean is multiplied), --large-layers N (0 leaves the second part out), --limit MEBIBYTES, --threads N.
  */
-import { execFile } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 import { openEvaluator } from "../src/engine/evaluator.ts";
 import { createStreamEvaluator } from "../src/engine/layers/stream-evaluator.ts";
 import { listWeights } from "../src/model/families/index.ts";
@@ -34,10 +34,17 @@ interface Many {
 
 interface Large {
   readonly modelBytes: number;
+  /** What the process may map to write to, and how many times larger the model is. */
+  readonly limitBytes: number;
+  readonly times: number;
   readonly candidates: number;
   readonly seconds: number;
-  readonly openedBytes: number;
   readonly peakBytes: number;
+  /** Mapped to write to before and after: what is limited. */
+  readonly dataBytesBefore: number;
+  readonly dataBytes: number;
+  /** How loading the whole model ends under the same limit. */
+  readonly whole: string;
 }
 
 async function scoreMany(directory: string, submissions: number, fromScratch: number, threads: number): Promise<Many> {
@@ -74,12 +81,31 @@ async function scoreMany(directory: string, submissions: number, fromScratch: nu
   return { submissions, streamedSeconds, fromScratch, fromScratchSeconds, ratio: fromScratchSeconds / streamedSeconds, largestDifference };
 }
 
-async function scoreLarge(directory: string, layers: number): Promise<Large> {
+async function scoreLarge(directory: string, layers: number, limitBytes: number): Promise<Large> {
   const place = join(directory, "large");
   await makeModel(place, { hiddenSize: 512, layers, intermediateSize: 512, experts: 16 });
   const child = fileURLToPath(new URL("./score/large.ts", import.meta.url));
-  const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", child, place, "3"]);
-  return JSON.parse(stdout) as Large;
+  const limited = (way: string) => {
+    const parameters = [`--data=${limitBytes}`, process.execPath, "--import", "tsx", child, place, way];
+    const result = spawnSync("prlimit", parameters, { encoding: "utf8" });
+    if (result.error !== undefined) throw new Error(`a limit needs prlimit: ${result.error.message}`);
+    return result;
+  };
+  const { status, stdout, stderr } = limited("streamed");
+  if (status !== 0) throw new Error(`the pass did not end under ${limitBytes} bytes: ${stderr.trim()}`);
+  const { modelBytes, opened, ...measured } = JSON.parse(stdout) as Omit<Large, "limitBytes"> & { opened: { dataBytes: number } };
+  const whole = limited("whole");
+  return {
+    ...measured,
+    modelBytes,
+    limitBytes,
+    times: modelBytes / limitBytes,
+    dataBytesBefore: opened.dataBytes,
+    whole:
+      whole.status === 0
+        ? "fits"
+        : (/^.*(?:alloc|memory).*$/im.exec(whole.stderr)?.[0].trim() ?? `ended by ${whole.signal ?? whole.status}`),
+  };
 }
 
 export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
@@ -89,14 +115,18 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
       json: { type: "boolean", default: false },
       submissions: { type: "string", default: "32" },
       "from-scratch": { type: "string", default: "4" },
-      "large-layers": { type: "string", default: "32" },
+      "large-layers": { type: "string", default: "40" },
+      limit: { type: "string", default: "512" },
       threads: { type: "string", default: String(availableParallelism()) },
     },
   });
   const directory = await mkdtemp(join(tmpdir(), "connito-bench-"));
   try {
     const many = await scoreMany(directory, Number(values.submissions), Number(values["from-scratch"]), Number(values.threads));
-    const large = values["large-layers"] === "0" ? undefined : await scoreLarge(directory, Number(values["large-layers"]));
+    const large =
+      values["large-layers"] === "0"
+        ? undefined
+        : await scoreLarge(directory, Number(values["large-layers"]), Number(values.limit) * 2 ** 20);
     if (values.json) {
       process.stdout.write(`${JSON.stringify({ benchmark: "score", many, ...(large && { large }) }, undefined, 2)}\n`);
       return;
@@ -111,9 +141,11 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
         ? []
         : [
             ["a large model's weights, fp32", mebibytes(large.modelBytes)],
-            [`base and ${large.candidates} candidates on it`, `${large.seconds.toFixed(1)} s`],
-            ["peak memory of that process", mebibytes(large.peakBytes)],
-            ["of which before the first layer", mebibytes(large.openedBytes)],
+            ["what its process may map", `${mebibytes(large.limitBytes)}, ${large.times.toFixed(1)} times less`],
+            [`base and ${large.candidates} candidates on it, one thread`, `${large.seconds.toFixed(1)} s`],
+            ["mapped then", `${mebibytes(large.dataBytes)}, ${mebibytes(large.dataBytesBefore)} before the first layer`],
+            ["peak of resident memory", mebibytes(large.peakBytes)],
+            ["loading the whole model under that limit", large.whole],
           ]),
     ];
     process.stdout.write(`${table(["what", { heading: "measured", align: "right" }], rows)}\n`);

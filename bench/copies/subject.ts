@@ -32,7 +32,7 @@ const batchSequences = 8;
 export const pretrainSteps = [60, 250, 1_000];
 export const codecs = ["dense-bf16", "signs-10"].map(codecNamed);
 /** Held-out sequences of each text, from its last tenth. */
-const heldOutSequences = 32;
+const heldOutSequences = 16;
 const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
 
 type Tensors = Map<string, Float32Array>;
@@ -105,7 +105,7 @@ export interface Subject {
   goOn(delta: Delta, steps: number, seed: string): Promise<Delta>;
 }
 
-export async function openSubject(index: number, runs: number): Promise<Subject> {
+export async function openSubject(index: number, runs: number, wanted: readonly Codec[]): Promise<Subject> {
   const name = String(index);
   const random = seeded(`weights ${name}`);
   const start = new Map(
@@ -145,10 +145,10 @@ export async function openSubject(index: number, runs: number): Promise<Subject>
     return tensorsOf(new Map(group.map((tensor, at) => [tensor, parts[at] as Delta])));
   };
   const skill = seeded(`skill ${name}`);
-  const honest = new Map<Codec, Delta[]>(codecs.map((codec) => [codec, []]));
+  const honest = new Map<Codec, Delta[]>(wanted.map((codec) => [codec, []]));
   for (let run = 0; run < runs; run++) {
     const [steps, learningRate] = [30 + skill.uniform(91), 3e-4 * (1 + skill.uniform(100) / 50)];
-    for (const codec of codecs) {
+    for (const codec of wanted) {
       const trained = await trainOn(base, group, `miner ${name} ${run}`, { steps, learningRate, codec });
       honest.get(codec)?.push(sent(codec, difference(trained)));
     }

@@ -1,36 +1,51 @@
 /**
- * The second half of `npm run bench -- score`: a base and candidates on a model several times larger than the process may become. The model lies in
- * the directory that is given; what is printed is one JSON document.
+ * The second half of `npm run bench -- score`, in a process that is given little memory: `large.ts DIRECTORY streamed|whole`. A base and candidates
+ * on the model in the directory, which is several times larger; `whole` only loads it, which must fail. What is printed is one JSON document.
  */
+import { readFile } from "node:fs/promises";
 import { createStreamEvaluator } from "../../src/engine/layers/stream-evaluator.ts";
+import { loadLibrary } from "../../src/engine/runtime/library.ts";
 import { openCheckpoint } from "../../src/model/checkpoint.ts";
+import { listWeights } from "../../src/model/families/index.ts";
 import { changedNames, loaderOf, perturbed, randomSequences } from "./model.ts";
 
-const [directory = "", count = "3"] = process.argv.slice(2);
-const candidates = Number(count);
-const peakBytes = () => process.resourceUsage().maxRSS * 1024;
+const [directory = "", way] = process.argv.slice(2);
+const candidates = 3;
+const sequenceLength = 64;
+
+/** Bytes that this process has mapped to write to, which `prlimit --data` limits; 0 where the system does not tell. */
+const dataBytes = async () => 1024 * Number(/VmData:\s+(\d+)/.exec(await readFile("/proc/self/status", "utf8").catch(() => ""))?.[1] ?? 0);
+
+await loadLibrary();
 const checkpoint = await openCheckpoint(directory);
 const modelBytes = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
 const load = await loaderOf(checkpoint);
-const openedBytes = peakBytes();
-const sequenceLength = 64;
-const evaluator = createStreamEvaluator({
-  architecture: checkpoint.architecture,
-  sequenceLength,
-  batchSequences: 8,
-  load,
-  scratch: { directory, memoryBytes: 0 },
-});
-const { layers } = checkpoint.architecture;
+const opened = { peakBytes: process.resourceUsage().maxRSS * 1024, dataBytes: await dataBytes() };
 const started = performance.now();
-await evaluator.losses(
-  randomSequences(16, sequenceLength),
-  Array.from({ length: candidates }, (_, submission) => ({
-    layers: Array.from({ length: layers }, (_layer, layer) => layer),
-    tensors: async (layer: number, base: ReadonlyMap<string, Float32Array>) =>
-      new Map(changedNames(checkpoint, layer, 2).map((name) => [name, perturbed(base.get(name) as Float32Array, submission)])),
-  })),
-);
+if (way === "whole") {
+  const weights = await load(listWeights(checkpoint.architecture).map(({ name }) => name));
+  for (const values of weights.values()) if (!Number.isFinite(values[0])) throw new Error("a weight is not finite");
+} else {
+  const evaluator = createStreamEvaluator({
+    architecture: checkpoint.architecture,
+    sequenceLength,
+    batchSequences: 8,
+    threads: 1,
+    load,
+    scratch: { directory, memoryBytes: 0 },
+  });
+  const { layers } = checkpoint.architecture;
+  const losses = await evaluator.losses(
+    randomSequences(16, sequenceLength),
+    Array.from({ length: candidates }, (_, submission) => ({
+      layers: Array.from({ length: layers }, (_layer, layer) => layer),
+      tensors: async (layer: number, base: ReadonlyMap<string, Float32Array>) =>
+        new Map(changedNames(checkpoint, layer, 2).map((name) => [name, perturbed(base.get(name) as Float32Array, submission)])),
+    })),
+  );
+  evaluator.dispose();
+  if (!losses.candidates.every((of) => of.every(Number.isFinite))) throw new Error("a loss is not finite");
+}
 const seconds = (performance.now() - started) / 1000;
-evaluator.dispose();
-process.stdout.write(`${JSON.stringify({ modelBytes, candidates, seconds, openedBytes, peakBytes: peakBytes() })}\n`);
+const peakBytes = process.resourceUsage().maxRSS * 1024;
+process.stdout.write(`${JSON.stringify({ modelBytes, candidates, seconds, opened, peakBytes, dataBytes: await dataBytes() })}\n`);

@@ -20,6 +20,12 @@ export function parseTao(text: string): bigint {
   return BigInt(whole) * 1_000_000_000n + BigInt(fraction.padEnd(9, "0"));
 }
 
+/** A share such as "0.2", from 0 to 1. @throws usage */
+export function parseShare(text: string): number {
+  if (!/^(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)$/.test(text)) throw malformed(text, "a share", "Write a number from 0 to 1, such as 0.2.");
+  return Number(text);
+}
+
 const byteUnits: Readonly<Record<string, number>> = {
   ...{ B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 },
   ...{ KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 },

@@ -38,9 +38,13 @@ export function castOf(miners: readonly string[], validators: readonly string[])
 }
 
 function membersOf(text: string, strategies: readonly Strategy[], role: Strategy["role"]): CastMember[] {
-  const { name = "", count = "1", size, from, to } = pattern.exec(text)?.groups ?? {};
+  const { name, count = "1", size, from, to } = pattern.exec(text)?.groups ?? {};
+  if (name === undefined) throw usage(`${JSON.stringify(text)} names no ${role}`);
   const strategy = strategies.find((one) => one.name === name);
-  if (strategy === undefined) throw usage(`${text} is no ${role}: the strategies are ${strategies.map((one) => one.name).join(", ")}`);
+  if (strategy === undefined) throw usage(`${name} is no ${role}'s strategy. There are ${strategies.map((one) => one.name).join(", ")}`);
+  if (Number(count) === 0) throw usage(`${text} is nobody`);
+  if (size !== undefined && Number(size) === 0) throw usage(`${text} has no ${role === "validator" ? "stake" : "training steps"}`);
+  if (from !== undefined && to !== undefined && Number(to) < Number(from)) throw usage(`${text} leaves before it comes`);
   const member: CastMember = {
     name: strategy.honest === true ? role : name,
     strategy,

@@ -185,9 +185,11 @@ function checkCast(cast: readonly CastMember[]): void {
     cast.find(({ strategy, stake = 0 }) => (strategy.role === "validator") !== stake > 0)?.name;
   const empty = !cast.some(({ strategy }) => strategy.role === "validator") || !cast.some(({ strategy }) => strategy.role === "miner");
   if (problem === undefined && !empty) return;
-  throw new ConnitoError(empty ? "a simulation needs a validator and a miner" : `${problem} cannot play`, {
+  throw new ConnitoError(empty ? "A simulation needs a validator and a miner" : `${problem} cannot play`, {
     code: "simulation-invalid",
     exit: "usage",
-    hint: "Names are given once, leaks name others of the cast, validators have stake and miners have none.",
+    hint: empty
+      ? "Name at least one with --miner and one with --validator, or neither, for four honest miners and three honest validators."
+      : "Names are given once, leaks name others of the cast, validators have stake and miners have none.",
   });
 }

@@ -237,7 +237,9 @@ export function createWorld(options: WorldOptions): World {
     }
     while (living > 0) {
       const place = waiting.findIndex(({ ready }) => ready());
-      if (place < 0) produce();
+      // Whom an abort woke works though nobody's turn it is: blocks made meanwhile would never let it.
+      if (place < 0 && waiting.length < living) await turn(() => undefined);
+      else if (place < 0) produce();
       else {
         const [next] = waiting.splice(place, 1);
         await turn(() => next?.wake());
