@@ -104,7 +104,7 @@ async function scoreLarge(directory: string, layers: number, limitBytes: number)
     whole:
       whole.status === 0
         ? "fits"
-        : (/^.*(?:alloc|memory).*$/im.exec(whole.stderr)?.[0].trim() ?? `ended by ${whole.signal ?? whole.status}`),
+        : (/(?:array buffer )?allocation failed|out of memory/i.exec(whole.stderr)?.[0] ?? `ended by ${whole.signal ?? whole.status}`),
   };
 }
 

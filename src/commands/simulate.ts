@@ -4,14 +4,26 @@ import { join } from "node:path";
 import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
+import { parseShare } from "../cli/quantities.ts";
 import { castOf, minerStrategies, validatorStrategies } from "../simulate/cast.ts";
-import type { SimulationOutcome } from "../simulate/outcome.ts";
+import { type SimulationOutcome, validatorFaults } from "../simulate/outcome.ts";
 import { simulate } from "../simulate/simulate.ts";
 import { plot } from "../ui/plot.ts";
 import { table } from "../ui/table.ts";
 
 /** Columns of the bar of who earns everything. */
-const barWidth = 30;
+const barWidth = 20;
+
+/** What happened cycle by cycle, with what happened again and again said once. */
+function inRuns(words: readonly string[]): string {
+  const runs: { word: string; count: number }[] = [];
+  for (const word of words) {
+    const last = runs.at(-1);
+    if (last?.word === word) last.count++;
+    else runs.push({ word, count: 1 });
+  }
+  return runs.map(({ word, count }) => (count === 1 ? word : `${count} × ${word}`)).join(", ");
+}
 
 export default class Simulate extends BaseCommand<typeof Simulate, SimulationOutcome> {
   static override readonly summary = "Run a whole subnet in this process, honest and otherwise, and see who earns what.";
@@ -59,8 +71,10 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
           role: v.picklist(["miner", "validator"]),
           honest: v.boolean(),
           share: v.number(),
+          stake: v.number(),
           statuses: v.array(v.optional(v.string())),
           scores: v.array(v.number()),
+          faults: v.array(v.array(v.picklist(validatorFaults))),
           troubles: v.array(v.object({ cycle: v.number(), step: v.string(), code: v.string(), message: v.string() })),
         }),
       ),
@@ -72,6 +86,7 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
 
   protected async perform({ flags, progress, signal }: Invocation<typeof Simulate>): Promise<SimulationOutcome> {
     const cast = castOf(flags.miner, flags.validator);
+    const [late, lost] = [parseShare(flags.late), parseShare(flags.lost)];
     const directory = flags.directory ?? (await mkdtemp(join(tmpdir(), "connito-simulation-")));
     try {
       const { cycles, seed, threads } = flags;
@@ -80,8 +95,8 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
         cycles,
         seed,
         threads,
-        late: Number(flags.late),
-        lost: Number(flags.lost),
+        late,
+        lost,
         directory,
         progress,
         signal,
@@ -92,31 +107,42 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
   }
 
   protected render({ players, losses, agreed, moved }: SimulationOutcome): string {
-    const miners = players.filter(({ role }) => role === "miner");
-    const cycles = agreed.map(
-      (same, cycle) => `cycle ${cycle}: ${same ? "one root" : "ROOTS DIFFER"}, ${moved[cycle] ? "merged" : "nothing merged"}`,
-    );
-    const honest = miners.reduce((sum, { share, honest }) => sum + (honest ? share : 0), 0);
+    const miners = players.filter(({ role }) => role === "miner").sort((a, b) => b.share - a.share);
+    const validators = players.filter(({ role }) => role === "validator").sort((a, b) => b.stake - a.stake);
+    const stake = validators.reduce((sum, one) => sum + one.stake, 0);
+    const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
+    const right = (heading: string) => ({ heading, align: "right" as const });
+    const called = (one: { readonly honest: boolean; readonly strategy: string }) => (one.honest ? "honest" : one.strategy);
+    const honest = miners.reduce((sum, one) => sum + (one.honest ? one.share : 0), 0);
     const [before, after] = [losses[0] as number, losses.at(-1) as number];
+    const cycles = agreed.map((same, cycle) => `${same ? "one root" : "ROOTS DIFFER"} and ${moved[cycle] ? "a merge" : "nothing merged"}`);
     const disagreed = agreed.filter((same) => !same).length;
-    const troubles = players.filter(({ honest }) => honest).flatMap(({ name, troubles }) => troubles.map((one) => ({ name, ...one })));
+    const troubles = players.filter((one) => one.honest).flatMap((one) => one.troubles.map((trouble) => ({ name: one.name, ...trouble })));
     return [
       table(
-        ["miner", "strategy", { heading: "share", align: "right" }, "", "verdicts, cycle by cycle"],
-        miners.map(({ name, strategy, share, statuses }) => [
-          name,
-          strategy,
-          `${(100 * share).toFixed(1)}%`,
-          "█".repeat(Math.round(barWidth * share)),
-          statuses.map((status) => status ?? "-").join(", "),
+        ["miner", "strategy", right("earns"), "", "verdicts, cycle by cycle"],
+        miners.map((one) => [
+          one.name,
+          called(one),
+          percent(one.share),
+          "█".repeat(Math.round(barWidth * one.share)).padEnd(barWidth, "░"),
+          inRuns(one.statuses.map((status) => status ?? "not assigned")),
         ]),
       ),
-      plot([{ name: "mean held-out loss of the canonical model, nats per token", values: losses }]),
-      cycles.join("\n"),
+      table(
+        ["validator", "strategy", right("stake"), "reports and votes, cycle by cycle"],
+        validators.map((one) => [
+          one.name,
+          called(one),
+          percent(one.stake / stake),
+          inRuns(one.faults.map((faults) => (faults.length === 0 ? "in order" : faults.join(" and ")))),
+        ]),
+      ),
+      plot([{ name: "held-out loss of the canonical model, nats per token", values: losses }]),
       [
-        `Honest miners earned ${(100 * honest).toFixed(1)}% of the emission.`,
+        `Honest miners earned ${percent(honest)} of the emission.`,
         `The model's loss went from ${before.toFixed(4)} to ${after.toFixed(4)} nats per token.`,
-        `Honest validators ${disagreed === 0 ? "agreed in every cycle" : `DISAGREED in ${disagreed} of ${agreed.length} cycles`}.`,
+        `Honest validators ${disagreed === 0 ? "agreed in every cycle" : `DISAGREED in ${disagreed} of ${agreed.length} cycles`}: ${inRuns(cycles)}.`,
       ].join("\n"),
       ...(troubles.length > 0
         ? [troubles.map(({ name, cycle, step, message }) => `${name} could not ${step} in cycle ${cycle}: ${message}`).join("\n")]

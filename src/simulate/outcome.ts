@@ -1,8 +1,11 @@
 /** What came of a simulation: who earned what, what the model gained, and whether validators agreed. */
 import type { Weight } from "../chain/client.ts";
+import { cycleAt } from "../protocol/clock.ts";
 import type { Context } from "../steps/context.ts";
+import { viewCycle } from "../steps/cycle-view.ts";
 import type { Measurement } from "../steps/evaluate/measure.ts";
 import type { MergeResult } from "../steps/evaluate/merge.ts";
+import type { Membership } from "../steps/membership.ts";
 import { readJson } from "../workspace/files.ts";
 import type { Player } from "./player.ts";
 import type { World } from "./world.ts";
@@ -14,13 +17,21 @@ export interface PlayerOutcome {
   readonly honest: boolean;
   /** Of all that the subnet's honest validators' weights would pay at the end, by stake; 0 for validators. */
   readonly share: number;
-  /** By cycle: what honest validators agreed on. */
+  /** TAO behind a validator; 0 for miners. */
+  readonly stake: number;
+  /** By cycle: what honest validators agreed on of a miner; none for validators. */
   readonly statuses: readonly (string | undefined)[];
-  /** Micro-nats per token, by cycle. */
+  /** Micro-nats per token, by cycle; none for validators. */
   readonly scores: readonly number[];
+  /** By cycle: what there was to say against a validator; none for miners. */
+  readonly faults: readonly (readonly ValidatorFault[])[];
   /** The steps that it could not do, and why. */
   readonly troubles: readonly { readonly cycle: number; readonly step: string; readonly code: string; readonly message: string }[];
 }
+
+/** No report that counted; a report or group result that honest validators found wrong; no vote on the version, or one against what was decided. */
+export const validatorFaults = ["no report", "contradicted", "no vote", "outvoted"] as const;
+export type ValidatorFault = (typeof validatorFaults)[number];
 
 export interface SimulationOutcome {
   readonly players: readonly PlayerOutcome[];
@@ -35,11 +46,13 @@ export interface SimulationOutcome {
 export async function gatherOutcome({
   world,
   owner,
+  membership,
   players,
   cycles,
 }: {
   world: World;
   owner: Context;
+  membership: Membership;
   players: readonly Player[];
   cycles: number;
 }): Promise<SimulationOutcome> {
@@ -55,26 +68,43 @@ export async function gatherOutcome({
   }
   const honest = players.filter(({ strategy }) => strategy.role === "validator" && strategy.honest);
   const agreed: boolean[] = [];
-  const verdicts: (MergeResult["verdicts"] | undefined)[] = [];
+  const merges: (MergeResult | undefined)[] = [];
   for (let cycle = 0; cycle < cycles; cycle++) {
     const results = await Promise.all(
       honest.map(({ context }) => readJson<MergeResult>(context.workspace.layout.cycle(cycle, "merge.json"))),
     );
     const known = results.filter((result) => result !== undefined);
     agreed.push(known.length > 0 && new Set(known.map(({ root }) => root)).size === 1);
-    verdicts.push(known[0]?.verdicts);
+    merges.push(known[0]);
   }
+  const named = namedBy(honest, membership);
+  const votes: Awaited<ReturnType<typeof votesOn>>[] = [];
+  for (let cycle = 0; cycle < cycles; cycle++) votes.push(await votesOn(owner, membership, cycle));
   return {
-    players: players.map(({ name, strategy, uid, context, events }) => {
-      const own = verdicts.map((list) => list?.find(({ miner }) => miner === context.signer.address));
+    players: players.map(({ name, strategy, uid, stake = 0, from = 0, to = cycles - 1, context, events }) => {
+      const hotkey = context.signer.address;
+      const isMiner = strategy.role === "miner";
+      const own = isMiner ? merges.map((merged) => merged?.verdicts.find(({ miner }) => miner === hotkey)) : [];
+      const faultsOf = (merged: MergeResult | undefined, cycle: number): ValidatorFault[] => {
+        if (cycle < from || cycle > to) return [];
+        const found = {
+          "no report": merged?.reporters.includes(hotkey) === false,
+          contradicted: named.get(cycle)?.has(hotkey) === true,
+          "no vote": votes[cycle]?.get(hotkey) === undefined,
+          outvoted: votes[cycle]?.get(hotkey) === false,
+        };
+        return validatorFaults.filter((fault) => found[fault]);
+      };
       return {
         name,
         strategy: strategy.name,
         role: strategy.role,
         honest: strategy.honest === true,
         share: shares.get(uid) ?? 0,
+        stake,
         statuses: own.map((verdict) => verdict?.status),
         scores: own.map((verdict) => verdict?.score ?? 0),
+        faults: isMiner ? [] : merges.map(faultsOf),
         troubles: events.flatMap(({ cycle, step, error }) => (error ? [{ cycle, step, code: error.code, message: error.message }] : [])),
       };
     }),
@@ -82,6 +112,33 @@ export async function gatherOutcome({
     agreed,
     moved: agreed.map((_, cycle) => roots[cycle] !== roots[cycle + 1]),
   };
+}
+
+/** By cycle: whom these validators named for a report or a group's result that cannot be true. */
+function namedBy(validators: readonly Player[], { task }: Membership): Map<number, Set<unknown>> {
+  const named = new Map<number, Set<unknown>>();
+  for (const { notes } of validators)
+    for (const { block, fields } of notes) {
+      const hotkeys =
+        fields["code"] === "report-contradicted"
+          ? [fields["validator"]]
+          : fields["code"] === "group-result-differs"
+            ? (fields["validators"] as string[])
+            : [];
+      const cycle = cycleAt(task, block) ?? 0;
+      named.set(cycle, new Set([...(named.get(cycle) ?? []), ...hotkeys]));
+    }
+  return named;
+}
+
+/** Who voted at the end of a cycle, and whether for what came to stand. */
+async function votesOn(owner: Context, membership: Membership, cycle: number): Promise<Map<string, boolean>> {
+  const { base, participants } = await viewCycle(owner, membership, cycle + 1);
+  return new Map(
+    participants.validators.flatMap(({ hotkey, record }): [string, boolean][] =>
+      record?.kind === "version" && record.cycle === cycle + 1 ? [[hotkey, record.root === base]] : [],
+    ),
+  );
 }
 
 /**

@@ -17,8 +17,15 @@ export interface CastMember {
   readonly to?: number;
 }
 
+/** What a participant was told beside its steps, and at which block. */
+export interface Note {
+  readonly block: number;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
 export interface Player extends CastMember {
   readonly context: Context;
   readonly uid: number;
   readonly events: StepEvent[];
+  readonly notes: Note[];
 }

@@ -21,7 +21,7 @@ import { type Progress, silentProgress } from "../ui/progress.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
 import { makeBase, sequenceLength } from "./base.ts";
 import { gatherOutcome, type SimulationOutcome } from "./outcome.ts";
-import type { CastMember, Player } from "./player.ts";
+import type { CastMember, Note, Player } from "./player.ts";
 import { createWorld, type World } from "./world.ts";
 
 export interface SimulationInput {
@@ -77,7 +77,7 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
   const published = await mkdtemp(join(tmpdir(), "connito-"));
   const heldOut = join(published, "held-out");
   await mkdir(heldOut);
-  const contextOf = async (name: string, uid: number, signer: Signer): Promise<Context> => {
+  const contextOf = async (name: string, uid: number, signer: Signer, notes: Note[] = []): Promise<Context> => {
     const directory = join(published, String(uid));
     await mkdir(directory);
     return {
@@ -89,14 +89,17 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
       locator: `file:${directory}`,
       peers: [`file:${heldOut}`],
       threads: input.threads,
-      progress: silentProgress,
+      progress: { ...silentProgress, note: (_text, fields = {}) => notes.push({ block: world.block(), fields }) },
       signal,
     };
   };
   const ownerContext = await contextOf("owner", 0, owner);
   const players: Player[] = [];
-  for (const [index, member] of cast.entries())
-    players.push({ ...member, uid: index + 1, events: [], context: await contextOf(member.name, index + 1, signers[index] as Signer) });
+  for (const [index, member] of cast.entries()) {
+    const notes: Note[] = [];
+    const context = await contextOf(member.name, index + 1, signers[index] as Signer, notes);
+    players.push({ ...member, uid: index + 1, events: [], notes, context });
+  }
 
   try {
     await world.play([
@@ -126,7 +129,7 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
     ];
     await world.play(actors);
     progress.succeed(`Simulated ${input.cycles} cycles in ${world.block()} blocks`);
-    return await gatherOutcome({ world, owner: ownerContext, players, cycles: input.cycles });
+    return await gatherOutcome({ world, owner: ownerContext, membership, players, cycles: input.cycles });
   } finally {
     for (const { context } of [...players, { context: ownerContext }]) await context.workspace.close();
     await rm(published, { recursive: true, force: true });

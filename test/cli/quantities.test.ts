@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { parseDuration, parseTao } from "../../src/cli/quantities.ts";
+import { parseDuration, parseShare, parseTao } from "../../src/cli/quantities.ts";
 
 describe("quantities", () => {
   it("read durations with their unit, and nothing without one", () => {
     assert.deepEqual(["250ms", "12s", "1.5s", "5min", "1h", "3 s"].map(parseDuration), [250, 12_000, 1_500, 300_000, 3_600_000, 3_000]);
     for (const text of ["", "12", "s", "-1s", "1e3s", "1 day", "1s2"]) assert.throws(() => parseDuration(text), { code: "usage", exit: 2 });
+  });
+
+  it("read shares from 0 to 1", () => {
+    assert.deepEqual(["0", "0.25", "1", "1.0"].map(parseShare), [0, 0.25, 1, 1]);
+    for (const text of ["", "2", "1.5", "-0.1", ".5", "20%", "1e-1", "abc"]) assert.throws(() => parseShare(text), { code: "usage" });
   });
 
   it("read TAO to the last of nine decimals", () => {

@@ -34,6 +34,12 @@ describe("simulate/simulate", function () {
     assert.equal(status("not-a-number"), "non-finite", JSON.stringify(first.players));
     assert.ok(["copy", undefined, "not-committed"].includes(status("byte-copy")), status("byte-copy"));
     assert.deepEqual([first.agreed, first.moved], [[true], [true]]);
+    const faults = first.players.filter(({ role }) => role === "validator").map(({ honest: isHonest, faults: of }) => [isHonest, of[0]]);
+    assert.deepEqual(faults, [
+      [true, []],
+      [true, []],
+      [false, ["contradicted", "no vote"]],
+    ]);
     assert.ok((first.losses[1] as number) < (first.losses[0] as number));
   });
 
@@ -43,6 +49,9 @@ describe("simulate/simulate", function () {
       [["noisy-copy"], ["honest"]],
       [["unheard-of"], ["honest"]],
       [["honest:"], ["honest"]],
+      [["honest:0"], ["honest"]],
+      [["honest"], ["honest@0"]],
+      [["honest/3-2"], ["honest"]],
     ] as const) {
       await assert.rejects(async () => play([...miners], [...validators], "1"), { exit: 2 });
     }

@@ -43,6 +43,23 @@ describe("simulate/world", () => {
     assert.equal(block(), 3);
   });
 
+  it("comes to an end when everybody is told to stop", async () => {
+    const { chain, clock, play } = worldOf();
+    const stop = new AbortController();
+    const forEver = async () => void (await clock.until(() => false, stop.signal));
+    const sending = async () => {
+      await chain.setCommitment(alice, 1, record("one"));
+      await forEver();
+    };
+    const stopping = async () => {
+      await clock.until(({ best }) => best >= 2);
+      stop.abort(new Error("stopped"));
+      // Whoever was woken by that has more to do than a microtask.
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    await assert.rejects(play([forEver, sending, stopping]), /stopped/);
+  });
+
   it("includes a record in the next block, tells of it when two blocks stand on that, and remembers every state", async () => {
     const { chain, clock, play, block } = worldOf();
     await play([
