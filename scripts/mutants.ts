@@ -191,8 +191,8 @@ export const mutants: readonly Mutant[] = [
     ["held-out: what the owner watches is drawn from", 'place < watchPlaces ? "watch"', 'place < 0 ? "watch"'],
     [
       "held-out: scored by what the gate judges",
-      "places.slice(first + from, first + to)",
-      "places.slice(Math.max(0, from), Math.max(first, to))",
+      "places.slice(budget + from, budget + to)",
+      "places.slice(Math.max(0, from), Math.max(budget, to))",
     ],
   ),
   ...mutantsOf(

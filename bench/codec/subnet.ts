@@ -34,7 +34,7 @@ const taskOf = ({ codec, dense }: Policy) => {
   return { outer: { ...taskDefaults.outer, ...(places && outerOfPlaces) }, merge: taskDefaults.merge } as unknown as Task;
 };
 const taskHash = hashFields("connito/bench-codec/1");
-const gateSequences = taskDefaults.evaluation.sequencesPerDomain;
+const gateSequences = taskDefaults.evaluation.sequencesPerDomain * 2 ** (taskDefaults.evaluation.stages - 1);
 
 /** A way of sending. */
 export interface Policy {

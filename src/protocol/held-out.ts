@@ -39,15 +39,15 @@ export function placesOf(part: HeldOutPart, count: number): number[] {
 export interface DrawnSequences {
   /** The sequences that each stage of Proof-of-Loss adds, by domain within a stage; at least one stage. */
   readonly stages: readonly (readonly DrawnSequence[])[];
-  /** Other sequences, which the gate judges by: nobody was accepted for doing well on them. */
+  /** As many others in each domain, which the gate judges by: nobody was accepted for doing well on them. */
   readonly gate: readonly DrawnSequence[];
 }
 
 /**
- * The sequences of a cycle. From each domain in the task's order, one stream for all, the pool gives the gate
- * `evaluation.sequencesPerDomain`, then the stages: the first as many, each later one as many as all before it together, until the task's
- * number of stages is drawn or the smallest domain's pool is empty. `available` is the number of whole sequences in each domain's
- * held-out text. Throws `held-out-too-short` naming the domain where the gate and one stage do not fit.
+ * The sequences of a cycle. From each domain in the task's order, one stream for all, as many are drawn for the gate as for all stages together, then
+ * these: the first has `evaluation.sequencesPerDomain`, each later one as many as all before it together, until the task's number of stages is drawn or half
+ * of the smallest domain's pool. `available` is the number of whole sequences in each domain's held-out text. Throws `held-out-too-short` naming
+ * the domain where the gate and one stage do not fit.
  */
 export function drawSequences(input: {
   readonly task: Pick<Task, "data" | "evaluation">;
@@ -61,18 +61,18 @@ export function drawSequences(input: {
     if (pool.length < 2 * first) throw tooShort(name, pool.length, available[domain] ?? 0, 2 * first);
     return pool;
   });
-  const budget = Math.min(first * 2 ** (stages - 1), ...pools.map((pool) => pool.length - first));
+  const budget = Math.min(first * 2 ** (stages - 1), ...pools.map((pool) => pool.length >> 1));
   const random = stream(input.seed);
-  const drawn = pools.map((pool) => random.draw(first + budget, pool.length).map((place) => pool[place] as number));
+  const drawn = pools.map((pool) => random.draw(2 * budget, pool.length).map((place) => pool[place] as number));
   const part = (from: number, to: number): DrawnSequence[] =>
-    drawn.flatMap((places, domain) => places.slice(first + from, first + to).map((index) => ({ domain, index })));
+    drawn.flatMap((places, domain) => places.slice(budget + from, budget + to).map((index) => ({ domain, index })));
   const result: DrawnSequence[][] = [];
   for (let done = 0; done < budget; ) {
     const next = Math.min(budget, done === 0 ? first : 2 * done);
     result.push(part(done, next));
     done = next;
   }
-  return { stages: result, gate: part(-first, 0) };
+  return { stages: result, gate: part(-budget, 0) };
 }
 
 /** The open sequences of a cycle: at most eight of each domain, by the same seed on a fresh stream. */

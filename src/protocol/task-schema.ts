@@ -241,10 +241,15 @@ export const taskSchema = section(
         sequencesPerDomain: whole(
           2,
           65_536,
-          "Held-out sequences of each domain in the first stage of scoring, and as many others for the gate.",
+          "Held-out sequences of each domain in the first stage of scoring.",
           evaluation.sequencesPerDomain,
         ),
-        stages: whole(1, 12, "Most stages of scoring; each doubles the sequences of those before it.", evaluation.stages),
+        stages: whole(
+          1,
+          12,
+          "Most stages of scoring; each doubles the sequences of those before it. The gate has as many others as all stages together.",
+          evaluation.stages,
+        ),
         errorRate: real(0, 0.5, "How often a submission without effect may be paid, all stages together.", evaluation.errorRate, "least"),
         minimumScore: whole(1, 1_000_000_000, "Lowest score that is accepted, in micro-nats per token.", evaluation.minimumScore),
       },

@@ -331,12 +331,12 @@ export function secondDraw(input: { seed: string; available: readonly number[]; 
   const { first, stages } = input;
   const random = secondStream(input.seed);
   const pools = input.available.map((count) => [...Array(count).keys()].filter((index) => index % 16 > 3));
-  const budget = Math.min(first * 2 ** (stages - 1), ...pools.map((pool) => pool.length - first));
-  const drawn = pools.map((pool) => random.draw(first + budget, pool.length).map((place) => pool[place] as number));
+  const budget = Math.min(first * 2 ** (stages - 1), ...pools.map((pool) => Math.floor(pool.length / 2)));
+  const drawn = pools.map((pool) => random.draw(budget + budget, pool.length).map((place) => pool[place] as number));
   const cut = (from: number, to: number) => drawn.flatMap((list, domain) => list.slice(from, to).map((index) => [domain, index]));
   const ends = [0, ...Array.from({ length: stages }, (_, stage) => Math.min(budget, first * 2 ** stage))];
-  const added = ends.slice(1).map((end, stage) => cut(first + (ends[stage] as number), first + end));
-  return { gate: cut(0, first), stages: added.filter((stage) => stage.length > 0) };
+  const added = ends.slice(1).map((end, stage) => cut(budget + (ends[stage] as number), budget + end));
+  return { gate: cut(0, budget), stages: added.filter((stage) => stage.length > 0) };
 }
 
 export function secondOpenDraw(seed: string, available: readonly number[]): number[][] {
