@@ -11,16 +11,11 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { createGraph, input } from "../src/engine/graph/graph.ts";
-import { lowerGraph } from "../src/engine/graph/lower.ts";
-import { linear } from "../src/engine/graph/operators/matrix.ts";
-import { encodeModel } from "../src/engine/onnx/writer.ts";
-import { openSession } from "../src/engine/runtime/session.ts";
-import { float32Value } from "../src/engine/runtime/value.ts";
 import { type Architecture, familyNamed, listWeights, readArchitecture, type TensorSpec } from "../src/model/families/index.ts";
 import { initializeCheckpoint } from "../src/model/initialize.ts";
 import { table } from "../src/ui/table.ts";
 import type { Answer, Job } from "./train/job.ts";
+import { measurePeak } from "./train/peak.ts";
 
 interface Shape {
   readonly config: Record<string, unknown>;
@@ -71,25 +66,6 @@ function operations(shape: Shape): number {
       .reduce((sum, spec) => sum + elements(spec) * (spec.expert === undefined ? 1 : expertsPerToken / experts), 0);
   const attention = 6 * layers * width * (sequenceLength / 2);
   return sequenceLength * batchSequences * 2 * (2 * perToken(specsOf(shape)) + perToken(trainedOf(shape)) + attention);
-}
-
-/** Floating-point operations a second of a large product, the best of several. */
-async function measurePeak(threads: number): Promise<number> {
-  const side = 1024;
-  const graph = createGraph();
-  const y = linear(input(graph, "x", "float32", [side, side]), input(graph, "w", "float32", [side, side]));
-  const session = await openSession(encodeModel(lowerGraph(graph, { y })), { threads });
-  const value = () => float32Value([side, side], new Float32Array(side * side).fill(0.5));
-  const feeds = { x: value(), w: value() };
-  let best = Number.POSITIVE_INFINITY;
-  for (let run = 0; run < 10; run++) {
-    const started = performance.now();
-    const results = await session.run(feeds);
-    best = Math.min(best, performance.now() - started);
-    results["y"]?.dispose();
-  }
-  session.dispose();
-  return (2 * side ** 3) / (best / 1000);
 }
 
 interface Side {

@@ -118,7 +118,7 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "model/low-bits.ts",
     ["model/low-bits.test.ts"],
-    ["low bits: a step has one bit of fraction less", "fromHalf(byte << 7)", "fromHalf((byte & 0xfe) << 7)"],
+    ["low bits: rows do not fill whole bytes", "bytes.subarray(0, rows * rowBytes)", "bytes.subarray(0, rows * runs)"],
   ),
   ...mutantsOf(
     "kernels/low-bits.ts",

@@ -24,6 +24,8 @@ export interface PlannedTraining {
   readonly threads?: number;
   /** How many values can change, where not all can (places.ts). */
   readonly places?: number;
+  /** Names of experts' tensors without a stand-in, which share zeros. */
+  readonly absent?: ReadonlySet<string>;
 }
 
 /** Bytes of memory, by what they are for. */
@@ -58,6 +60,8 @@ const collectionFactor = 1.6;
 const bytesOf = (specs: readonly Pick<TensorSpec, "shape">[]) =>
   specs.reduce((sum, { shape }) => sum + float32Bytes * elementCount(shape), 0);
 
+const present = (specs: readonly TensorSpec[], { absent }: PlannedTraining) => specs.filter(({ name }) => !absent?.has(name));
+
 /** All at once: the ordinary trainer. */
 export function needOfWhole(planned: PlannedTraining): Need {
   const { architecture, trainable, accumulation, optimizer, threads } = planned;
@@ -73,7 +77,7 @@ export function needOfWhole(planned: PlannedTraining): Need {
   const computed = parts * peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(part));
   return summed({
     // The trained ones are copied, so that the base stays to subtract from.
-    weights: bytesOf(specs) + trained + placeBytes * (planned.places ?? 0),
+    weights: bytesOf(present(specs, planned)) + trained + placeBytes * (planned.places ?? 0),
     gradients: trained * (parts + (accumulation > 1 ? 1 : 0)),
     optimizer: moments,
     activations: arenaFactor * (computed + updateBytes(optimizer, shared, threads)) + sessionBytes.whole,
@@ -92,7 +96,7 @@ export function needByLayers(planned: PlannedTraining, memoryBytes: number): Lay
   const layout = layOutLayers(layers, optimizer);
   const lowest = Math.min(...layers.keys());
   const order: Stage[] = ["embedding", ...Array.from({ length: architecture.layers }, (_, layer) => layer), "losses"];
-  const sizes = order.map((stage) => bytesOf(stageWeights(architecture, stage)));
+  const sizes = order.map((stage) => bytesOf(present(stageWeights(architecture, stage), planned)));
   const largest = Math.max(...layers.keys());
   const measured: Exclude<Stage, "embedding">[] = [...new Set([lowest, largest, architecture.layers - 1])];
   const activations = [...measured, "losses" as const].map((stage) => {

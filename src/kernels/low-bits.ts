@@ -64,16 +64,13 @@ export function roundRows(
   bits: 2 | 3 | 4,
   { codes, steps, feedback }: { readonly codes: Uint8Array; readonly steps: Uint8Array; readonly feedback?: Feedback | undefined },
 ): boolean {
-  const rows = values.length / columns;
-  const [rowBytes, runs] = [Math.ceil((columns * bits) / 8), Math.ceil(columns / runColumns)];
-  if (!Number.isInteger(rows) || codes.length !== rows * rowBytes || steps.length !== rows * runs)
-    throw new RangeError(`${values.length} values, ${codes.length} bytes and ${steps.length} steps do not belong together`);
+  const { rows, rowBytes, runs } = layout(values, columns, bits, { codes, steps });
   if (feedback !== undefined && feedback.columns !== columns)
     throw new RangeError(`feedback of ${feedback.columns} columns for ${columns}`);
   const room = roomFor(columns);
   room.load(feedback);
   const { kernels, source, target, marks, factors, scratch } = room;
-  const most = Math.floor(source.length / columns / 8) * 8;
+  const most = Math.floor(room.valuesAtOnce / columns / 8) * 8;
   for (let row = 0; row < rows; row += most) {
     const count = Math.min(most, rows - row);
     source.set(values.subarray(row * columns, (row + count) * columns));
@@ -92,15 +89,58 @@ export function roundRows(
   return true;
 }
 
+/** The values of rows that were rounded to `codes` and `steps`, to `values`. @throws RangeError where lengths and columns do not belong together */
+export function readRows(
+  { codes, steps }: { readonly codes: Uint8Array; readonly steps: Uint8Array },
+  columns: number,
+  bits: 2 | 3 | 4,
+  values: Float32Array,
+): void {
+  const { rows, rowBytes, runs } = layout(values, columns, bits, { codes, steps });
+  const { kernels, source, target, marks, valuesAtOnce } = roomFor(columns);
+  const most = Math.floor(valuesAtOnce / columns);
+  for (let row = 0; row < rows; row += most) {
+    const count = Math.min(most, rows - row);
+    target.set(codes.subarray(row * rowBytes, (row + count) * rowBytes));
+    marks.set(steps.subarray(row * runs, (row + count) * runs));
+    for (let line = 0; line < count; line++) {
+      const [from, named, to] = [
+        target.byteOffset + line * rowBytes,
+        marks.byteOffset + line * runs,
+        source.byteOffset + 4 * line * columns,
+      ];
+      kernels.readRow(from, columns, bits, named, to);
+    }
+    values.set(source.subarray(0, count * columns), row * columns);
+  }
+}
+
 const runColumns = 64;
+
+function layout(
+  values: Float32Array,
+  columns: number,
+  bits: number,
+  { codes, steps }: { readonly codes: Uint8Array; readonly steps: Uint8Array },
+): { readonly rows: number; readonly rowBytes: number; readonly runs: number } {
+  const rows = values.length / columns;
+  const [rowBytes, runs] = [Math.ceil((columns * bits) / 8), Math.ceil(columns / runColumns)];
+  if (!Number.isInteger(rows) || codes.length !== rows * rowBytes || steps.length !== rows * runs)
+    throw new RangeError(`${values.length} values, ${codes.length} bytes and ${steps.length} steps do not belong together`);
+  return { rows, rowBytes, runs };
+}
+
 /** Values of a row of a factor, and some that are never read but for being loaded: rows would fall on the same lines of the cache otherwise. */
 const strideOf = (size: number) => Math.ceil(size / 8) * 8 + 8;
 /** Values that a kernel is given at once, if they are eight rows or more. */
-const valuesAtOnce = 1 << 16;
+const usualValues = 1 << 16;
+/** Values that reading writes behind a row. */
+const slack = 8;
 
 /** Memory of the kernels for rows of up to `columns` values. */
 interface Room {
   readonly columns: number;
+  readonly valuesAtOnce: number;
   readonly kernels: Kernels;
   readonly matrix: Float64Array;
   /** The feedback that lies here, block after block. */
@@ -122,14 +162,14 @@ function roomFor(columns: number): Room {
 
 function openRoom(columns: number): Room {
   const square = 2 * feedbackColumns * strideOf(feedbackColumns);
-  const values = Math.max(valuesAtOnce, 8 * columns);
+  const valuesAtOnce = Math.max(usualValues, 8 * columns);
   const sizes = {
     matrix: square,
     factors: Math.ceil(columns / feedbackColumns) * square,
-    source: values,
+    source: valuesAtOnce + slack,
     // Half a byte a value and what fills up each row; a byte a run.
-    target: values / 4,
-    marks: values / 4,
+    target: valuesAtOnce / 4,
+    marks: valuesAtOnce / 4,
     scratch: 16 * (2 * feedbackColumns + 24),
   };
   const elements = Object.values(sizes).reduce((sum, size) => sum + size, 0);
@@ -144,6 +184,7 @@ function openRoom(columns: number): Room {
   let loaded: Feedback | undefined;
   return {
     columns,
+    valuesAtOnce,
     kernels,
     matrix: doubles(matrix),
     factors: room,

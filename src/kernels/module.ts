@@ -19,6 +19,7 @@ export interface Kernels {
   allFinite(source: number, count: number): number;
   quantizeRuns(source: number, runs: number, target: number, scales: number): number;
   inverseRoot(matrix: number, size: number, stride: number, target: number): number;
+  readRow(source: number, columns: number, bits: number, steps: number, target: number): void;
   roundBlock(
     source: number,
     rows: number,

@@ -3,33 +3,18 @@
  * neighbours share. Reading them is a rule. Making them is the owner's art: rounding takes care of what the values will be multiplied by, so that what
  * one value loses is made up for by those after it in the row (error feedback, as in GPTQ, arXiv 2210.17323; kernels/low-bits.ts).
  */
-import { type Feedback, roundRows } from "../kernels/low-bits.ts";
-import { fromHalf } from "./dtype.ts";
+import { type Feedback, readRows, roundRows } from "../kernels/low-bits.ts";
 import { bytesOfPiece, type LowBits, lowBitsRun, rowsAndColumns } from "./pieces.ts";
 import type { Quantizer } from "./stand-ins.ts";
-
-/** A step is the upper byte of an fp16 number without its sign: five bits of exponent, three of fraction. */
-const stepOf = (byte: number) => fromHalf(byte << 7);
 
 /** fp32 values of the bytes of `bits` a value. Throws RangeError where they do not fit the shape. */
 export function readLowBits(bytes: Uint8Array, shape: readonly number[], bits: LowBits): Float32Array {
   const { rows, columns } = rowsAndColumns(shape);
   const wanted = bytesOfPiece(`Q${bits}_64`, shape);
   if (bytes.length !== wanted) throw new RangeError(`${bytes.length} bytes for shape [${shape}], which takes ${wanted}`);
-  const [rowBytes, runs] = [Math.ceil((columns * bits) / 8), Math.ceil(columns / lowBitsRun)];
-  const [mask, odd] = [2 ** bits - 1, 1 - 2 ** bits];
+  const codes = bytes.subarray(0, rows * Math.ceil((columns * bits) / 8));
   const result = new Float32Array(rows * columns);
-  for (let row = 0; row < rows; row++) {
-    for (let run = 0; run < runs; run++) {
-      const step = stepOf(bytes[rows * rowBytes + row * runs + run] as number);
-      for (let column = run * lowBitsRun; column < Math.min(columns, (run + 1) * lowBitsRun); column++) {
-        const place = column * bits;
-        const at = row * rowBytes + (place >> 3);
-        const code = (((bytes[at] as number) | ((bytes[at + 1] ?? 0) << 8)) >> (place & 7)) & mask;
-        result[row * columns + column] = (2 * code + odd) * step;
-      }
-    }
-  }
+  readRows({ codes, steps: bytes.subarray(codes.length) }, columns, bits, result);
   return result;
 }
 

@@ -9,7 +9,7 @@ import { type ByteJob, workOnBytes } from "./byte-workers.ts";
 import { requireFloatDtype } from "./dtype.ts";
 import { type Architecture, listWeights } from "./families/index.ts";
 import type { HashMemo } from "./hash-memo.ts";
-import { createManifest, type Manifest } from "./manifest.ts";
+import { createManifest, type Manifest, totalBytes } from "./manifest.ts";
 import { bytesOfPiece, missingPiece, type Piece, pieceKey, pieceMismatch, pieceName, type StandInDtype } from "./pieces.ts";
 
 export interface MakeStandInsOptions {
@@ -21,7 +21,7 @@ export interface MakeStandInsOptions {
   /** Which stand-in was made of which piece, from earlier runs; `has` says whether its bytes are still there. */
   readonly memo?: HashMemo;
   readonly has?: (hash: Hash) => Promise<boolean>;
-  /** Stand-ins that are there, and all there are. */
+  /** Bytes of the experts whose stand-ins are there, and of all. */
   readonly onProgress?: (done: number, total: number) => void;
   readonly threads?: number;
   readonly signal?: AbortSignal;
@@ -71,6 +71,7 @@ export async function makeStandInsByUse(
   const parts = new Map(listWeights(architecture).map(({ name, part }) => [name, part]));
   const bitsOf = new Map(allotted.map(({ layer, bits }) => [layer, bits]));
   const made: Piece[] = [];
+  let done = 0;
   for await (const { layer, experts } of layers) {
     const given = experts.map(({ input, inner }, expert) => ({
       input: momentsOf(input, `input of expert ${expert} in layer ${layer}`),
@@ -88,7 +89,8 @@ export async function makeStandInsByUse(
     const pieces = expertsOf(options.manifest)
       .filter((piece) => piece.layer === layer)
       .sort((a, b) => (a.expert as number) - (b.expert as number) || readsInside(a) - readsInside(b));
-    made.push(...(await copy(options, pieces, way, made.length)));
+    made.push(...(await copy(options, pieces, way, done)));
+    done += totalBytes(pieces);
   }
   return createManifest(options.manifest.config, options.manifest.tokenizer, made);
 }
@@ -104,12 +106,14 @@ async function copy(
   before: number,
 ): Promise<Piece[]> {
   const made: Piece[] = [];
-  const total = expertsOf(manifest).length;
+  const total = totalBytes(expertsOf(manifest));
+  let done = before;
   const wanted: { readonly piece: Piece; readonly way: Way; readonly key: string }[] = [];
   const jobs: ByteJob[] = [];
   const keep = (piece: Piece, dtype: StandInDtype, hash: Hash) => {
     made.push({ ...piece, role: "stand-in", dtype, bytes: bytesOfPiece(dtype, piece.shape) as number, hash });
-    onProgress?.(before + made.length, total);
+    done += piece.bytes;
+    onProgress?.(done, total);
   };
   for (const piece of pieces) {
     const way = wayOf(piece);

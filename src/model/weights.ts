@@ -60,7 +60,7 @@ export async function loadWeights(options: LoadWeightsOptions): Promise<Map<stri
 /** Gives weights by name, in fp32, each read from its piece when it is asked for. */
 export type LoadWeights = (names: readonly string[]) => Promise<Map<string, Float32Array>>;
 
-/** Throws `config-not-computable`, and `weights-mismatch` where the pieces are not exactly the model's tensors. */
+/** Experts without a stand-in share zeros. Throws `config-not-computable`, and `weights-mismatch` where the pieces are not exactly the model's tensors. */
 export function weightLoader(options: Pick<LoadWeightsOptions, "pieces" | "readPiece" | "architecture">): LoadWeights {
   const { readPiece, architecture } = options;
   requireComputable(architecture);
@@ -75,9 +75,17 @@ export function weightLoader(options: Pick<LoadWeightsOptions, "pieces" | "readP
   const { carried } = familyNamed(architecture.family).unlisted(architecture);
   const unused = pieces.filter(({ name }) => !carried.some((prefix) => name.startsWith(prefix))).length - specs.length;
   if (unused !== 0) throw mismatch(`${unused} pieces belong to no tensor of the model, or stand there twice`);
+  const zeros = new Map<number, Float32Array>();
+  const valuesOf = async (piece: Piece) => {
+    if (piece.dtype !== "Q0_64") return readValues(piece, readPiece);
+    const length = elementsOf(piece.shape) as number;
+    const shared = zeros.get(length) ?? (await readValues(piece, readPiece));
+    zeros.set(length, shared);
+    return shared;
+  };
   return async (names) => {
     const weights = new Map<string, Float32Array>();
-    for (const name of names) weights.set(name, await readValues(sources.get(name) as Piece, readPiece));
+    for (const name of names) weights.set(name, await valuesOf(sources.get(name) as Piece));
     return weights;
   };
 }

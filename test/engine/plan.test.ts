@@ -68,6 +68,19 @@ describe("what training will need", () => {
     });
   }
 
+  it("does not count experts that have no stand-in", () => {
+    const absent = new Set(
+      listWeights(smallQwen3Moe)
+        .filter(({ role, expert }) => role === "expert" && expert === 2)
+        .map(({ name }) => name),
+    );
+    const saved = 4 * lengths([...absent], smallQwen3Moe);
+    assert.ok(saved > 0);
+    const [whole, without] = [planned(smallQwen3Moe), planned(smallQwen3Moe, { absent })];
+    assert.equal(needOfWhole(whole).total - needOfWhole(without).total, saved);
+    assert.ok(needByLayers(whole, 0).weights > needByLayers(without, 0).weights);
+  });
+
   it("with Muon has no second moment of matrices, at once and by layers", () => {
     const muon = { optimizer: { ...optimizer, muon: muonDefaults } };
     const trained = 4 * lengths(trainableOf(smallQwen3Moe), smallQwen3Moe);

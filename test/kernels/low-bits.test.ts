@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
-import { type Feedback, feedbackColumns, feedbackOf, roundRows } from "../../src/kernels/low-bits.ts";
+import { type Feedback, feedbackColumns, feedbackOf, readRows, roundRows } from "../../src/kernels/low-bits.ts";
 import { fromHalf, toHalf } from "../../src/model/dtype.ts";
 import { someFloats } from "../model/support.ts";
 
@@ -169,6 +169,28 @@ describe("kernels/low-bits", () => {
     const { factors } = feedbackOf([first!]);
     assert.ok(factors[0]!.every(Number.isFinite));
     assert.deepEqual(codesOf(values, columns, 2, { columns, factors }), plainly(values, columns, 2, { columns, factors }));
+  });
+
+  it("reads every code with every step, in rows that end anywhere", () => {
+    for (const bits of [2, 3, 4] as const)
+      for (const columns of [5, 64, 67]) {
+        const rows = 256;
+        const runs = Math.ceil(columns / 64);
+        const codes = Uint8Array.from({ length: rows * Math.ceil((columns * bits) / 8) }, (_, at) => (at * 89 + 7) & 255);
+        const steps = Uint8Array.from({ length: rows * runs }, (_, at) => Math.floor(at / runs) ^ (at % runs));
+        const values = new Float32Array(rows * columns);
+        readRows({ codes, steps }, columns, bits, values);
+        const rowBytes = codes.length / rows;
+        const wanted = values.map((_, at) => {
+          const [row, column] = [Math.floor(at / columns), at % columns];
+          const place = row * rowBytes + ((column * bits) >> 3);
+          const code = ((codes[place]! | ((codes[place + 1] ?? 0) << 8)) >> ((column * bits) & 7)) & (2 ** bits - 1);
+          return (2 * code + 1 - 2 ** bits) * fromHalf(steps[row * runs + Math.floor(column / 64)]! << 7);
+        });
+        assert.deepEqual(values, wanted);
+      }
+    const [codes, steps] = [new Uint8Array(3), new Uint8Array(1)];
+    assert.throws(() => readRows({ codes, steps }, 7, 2, new Float32Array(7)), RangeError);
   });
 
   it("refuses what is not finite, and lengths that do not belong together", () => {

@@ -126,8 +126,8 @@ describe("stand-ins", () => {
         Buffer.from(quantize(values[0] as Float32Array, shape)),
       );
       assert.deepEqual(progress, [
-        [1, 2],
-        [2, 2],
+        [480, 720],
+        [720, 720],
       ]);
       assert.equal(manifestRoot(await makeStandIns(options)), manifestRoot(standIns));
     }));

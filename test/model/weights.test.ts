@@ -65,6 +65,17 @@ describe("weights", () => {
     }),
   );
 
+  it("of experts without a stand-in share zeros", () =>
+    inDirectory(async (directory) => {
+      const { manifest, standIns, manager, readPiece } = await makeExample(directory, tinyConfig, { mixed: true });
+      const plan = planSlice({ manifest, standIns, manager, group: 1 });
+      const weights = await loadWeights({ pieces: plan.pieces, readPiece, architecture: tiny });
+      const absent = plan.pieces.filter(({ dtype }) => dtype === "Q0_64").map((piece) => weights.get(pieceName(piece)));
+      assert.ok(absent.length > 1);
+      for (const values of absent) assert.ok(values?.every((value) => value === 0));
+      assert.equal(new Set(absent).size, new Set(absent.map((values) => values?.length)).size);
+    }));
+
   it(
     "pass over momentum, and refuse pieces that are not exactly the model",
     withExample(async ({ manifest, readPiece }) => {

@@ -5,7 +5,7 @@
 import type { Architecture } from "../../model/families/index.ts";
 import { type BatchShape, layOut } from "../decoder/batch.ts";
 import { padded } from "../evaluator.ts";
-import { float32Value, int64Value, type Value } from "../runtime/value.ts";
+import { elementCount, float32Value, int64Value, type Value } from "../runtime/value.ts";
 import { openActivations, type Scratch } from "./activations.ts";
 import { createStages, type Observe } from "./stages.ts";
 
@@ -36,12 +36,13 @@ export interface SeenBatch {
 const batchTokens = 1024;
 
 /**
- * Gives the batches of each layer with experts, layer by layer, rising, as they are computed: what is seen is to be read before the next one is asked for.
- * Errors: unknown-family, config-not-computable, batch-invalid; what `load` throws; the signal's reason.
+ * Gives the batches of each layer with experts, layer by layer, rising, as they are computed: what is seen is to be read before the next one is asked for. With
+ * `summed` it is float32, and after each batch the sum over those of the layer so far, in arrays that are the caller's. Errors: unknown-family, config-not-computable, batch-invalid; what `load` throws; the signal's reason.
  */
 export async function* observeLayers(
   sample: ObservedSample,
   observe: Observe,
+  { summed = false }: { readonly summed?: boolean } = {},
 ): AsyncGenerator<{ readonly layer: number; readonly batches: AsyncIterable<SeenBatch> }> {
   const { architecture, load, sequenceLength, threads, signal } = sample;
   const batch: BatchShape = { sequences: Math.max(1, Math.floor(batchTokens / sequenceLength)), positions: sequenceLength };
@@ -78,17 +79,21 @@ export async function* observeLayers(
   }
 
   async function* batchesOf(layer: number, weights: ReadonlyMap<string, Float32Array>): AsyncGenerator<SeenBatch> {
-    const open = await stages.openObserved(layer, observe);
+    const open = await stages.openObserved(layer, observe, summed);
+    const sums = Object.fromEntries(
+      Object.entries(open.sums).map(([name, shape]) => [name, float32Value(shape, new Float32Array(elementCount(shape)))]),
+    );
     for (const [index, { domain, sequences }] of parts.entries()) {
       let seen: Readonly<Record<string, Value>> = {};
       await advance(index, async (x) => {
-        const run = await open.run(x, weights, signal);
+        const run = await open.run(x, weights, { sums, signal });
         seen = run.seen;
         return run.x;
       });
       yield { domain, sequences: sequences.length, columns: batch.sequences, seen };
-      for (const value of Object.values(seen)) value.dispose();
+      if (!summed) for (const value of Object.values(seen)) value.dispose();
     }
+    for (const value of Object.values(sums)) value.dispose();
   }
 
   try {

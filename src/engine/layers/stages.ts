@@ -13,7 +13,7 @@ import { declareWeights } from "../decoder/weights.ts";
 import { gradients } from "../graph/gradient.ts";
 import { createGraph, type Graph, type GraphNode, input, type Tensor } from "../graph/graph.ts";
 import { lowerGraph } from "../graph/lower.ts";
-import { multiply } from "../graph/operators/elementwise.ts";
+import { add, multiply } from "../graph/operators/elementwise.ts";
 import { embed } from "../graph/operators/embedding.ts";
 import { mean, reduceSum } from "../graph/operators/reduce.ts";
 import { reshape } from "../graph/operators/reshape.ts";
@@ -67,10 +67,13 @@ export type Observe = (experts: Experts) => Readonly<Record<string, Tensor>>;
 
 /** A layer's result, and what was observed; all of it is the caller's to dispose of. */
 export interface ObservedStage {
+  /** Where what is seen is summed: the shape of each sum, by name. */
+  readonly sums: Readonly<Record<string, readonly number[]>>;
+  /** To `sums`, if there are such, is added what is seen, and they are what is seen then. */
   run(
     x: Value,
     weights: ReadonlyMap<string, Float32Array>,
-    signal?: AbortSignal,
+    options?: { readonly sums?: Readonly<Record<string, Value>>; readonly signal?: AbortSignal | undefined },
   ): Promise<{ readonly x: Value; readonly seen: Readonly<Record<string, Value>> }>;
 }
 
@@ -79,8 +82,8 @@ export interface Stages {
   namesOf(stage: Stage): readonly string[];
   /** Compiles what a stage needs, once for all stages that compute the same. Errors: unknown-family, config-not-computable, and those of the runtime. */
   open(stage: Stage): Promise<OpenStage>;
-  /** A layer with experts that also shows something of what they do: `observe` adds it to the layer's graph. */
-  openObserved(layer: number, observe: Observe): Promise<ObservedStage>;
+  /** A layer with experts that also shows something of what they do: `observe` adds it to the layer's graph; `summed` over runs, where it stands in memory. */
+  openObserved(layer: number, observe: Observe, summed: boolean): Promise<ObservedStage>;
   /** The same for the backward pass of a layer or the losses, with the gradients of some of its weights and, where `below`, of its input. */
   openBackward(
     stage: Exclude<Stage, "embedding">,
@@ -145,13 +148,18 @@ export function createStages({ architecture, batch, threads, arena }: StageOptio
       },
     };
   };
-  const openObserved: Stages["openObserved"] = async (layer, observe) => {
+  const openObserved: Stages["openObserved"] = async (layer, observe, summed) => {
     const specs = specsOf(layer);
-    const session = await sessionOf(encodeModel(observedModel(architecture, batch, layer, { specs, observe })));
+    const { graph, y, seen } = observedGraph(architecture, batch, layer, { specs, observe });
+    const sums = summed ? Object.fromEntries(Object.entries(seen).map(([name, { shape }]) => [name, shape.map(Number)])) : {};
+    const session = await sessionOf(encodeModel(lowerGraph(graph, { [result]: y, ...(summed ? addedUp(graph, seen) : seen) })));
     return {
-      run: async (x, weights, signal) => {
-        const feeds = { ...fed(specs, weights, session.inputs), [activation]: x };
-        const { [result]: y, ...seen } = await session.run(feeds, session.outputs, signal === undefined ? {} : { signal });
+      sums,
+      run: async (x, weights, { sums: into = {}, signal } = {}) => {
+        const before = Object.fromEntries(Object.entries(into).map(([name, value]) => [sumName(name), value]));
+        const feeds = { ...fed(specs, weights, session.inputs), ...before, [activation]: x };
+        const options = { into, ...(signal === undefined ? {} : { signal }) };
+        const { [result]: y, ...seen } = await session.run(feeds, session.outputs, options);
         return { x: y as Value, seen };
       },
     };
@@ -195,18 +203,27 @@ function stageResult(graph: Graph, architecture: Architecture, batch: BatchShape
   return decoderLayer(x, stage, frame).x;
 }
 
-function observedModel(
+function observedGraph(
   architecture: Architecture,
   batch: BatchShape,
   layer: number,
   { specs, observe }: { readonly specs: readonly TensorSpec[]; readonly observe: Observe },
-) {
+): { readonly graph: Graph; readonly y: Tensor; readonly seen: Readonly<Record<string, Tensor>> } {
   const graph = createGraph();
   const weights = declareWeights(graph, architecture, specs, inputName);
   const x = input(graph, activation, "float32", [batch.sequences * batch.positions, architecture.hiddenSize]);
   const { x: y, experts } = decoderLayer(x, layer, openFrame(graph, architecture, batch, weights));
   if (experts === undefined) throw new Error(`layer ${layer} has no experts`);
-  return lowerGraph(graph, { [result]: y, ...observe(experts) });
+  return { graph, y, seen: observe(experts) };
+}
+
+const sumName = (name: string) => `sum of ${name}`;
+
+/** Each added to what is fed as its sum so far. */
+function addedUp(graph: Graph, seen: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
+  return Object.fromEntries(
+    Object.entries(seen).map(([name, tensor]) => [name, add(input(graph, sumName(name), "float32", tensor.shape.map(Number)), tensor)]),
+  );
 }
 
 interface Backward {

@@ -8,6 +8,6 @@
 export { bfloat16FromFloat32, float32FromBfloat16 } from "./bfloat16";
 export { dequantizeBlock, quantizeBlock } from "./block-int8";
 export { allFinite } from "./finite";
-export { inverseRoot, roundBlock } from "./low-bits";
+export { inverseRoot, readRow, roundBlock } from "./low-bits";
 export { addSquares, outerStep, sortPair, sumOf } from "./merge";
 export { quantizeRuns } from "./stand-in";

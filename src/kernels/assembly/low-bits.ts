@@ -262,6 +262,36 @@ function roundColumn(values: usize, bits: i32, scales: usize, own: f64, lost: us
   }
 }
 
+/**
+ * The fp32 values of a row of `columns` codes of `bits` bits at `source`, a byte for each run's step at `steps`. Up to three bytes behind the codes are read, and up to
+ * seven values behind the row written.
+ */
+export function readRow(source: usize, columns: i32, bits: i32, steps: usize, target: usize): void {
+  // Four codes of a word come to the top by a product each, and down again by one shift for all.
+  const top = 32 - bits;
+  const up = i32x4(1 << top, 1 << (top - bits), 1 << (top - 2 * bits), 1 << (top - 3 * bits));
+  const lowest = i32x4.splat(1 - (1 << bits));
+  for (let first = 0; first < columns; first += run) {
+    const step = f32x4.splat(<f32>stepValue(load<u8>(steps++)));
+    const last = min(columns, first + run);
+    for (let at = first; at < last; at += 8) {
+      const word = load<u32>(source);
+      const low = i32x4.shr_u(i32x4.mul(i32x4.splat(word), up), top);
+      const high = i32x4.shr_u(i32x4.mul(i32x4.splat(word >>> (4 * bits)), up), top);
+      v128.store(target, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(i32x4.add(low, low), lowest)), step));
+      v128.store(target, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(i32x4.add(high, high), lowest)), step), 16);
+      source += <usize>bits;
+      target += 32;
+    }
+  }
+}
+
+/** The fp16 number whose upper byte but for the sign this is; beyond the largest infinity, then none. */
+function stepValue(byte: i32): f64 {
+  if (byte > largestStep) return byte === largestStep + 1 ? Infinity : NaN;
+  return halfValue(byte << 7);
+}
+
 /** `count` codes, eight bytes apart, one behind the other from the lowest bit of the first byte on. */
 function pack(codes: usize, count: i32, bits: i32, target: usize): void {
   let held: u32 = 0;

@@ -33,7 +33,7 @@ export async function makeTaskStandIns(
   const { checkpoint, indexed } = measured;
   const memo = await openHashMemo(workspace.layout.hashes);
   try {
-    progress.start("Making stand-ins", indexed.manifest.pieces.filter(({ role }) => role === "expert").length);
+    progress.start("Making stand-ins", totalBytes(indexed.manifest.pieces.filter(({ role }) => role === "expert")), "bytes");
     const options: MakeStandInsOptions = {
       manifest: indexed.manifest,
       locate: (hash: Hash) => indexed.locations.get(hash),

@@ -64,6 +64,7 @@ export async function planTraining(
     optimizer: task.inner,
     threads,
     places: placesIn(task, selected),
+    absent: new Set(slice.plan.pieces.filter(({ dtype }) => dtype === "Q0_64").map(pieceName)),
   };
   const whole = needOfWhole(planned);
   const layers = needByLayers(planned, available / margin);
