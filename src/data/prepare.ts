@@ -26,6 +26,13 @@ export interface PreparedSoFar {
   readonly shards: TokenData["shards"];
 }
 
+/** A shard, the `number`th of its side, and how far the side has come with it. */
+export interface PreparedShard extends Omit<PreparedSoFar, "shards"> {
+  readonly number: number;
+  readonly hash: Hash;
+  readonly sequences: number;
+}
+
 export const nothingPrepared: PreparedSoFar = { passed: 0, tokens: 0, documents: 0, textBytes: 0, shards: [] };
 
 export interface PrepareOptions {
@@ -43,8 +50,8 @@ export interface PrepareOptions {
   readonly shardBytes?: number | undefined;
   /** Keeps a shard. */
   readonly store: (bytes: Uint8Array) => Promise<Hash>;
-  /** Notes how far it has come; it is called after each shard. */
-  readonly save: (state: PreparedSoFar) => Promise<void>;
+  /** Notes how far it has come with each full shard. */
+  readonly save: (shard: PreparedShard) => Promise<void>;
   readonly from: PreparedSoFar;
   /** Told the characters that were tokenised since the last call. */
   readonly onProgress: (characters: number) => void;
@@ -80,8 +87,8 @@ export async function prepareSide(options: PrepareOptions): Promise<PreparedSide
 
   const keepShard = async (sequences: number) => {
     const hash = await options.store(new Uint8Array(shard.buffer, 0, sequences * run * tokenWidth(dtype)));
-    shards.push({ hash, sequences });
     filled = 0;
+    return { number: shards.push({ hash, sequences }) - 1, hash, sequences };
   };
   for await (const { batch, tokens } of pool.encode(batchesOf(options))) {
     options.signal.throwIfAborted();
@@ -92,8 +99,7 @@ export async function prepareSide(options: PrepareOptions): Promise<PreparedSide
       filled += part.length;
       at += part.length;
       if (filled < shard.length) continue;
-      await keepShard(perShard);
-      await options.save({ ...batch.before, tokens: at, shards: [...shards] });
+      await options.save({ ...(await keepShard(perShard)), ...batch.before, tokens: at });
     }
     total += tokens.length - skip;
     skip = 0;

@@ -22,6 +22,8 @@ export interface TextBatch {
   readonly end?: number | undefined;
 }
 
+/** A third of what Node has: new strings and tokens fill it in no time, and what lies in it is nearly all garbage. */
+const resourceLimits = { maxYoungGenerationSizeMb: 16 };
 /** Jobs given to a thread before its first answer is there: one to work on, one to go on with. */
 const jobsPerThread = 2;
 
@@ -37,7 +39,7 @@ export function openTokenizerPool(setup: TokenizeSetup, threads: number): Tokeni
     waiting.clear();
   };
   function start(): Worker {
-    const worker = startThread("tokenizer-worker", import.meta.url, setup);
+    const worker = startThread("tokenizer-worker", import.meta.url, setup, resourceLimits);
     worker.on("message", (answer: TokenizeAnswer) => {
       const job = waiting.get(answer.id);
       waiting.delete(answer.id);

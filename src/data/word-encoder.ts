@@ -11,8 +11,9 @@ export interface WordCutter {
   readonly pre_tokenizer: ((text: string) => string[]) | null;
 }
 
-/** Words that are remembered; when there are more, remembering begins anew. */
+/** Words that are remembered, and room for their tokens and how many each has; when either is used up, remembering begins anew. */
 const mostWords = 1 << 16;
+const mostTokens = 1 << 19;
 /** Longer ones hardly come again. */
 const longestWord = 64;
 
@@ -58,18 +59,30 @@ export function createWordEncoder(
   encode: (text: string) => Int32Array,
   isPlain: (text: string) => boolean,
 ): (text: string) => Int32Array {
-  let known = new Map<string, Int32Array>();
+  /** Where in `remembered` the count of a word's tokens stands, and behind it the tokens: an array for each word would take ten times the room. */
+  let known = new Map<string, number>();
+  const remembered = new Int32Array(mostTokens);
+  let used = 0;
+
+  function remember(word: string, tokens: Int32Array): void {
+    if (word.length > longestWord) return;
+    if (known.size === mostWords || used + 1 + tokens.length > mostTokens) {
+      known = new Map();
+      used = 0;
+    }
+    known.set(copyOf(word), used);
+    remembered[used] = tokens.length;
+    remembered.set(tokens, used + 1);
+    used += 1 + tokens.length;
+  }
 
   function tokensOf(word: string): Int32Array | undefined {
-    const before = known.get(word);
-    if (before !== undefined) return before;
+    const place = known.get(word);
+    if (place !== undefined) return remembered.subarray(place + 1, place + 1 + (remembered[place] as number));
     const alone = cut?.(word);
     if (alone?.length !== 1 || alone[0] !== word) return undefined;
     const tokens = encode(word);
-    if (word.length <= longestWord) {
-      if (known.size === mostWords) known = new Map();
-      known.set(word, tokens);
-    }
+    remember(word, tokens);
     return tokens;
   }
 
@@ -91,4 +104,9 @@ export function createWordEncoder(
     }
     return all.slice(0, length);
   };
+}
+
+/** The same string, but not as a part of the text that it was cut from, all of which V8 would keep as long as the word. */
+function copyOf(word: string): string {
+  return Buffer.from(word, "utf16le").toString("utf16le");
 }

@@ -14,7 +14,7 @@
  *     slice.json            the slice that was last whole
  *     hashes.log            hashes computed before: of pieces of checkpoints, of stand-ins made from them
  *     sources/              an owner's data that were downloaded; may be removed once the task is made
- *     preparations/ID.json  how far an owner's data are tokenised
+ *     preparations/ID.jsonl how far an owner's data are tokenised
  *     cycles/N/NAME         what a cycle needs and leaves: assignment, optimizer state, reports
  */
 import { join, resolve } from "node:path";
@@ -83,7 +83,7 @@ export function layoutOf(directory: string): Layout {
     partialObject: (hash) => join(partial, checkedHash(hash)),
     submission: (hash) => join(submissions, checkedHash(hash)),
     manifest: (hash) => join(manifests, `${checkedHash(hash)}.json`),
-    preparation: (id) => join(root, "preparations", `${checkedHash(id)}.json`),
+    preparation: (id) => join(root, "preparations", `${checkedHash(id)}.jsonl`),
     cycle: (cycle, name) => {
       if (!Number.isSafeInteger(cycle) || cycle < 0) throw unfit(String(cycle), "a cycle number");
       return name === undefined ? join(cycles, String(cycle)) : join(cycles, String(cycle), checkedName(name));

@@ -6,9 +6,12 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { copyFile, mkdir, readdir, readFile, rename, stat, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { verifySignature } from "../../src/chain/signer.ts";
+import { startServer } from "../../src/exchange/server.ts";
 import { openWorkspace, type Workspace } from "../../src/workspace/workspace.ts";
 import { repository } from "../cli/process.ts";
 import { openScene, refuses, result, type Scene } from "./scene.ts";
@@ -96,6 +99,59 @@ describe("fetching a slice", function () {
       [["object-hash-mismatch", `file:${liar}`]],
     );
     await assertVerified("lied-to");
+  });
+
+  it("killed by SIGKILL fetches from a server what is missing, and nothing twice", async () => {
+    const asked: string[] = [];
+    let room = 12;
+    let waiting = 0;
+    let release = () => {};
+    const released = new Promise<void>((resolve) => (release = resolve));
+    const server = await startServer({
+      host: "127.0.0.1",
+      port: 0,
+      hotkey: scene.addresses.validator,
+      authorize: () => true,
+      verify: verifySignature,
+      finalizedBlock: () => scene.localnet.best().number,
+      publication: {
+        async resolve(path) {
+          asked.push(path);
+          if (path.startsWith("/objects/") && room-- <= 0) {
+            waiting += 1;
+            await released;
+          }
+          const file = join(scene.exchange, path);
+          return { file, offset: 0, bytes: (await stat(file)).size };
+        },
+      },
+    });
+    try {
+      const slice = ["slice", "--peer", server.url, "--json"];
+      const killed = scene.begin("miner", slice, { state: "killed" });
+      // As many as it fetches at the same time: what was delivered before is kept by then.
+      while (waiting < 8) {
+        assert.equal(killed.child.exitCode, null, JSON.stringify(killed.child.exitCode === null || (await killed.ended)));
+        await sleep(20);
+      }
+      killed.child.kill("SIGKILL");
+      assert.equal((await killed.ended).signal, "SIGKILL");
+      room = Number.POSITIVE_INFINITY;
+      release();
+      const kept = new Set(
+        (await readdir(join(scene.directory, "state", "killed", "objects"), { recursive: true })).map((name) => basename(name)),
+      );
+      const before = asked.splice(0).length;
+      const again = result(await scene.run("miner", slice, { state: "killed" }));
+      assert.ok(before > 12 && kept.size > 12 && asked.length >= 8);
+      for (const path of asked) assert.ok(!kept.has(basename(path)), `${path} was fetched twice`);
+      assert.ok(Number(again["presentBytes"]) > 0 && Number(again["fetchedBytes"]) > 0);
+      await assertVerified("killed");
+      assert.equal(result(await scene.run("miner", slice, { state: "killed" }))["fetchedPieces"], 0);
+    } finally {
+      release();
+      await server.close();
+    }
   });
 
   it("says that the disk is full, and goes on when there is room", async function () {

@@ -64,7 +64,11 @@ describe("data/prepare", () => {
           shards.set(hash, Buffer.from(bytes));
           return hash;
         },
-        save: async (state) => void states.push(structuredClone(state)),
+        save: async ({ number, hash, sequences, ...after }) => {
+          const before = states.at(-1)?.shards ?? given.from?.shards ?? [];
+          assert.equal(number, before.length);
+          states.push({ ...after, shards: [...before, { hash, sequences }] });
+        },
         from: given.from ?? nothingPrepared,
         onProgress: () => undefined,
         signal: new AbortController().signal,

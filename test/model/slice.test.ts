@@ -6,6 +6,7 @@ import { describeSlice, sizeCheckpoint } from "../../src/model/describe.ts";
 import { createManifest, diffManifests, manifestRoot, totalBytes } from "../../src/model/manifest.ts";
 import { type Piece, pieceKey, pieceName, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";
 import { locateSlice, planSlice, type SlicePlan, writeSliceFile } from "../../src/model/slice.ts";
+import { start } from "../cli/process.ts";
 import { type Example, makeExample } from "./example.ts";
 import { failure, inDirectory, independentRead, someFloats, versionWith, writeFile } from "./support.ts";
 
@@ -179,6 +180,24 @@ describe("slice", () => {
       assert.throws(plan({ standIns: { ...standIns, pieces: reshaped } }), failure("slice-mismatch"));
       assert.throws(plan({ manager: { expertsOf: () => [{ layer: 0, experts: [0, 99] }] } }), failure("slice-mismatch"));
       assert.throws(plan({ group: 2 }), failure("no-such-group"));
+    }),
+  );
+
+  it(
+    "as a file: one that SIGKILL stopped is not there, and the same call writes it with the same bytes as without",
+    withExample(async ({ manifest, standIns, manager, locate }, directory) => {
+      const [whole, killed] = [join(directory, "whole.safetensors"), join(directory, "killed.safetensors")];
+      const script = join(import.meta.dirname, "scripts", "write-slice.ts");
+      const write = (...more: string[]) => start(["--import", "tsx", script, killed, ...more]).ended;
+      assert.equal((await write("killed")).signal, "SIGKILL");
+      const left = readdirSync(directory).filter((name) => name.includes("killed"));
+      assert.deepEqual(
+        left.map((name) => name.slice(0, 20)),
+        [".killed.safetensors."],
+      );
+      assert.equal((await write()).code, 0);
+      await writeSliceFile(planSlice({ manifest, standIns, manager, group: 0 }), whole, { locate });
+      assert.ok(readFileSync(killed).equals(readFileSync(whole)));
     }),
   );
 });

@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { ConnitoError } from "../../errors.ts";
+import { readRange } from "../../files.ts";
 import { sourceMalformed, sourceUnreadable } from "./errors.ts";
 import { jsonLines } from "./json-lines.ts";
 import { parquetRows } from "./parquet.ts";
@@ -44,8 +45,8 @@ function records(file: SourceFile): AsyncIterable<string[]> {
   return format === "jsonl" ? jsonLines(location, bytes, template) : passages(decodeUtf8(location, bytes));
 }
 
+/** Parts that are valid until the next: buffers of their own would lie in memory until somebody sweeps. */
 function readBytes(path: string, compressed: boolean): AsyncIterable<Uint8Array> {
-  const raw = createReadStream(path, { highWaterMark: 1 << 18 });
   // The callback is what takes an error of the file; the reader gets it as well.
-  return compressed ? pipeline(raw, createGunzip(), () => undefined) : raw;
+  return compressed ? pipeline(createReadStream(path), createGunzip(), () => undefined) : readRange(path);
 }

@@ -4,7 +4,7 @@
  * from the same content in the same way is taken as it is.
  */
 import { createDocumentSet, type DocumentKey, type DocumentSet, documentKey, positionOf } from "../../data/document-set.ts";
-import { nothingPrepared, type PreparedSoFar, prepareSide } from "../../data/prepare.ts";
+import { nothingPrepared, prepareSide } from "../../data/prepare.ts";
 import { documents } from "../../data/sources/documents.ts";
 import { assertUnchanged, bringSource, type LocalFile } from "../../data/sources/local.ts";
 import type { SourceSpec } from "../../data/sources/source.ts";
@@ -15,8 +15,8 @@ import { documentHash } from "../../protocol/canonical.ts";
 import { type Hash, sha256, toHex } from "../../protocol/hash.ts";
 import type { TokenData } from "../../protocol/token-data.ts";
 import { formatBytes, formatCount } from "../../ui/format.ts";
-import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
+import { openPreparationNotes } from "./preparation-notes.ts";
 
 /** Where a domain's documents come from. A document that is held out anywhere in the task is trained on nowhere. */
 export interface DomainSources {
@@ -53,11 +53,6 @@ export interface PreparedDomain {
 type Side = "train" | "heldOut";
 type Files = Readonly<Record<"train" | "heldOut" | "split", readonly LocalFile[]>>;
 
-interface Preparation {
-  readonly done: Record<string, TokenData>;
-  readonly begun: Record<string, PreparedSoFar>;
-}
-
 /**
  * Errors: data-missing, data-gated, data-unreachable, data-changed, data-malformed, before anything slow; data-too-short,
  * end-of-text-unknown, tokenizer-invalid, disk-full.
@@ -79,10 +74,7 @@ export async function prepareData(
   const { vocabularySize } = await loadTokenizer(input.tokenizer);
   const dtype = tokenTypeOf(Math.max(vocabularySize, (input.endOfText ?? 0) + 1));
   const tokenizer = toHex(sha256(input.tokenizer));
-  const notes = workspace.layout.preparation(preparationId(files, input, tokenizer));
-  const preparation: Preparation = (await readJson<Preparation>(notes)) ?? { done: {}, begun: {} };
-  const save = () => writeJson(notes, preparation);
-
+  const notes = await openPreparationNotes(workspace.layout.preparation(preparationId(files, input, tokenizer)));
   const pool = openTokenizerPool({ tokenizer: input.tokenizer, dtype }, threads);
   const bar = tokenizingBar(progress, characters.toTokenize);
   try {
@@ -90,12 +82,9 @@ export async function prepareData(
     for (const side of ["heldOut", "train"] as const) {
       for (const [index, domain] of files.entries()) {
         const key = `${index}.${side}`;
-        const known = preparation.done[key];
-        const complete = known !== undefined && (await hasShards(workspace, known));
-        const data = complete ? known : await prepareOne(key, domain, side);
-        (prepared[index] as Record<Side, TokenData>)[side] = data;
-        preparation.done[key] = data;
-        await save();
+        const { done } = notes.find(key);
+        const complete = done !== undefined && (await hasShards(workspace, done));
+        (prepared[index] as Record<Side, TokenData>)[side] = complete ? done : await prepareOne(key, domain, side);
       }
       if (side === "heldOut") input.onHeldOut(prepared.map(({ heldOut }) => heldOut.sequences));
     }
@@ -104,11 +93,12 @@ export async function prepareData(
     return input.domains.map(({ name }, index) => ({ name, ...(prepared[index] as Record<Side, TokenData>) }));
   } finally {
     await pool.close();
+    await notes.close();
   }
 
   async function prepareOne(key: string, domain: Files, side: Side): Promise<TokenData> {
-    const begun = preparation.begun[key];
-    const from = begun !== undefined && (await hasShards(workspace, begun)) ? begun : nothingPrepared;
+    const { begun } = notes.find(key);
+    const from = (await hasShards(workspace, begun)) ? begun : nothingPrepared;
     const name = input.domains[Number(key.split(".")[0])]?.name ?? "";
     const { data, tokens } = await prepareSide({
       files: [...domain[side], ...domain.split],
@@ -120,15 +110,13 @@ export async function prepareData(
       endOfText: input.endOfText,
       shardBytes: input.shardBytes,
       store: input.store,
-      save: async (state) => {
-        preparation.begun[key] = state;
-        await save();
-      },
+      save: (shard) => notes.shard(key, shard),
       from,
       onProgress: bar.advance,
       signal,
     });
     if (data === undefined) throw tooShort(name, side, tokens, input.sequenceLength);
+    await notes.done(key, data);
     return data;
   }
 }

@@ -141,7 +141,7 @@ describe("data/sources/documents", () => {
 
     it("that is not UTF-8 is refused with the place", async () => {
       const file = await store("latin.txt", Buffer.concat([Buffer.alloc(300_000, "a "), Buffer.from([0xe9, 0x20])]));
-      await assert.rejects(read(file, "text"), malformed(/bytes 262144 to 300002: not UTF-8/));
+      await assert.rejects(read(file, "text"), malformed(/bytes 0 to 300002: not UTF-8/));
       await assert.rejects(read(await store("half.txt", Buffer.from([0x61, 0xe2, 0x86])), "text"), malformed(/its end: not UTF-8/));
     });
   });

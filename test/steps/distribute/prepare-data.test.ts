@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseSource } from "../../../src/data/sources/source.ts";
 import { byteTokenizer, endOfTextId } from "../../../src/model/byte-tokenizer.ts";
 import { documentHash } from "../../../src/protocol/canonical.ts";
@@ -11,6 +12,7 @@ import { decodeTokens, type TokenData } from "../../../src/protocol/token-data.t
 import { type DomainSources, type PrepareDataInput, prepareData } from "../../../src/steps/distribute/prepare-data.ts";
 import { silentProgress } from "../../../src/ui/progress.ts";
 import { openWorkspace, type Workspace } from "../../../src/workspace/workspace.ts";
+import { start } from "../../cli/process.ts";
 
 const tokenizer = Buffer.from(JSON.stringify(byteTokenizer()));
 
@@ -128,6 +130,26 @@ describe("steps/distribute/prepare-data", () => {
     const anew = await prepare(domains, { store, shardBytes: 100_000 });
     assert.equal(documentHash({ anew }), documentHash({ anew: resumed }));
     assert.ok(done < put.length - done, `${done} of ${put.length - done} were left to do`);
+  });
+
+  it("killed by SIGKILL between two shards, more than once and with a torn note, goes on behind the last shard it noted", async () => {
+    const text = join(directory, "long.txt");
+    await writeFile(text, Array.from({ length: 100_000 }, (_, i) => i).join(" "));
+    const script = fileURLToPath(new URL("scripts/prepare.ts", import.meta.url));
+    const run = (state: string, ...more: string[]) => start(["--import", "tsx", script, text, join(directory, state), ...more]).ended;
+    const whole = run("whole");
+    for (const shards of [3, 2]) assert.equal((await run("killed", String(shards))).signal, "SIGKILL");
+    const [notes] = (await readdir(join(directory, "killed", "preparations"))).map((name) =>
+      join(directory, "killed", "preparations", name),
+    );
+    await appendFile(notes as string, '\n{"side":"0.train","sha');
+    const [first, last] = [await whole, await run("killed")].map(({ stdout, stderr }) => {
+      assert.equal(stderr, "");
+      return JSON.parse(stdout) as { prepared: unknown; made: number };
+    });
+    assert.deepEqual(last?.prepared, first?.prepared);
+    // Of the first run's three the last was not noted, of the second's two neither is the last.
+    assert.equal(last?.made, (first?.made as number) - 3);
   });
 
   it("refuses, before it stores anything, what is malformed, what the sequences are too few of, and an end that the model has not", async () => {
