@@ -2,8 +2,8 @@
  * Preparing data: how fast documents become token shards, against the tokenizers library's own rate on one thread (same texts, same
  * tokens) and against Python's `tokenizers` where a Python that has it is named by CONNITO_PYTHON; and how fast sequences are read back from
  * shards, against reading the same files. The texts are the demo's, over and over, each document a line with its own number in front; the
- * tokenizer is byte-level BPE of 300 merges, trained on the spot. At last the same texts, and four times as many, are prepared in processes of their own:
- * memory must not grow with the data.
+ * tokenizer is byte-level BPE of 300 merges, trained on the spot. Preparing runs in processes of their own, with four times as many texts as well: memory
+ * must not grow with the data.
  *
  *     npm run bench -- data [--json]
  */
@@ -14,16 +14,11 @@ import { availableParallelism, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
-import { nothingPrepared, prepareSide } from "../src/data/prepare.ts";
 import { openSequences } from "../src/data/sequence-reader.ts";
-import { bringSource } from "../src/data/sources/local.ts";
-import { parseSource } from "../src/data/sources/source.ts";
 import { createWalk } from "../src/data/walk.ts";
-import { sha256, toHex } from "../src/protocol/hash.ts";
 import { parseTokenData, sequenceBytes } from "../src/protocol/token-data.ts";
 import { wholeShare } from "../src/protocol/training-share.ts";
 import { bytePairs, json } from "../test/data/tokenizers.ts";
-import { built } from "./storage/support.ts";
 
 const textBytes = 30e6;
 const sequenceLength = 1023;
@@ -87,38 +82,15 @@ export async function run(): Promise<void> {
     });
     add("tokenizers library, one thread", alone, counted, bytes, 1);
 
-    const files = await bringSource(parseSource(`${source}#end=none`), { directory });
-    const shards = new Map<string, string>();
-    let prepared: Awaited<ReturnType<typeof prepareSide>> | undefined;
-    for (const threads of [...new Set([1, availableParallelism()])]) {
-      const { openTokenizerPool } = await built<typeof import("../src/data/tokenizer-pool.ts")>("data/tokenizer-pool.js");
-      const pool = openTokenizerPool({ tokenizer: json(tokenizer), dtype: "u16" }, threads);
-      const time = await seconds(async () => {
-        prepared = await prepareSide({
-          files,
-          keep: () => true,
-          pool,
-          tokenizer: toHex(sha256(json(tokenizer))),
-          dtype: "u16",
-          sequenceLength,
-          store: async (shard) => {
-            const hash = toHex(sha256(shard));
-            shards.set(hash, join(directory, hash));
-            await writeFile(join(directory, hash), shard);
-            return hash;
-          },
-          save: async () => undefined,
-          from: nothingPrepared,
-          onProgress: () => undefined,
-          signal: new AbortController().signal,
-        });
-      });
-      await pool.close();
-      if (prepared?.tokens !== counted) throw new Error(`${prepared?.tokens} tokens instead of the library's ${counted}`);
-      add(`preparing, ${threads} ${threads === 1 ? "thread" : "threads"}`, time, counted, bytes, alone / time);
+    await writeFile(join(directory, "tokenizer.json"), json(tokenizer));
+    const job = { tokenizerFile: join(directory, "tokenizer.json"), directory, sequenceLength };
+    let prepared: Prepared | undefined;
+    for (const threads of new Set([1, availableParallelism()])) {
+      prepared = prepareApart({ ...job, source, threads });
+      if (prepared.tokens !== counted) throw new Error(`${prepared.tokens} tokens instead of the library's ${counted}`);
+      add(`preparing, ${threads} ${threads === 1 ? "thread" : "threads"}`, prepared.seconds, counted, bytes, alone / prepared.seconds);
     }
 
-    await writeFile(join(directory, "tokenizer.json"), json(tokenizer));
     const interpreter = process.env["CONNITO_PYTHON"];
     if (interpreter !== undefined) {
       const answer = execFileSync(interpreter, ["-c", python, join(directory, "tokenizer.json"), source], { encoding: "utf8" });
@@ -134,7 +106,7 @@ export async function run(): Promise<void> {
       const buffer = Buffer.alloc(1 << 20);
       for (let turn = 0; turn < reads; turn++) {
         for (const { hash } of data.shards) {
-          const handle = await open(shards.get(hash) as string);
+          const handle = await open(join(directory, hash));
           while ((await handle.read(buffer, 0, buffer.length)).bytesRead > 0);
           await handle.close();
         }
@@ -142,7 +114,7 @@ export async function run(): Promise<void> {
     });
     const tokens = data.sequences * (sequenceLength + 1);
     add("reading the shards' files", plain / reads, tokens, size, 1);
-    const reader = openSequences(data, async (shard) => ({ file: shards.get(data.shards[shard]?.hash ?? "") as string, offset: 0 }));
+    const reader = openSequences(data, async (shard) => ({ file: join(directory, data.shards[shard]?.hash as string), offset: 0 }));
     const walk = createWalk([wholeShare(data)], "07".repeat(32));
     const walked = await seconds(async () => {
       for (let place = 0; place < reads * data.sequences; place++) await reader.read(walk.at(place).index);
@@ -151,18 +123,25 @@ export async function run(): Promise<void> {
     add("reading sequences in a miner's order", walked / reads, tokens, size, plain / walked);
     const longer = join(directory, "longer.jsonl");
     for (let time = 0; time < 4; time++) await appendFile(longer, `${await readFile(source, "utf8")}\n`);
-    const [once, fourTimes] = [source, longer].map((file) => peakOf(file, directory));
-    report(rates, bytes, { once: once as number, fourTimes: fourTimes as number });
+    const fourTimes = prepareApart({ ...job, source: longer, threads: availableParallelism() });
+    report(rates, bytes, { once: (prepared as Prepared).peakBytes, fourTimes: fourTimes.peakBytes });
   } finally {
     await rm(directory, { recursive: true });
   }
 }
 
-/** The most memory that a process takes which prepares the source and does nothing else, in bytes. */
-function peakOf(source: string, directory: string): number {
-  const job = { source, tokenizerFile: join(directory, "tokenizer.json"), directory, sequenceLength };
+interface Prepared {
+  readonly data: unknown;
+  readonly tokens: number;
+  readonly seconds: number;
+  /** The most memory that the process took. */
+  readonly peakBytes: number;
+}
+
+/** Prepares a source in a process that does nothing else. */
+function prepareApart(job: Record<string, unknown>): Prepared {
   const script = fileURLToPath(new URL("./data/prepare.mjs", import.meta.url));
-  return JSON.parse(execFileSync(process.execPath, [script, JSON.stringify(job)], { encoding: "utf8" })).peakBytes;
+  return JSON.parse(execFileSync(process.execPath, [script, JSON.stringify(job)], { encoding: "utf8" }));
 }
 
 function report(rates: readonly Rate[], textSize: number, peakMemory: { readonly once: number; readonly fourTimes: number }): void {

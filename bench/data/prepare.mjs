@@ -1,10 +1,9 @@
-/** A process that prepares a source, of the built code, and says how much memory that took at most: one line of JSON. */
+/** A process that prepares a source, of the built code, its shards under their hashes in a directory, and says what came of it, how long it took and how much memory at most: one line of JSON. */
 import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
-const { source, tokenizerFile, directory, sequenceLength } = JSON.parse(process.argv[2]);
+const { source, tokenizerFile, directory, sequenceLength, threads } = JSON.parse(process.argv[2]);
 const dist = (path) => import(new URL(`../../dist/${path}`, import.meta.url).href);
 const { nothingPrepared, prepareSide } = await dist("data/prepare.js");
 const { bringSource } = await dist("data/sources/local.js");
@@ -14,8 +13,9 @@ const { openTokenizerPool } = await dist("data/tokenizer-pool.js");
 const tokenizer = await readFile(tokenizerFile);
 const hashOf = (bytes) => createHash("sha256").update(bytes).digest("hex");
 const files = await bringSource(parseSource(`${source}#end=none`), { directory });
-const pool = openTokenizerPool({ tokenizer, dtype: "u16" }, availableParallelism());
-const { tokens } = await prepareSide({
+const began = performance.now();
+const pool = openTokenizerPool({ tokenizer, dtype: "u16" }, threads);
+const { data, tokens } = await prepareSide({
   files,
   keep: () => true,
   pool,
@@ -32,5 +32,6 @@ const { tokens } = await prepareSide({
   onProgress: () => undefined,
   signal: new AbortController().signal,
 });
+const seconds = (performance.now() - began) / 1000;
 await pool.close();
-process.stdout.write(`${JSON.stringify({ tokens, peakBytes: process.resourceUsage().maxRSS * 1024 })}\n`);
+process.stdout.write(`${JSON.stringify({ data, tokens, seconds, peakBytes: process.resourceUsage().maxRSS * 1024 })}\n`);
