@@ -3,7 +3,7 @@
  * is missing): a group of miners (codec/subnet.ts) trains half of the experts on a domain, and the held-out loss is compared with that of the same group
  * sending everything in fp32. Curves are kept in --directory too; one that is long enough is not run again. Then the speed of encoding and decoding, beside
  * copying the same memory. Options: --json, --directory PATH, --pretrain STEPS, --cycles 1,5,20, --steps N (a cycle's), --miners 1,3, --only PATTERN,
- * --domain NAME, --rate FACTOR (for codecs of places), --threads N.
+ * --domain NAME, --rate FACTOR and --outer-rate RATE (for codecs of places), --threads N.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,9 +12,10 @@ import { parseArgs } from "node:util";
 import { placeRate } from "../src/engine/places.ts";
 import { type Codec, codecs } from "../src/model/codecs/index.ts";
 import { bytesOf } from "../src/model/dtype.ts";
+import { outerOfPlaces } from "../src/protocol/task-defaults.ts";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
-import { inner, losses, type Policy, type Subnet } from "./codec/subnet.ts";
+import { inner, losses, type Policy, type Subnet, trainsPlaces } from "./codec/subnet.ts";
 import { openBase } from "./transfer/base.ts";
 import type { Domain } from "./transfer/experiment.ts";
 
@@ -35,9 +36,14 @@ const policies: readonly Policy[] = codecs.flatMap((codec): Policy[] => {
 
 /** The losses after 0 to `cycles` cycles, from the file of an earlier run as far as it goes. */
 async function curve(directory: string, subnet: Subnet, policy: Policy, cycles: number): Promise<number[]> {
-  const { domain, miners, steps, rate } = subnet;
-  const places = policy.codec?.place !== undefined && !policy.dense;
-  const parameters = [policy.name, domain.name, `${miners} miners`, `${steps} steps`, ...(places ? [`rate ${rate}`] : [])];
+  const { domain, miners, steps, rate, outerRate } = subnet;
+  const parameters = [
+    policy.name,
+    domain.name,
+    `${miners} miners`,
+    `${steps} steps`,
+    ...(trainsPlaces(policy) ? [`rate ${rate}`, `outer rate ${outerRate}`] : []),
+  ];
   const file = join(directory, `${parameters.join(", ").replaceAll(" ", "-")}.json`);
   const kept = await readFile(file, "utf8").then(
     (text) => JSON.parse(text) as number[],
@@ -104,6 +110,7 @@ export async function run(): Promise<void> {
       threads: { type: "string", default: "2" },
       domain: { type: "string", default: "speeches" },
       rate: { type: "string", default: String(placeRate) },
+      "outer-rate": { type: "string", default: String(outerOfPlaces.learningRate) },
       miners: { type: "string", default: "1,3" },
       only: { type: "string", default: "" },
     },
@@ -118,7 +125,16 @@ export async function run(): Promise<void> {
   const only = new RegExp(flags.only);
   const rows = [];
   for (const miners of flags.miners.split(",").map(Number)) {
-    const subnet = { base, domain, optimizer: inner, miners, steps, rate: Number(flags.rate), threads };
+    const subnet = {
+      base,
+      domain,
+      optimizer: inner,
+      miners,
+      steps,
+      rate: Number(flags.rate),
+      outerRate: Number(flags["outer-rate"]),
+      threads,
+    };
     const run = (policy: Policy) => curve(directory, subnet, policy, Math.max(...cycles));
     const expected = await run(reference);
     for (const policy of [reference, ...policies.filter(({ name }) => only.test(name))]) {

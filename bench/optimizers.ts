@@ -10,17 +10,22 @@ import { parseArgs } from "node:util";
 import { placeRate } from "../src/engine/places.ts";
 import { type OptimizerOptions, openTrainer } from "../src/engine/trainer.ts";
 import { codecs } from "../src/model/codecs/index.ts";
-import { muonDefaults } from "../src/protocol/task-defaults.ts";
+import { muonDefaults, outerOfPlaces } from "../src/protocol/task-defaults.ts";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
 import { inner, losses } from "./codec/subnet.ts";
 import { batchSequences, openBase } from "./transfer/base.ts";
-import type { Base, Domain } from "./transfer/experiment.ts";
+import type { Domain, TrainedBase } from "./transfer/experiment.ts";
 
 const rounds = 8;
 
 /** Seconds of a step of each, the least of several that took turns. */
-async function secondsOfSteps(base: Base, domain: Domain, optimizers: readonly OptimizerOptions[], threads: number): Promise<number[]> {
+async function secondsOfSteps(
+  base: TrainedBase,
+  domain: Domain,
+  optimizers: readonly OptimizerOptions[],
+  threads: number,
+): Promise<number[]> {
   const { architecture, weights, sequenceLength, specs } = base;
   const trainable = specs.flatMap(({ name, expert }) => (expert !== undefined && expert < architecture.experts / 2 ? [name] : []));
   const trainers = await Promise.all(
@@ -74,7 +79,17 @@ export async function run(): Promise<void> {
     const codec = codecs.find((one) => one.name === name);
     for (const [way, { optimizer, steps }] of Object.entries(ways).filter(([way]) => flags.ways.split(",").includes(way))) {
       for (const learningRate of rates) {
-        const subnet = { base, domain, miners: 1, steps, rate: placeRate, threads, optimizer: { ...optimizer, learningRate }, alone: true };
+        const subnet = {
+          base,
+          domain,
+          miners: 1,
+          steps,
+          rate: placeRate,
+          outerRate: outerOfPlaces.learningRate,
+          threads,
+          optimizer: { ...optimizer, learningRate },
+          alone: true,
+        };
         const found: number[] = [];
         for await (const loss of losses(subnet, { name, ...(codec === undefined ? {} : { codec }) })) {
           found.push(loss);

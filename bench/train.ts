@@ -1,7 +1,8 @@
 /**
  * How fast the engine trains, beside PyTorch (best of eager and torch.compile) on the same model, weights, batches and number of threads, in fp32. The
  * sides take turns in rounds of a few steps, so that both see the same machine, and their losses show that they do the same work. The limit is
- * the machine's own: the rate of one large matrix product. Options: --json, --threads N, --shape NAME, --rounds N, --python PATH (an
+ * the machine's own: the rate of one large matrix product. Beside the ratio stands its bound: what it would be if all but the
+ * engine's own matrix products were free. Options: --json, --threads N, --shape NAME, --rounds N, --python PATH (an
  * interpreter with torch and safetensors; without one the engine runs alone).
  */
 import { spawn } from "node:child_process";
@@ -16,6 +17,7 @@ import { initializeCheckpoint } from "../src/model/initialize.ts";
 import { table } from "../src/ui/table.ts";
 import type { Answer, Job } from "./train/job.ts";
 import { measurePeak } from "./train/peak.ts";
+import { secondsOfProducts } from "./train/products.ts";
 
 interface Shape {
   readonly config: Record<string, unknown>;
@@ -100,6 +102,8 @@ interface Row {
   /** Tokens a second against the faster form of the peer; absent without a peer, and for the peer's own rows. */
   readonly ratio?: number;
   readonly ofPeak: number;
+  /** Of the engine's fastest step: the share that is matrix products, and the ratio that would be reached if all else took no time. */
+  readonly products?: { readonly share: number; readonly boundRatio?: number };
   readonly peakBytes: number;
   /** Above what the process held with its libraries loaded. */
   readonly modelBytes: number;
@@ -155,8 +159,11 @@ async function compare(title: string, shape: Shape, { threads, rounds, python }:
       };
     });
     const [own, ...peers] = rows as [Row, ...Row[]];
-    if (peers.length === 0) return [own];
-    return [{ ...own, ratio: own.tokensPerSecond / Math.max(...peers.map((row) => row.tokensPerSecond)) }, ...peers];
+    const fastest = Math.min(...(answers.get(sides[0] as Side) as Answer[]).flatMap(({ times }) => times)) / 1000;
+    const share = (await secondsOfProducts({ ...shape, trained: job.trained }, threads)) / fastest;
+    if (peers.length === 0) return [{ ...own, products: { share } }];
+    const ratio = own.tokensPerSecond / Math.max(...peers.map((row) => row.tokensPerSecond));
+    return [{ ...own, ratio, products: { share, boundRatio: ratio / share } }, ...peers];
   } finally {
     for (const side of sides) side.close();
     await rm(directory, { recursive: true, force: true });
@@ -187,7 +194,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
   }
   const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
   const right = (heading: string) => ({ heading, align: "right" as const });
-  const headings = ["tokens/s", "ratio", "of peak", "peak MiB", "model MiB", "last loss"].map(right);
+  const headings = ["tokens/s", "ratio", "of peak", "products", "ratio at most", "peak MiB", "model MiB", "last loss"].map(right);
   const cells = rows.map((row) => [
     row.shape,
     row.side,
@@ -195,6 +202,8 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     Math.round(row.tokensPerSecond),
     row.ratio?.toFixed(2),
     `${(100 * row.ofPeak).toFixed(0)}%`,
+    row.products && `${(100 * row.products.share).toFixed(0)}%`,
+    row.products?.boundRatio?.toFixed(2),
     mebibytes(row.peakBytes),
     mebibytes(row.modelBytes),
     row.lastLoss.toFixed(4),

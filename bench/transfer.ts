@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
-import { architecture, batchSequences, openBase } from "./transfer/base.ts";
+import { architecture, batchSequences, observeBase, openBase } from "./transfer/base.ts";
 import { type Domain, type Group, measure, type Outcome, type Policy } from "./transfer/experiment.ts";
 import { policies } from "./transfer/policies.ts";
 
@@ -58,7 +58,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
   });
   const threads = Number(values.threads);
   const progress = createProgress({ kind: "plain" });
-  const base = await openBase(values.directory, Number(values.pretrain), threads, progress);
+  const base = await observeBase(await openBase(values.directory, Number(values.pretrain), threads, progress), threads);
   const chosen = policies.filter(({ name }) => values.policies.split(";").some((part) => name.includes(part)));
   const training = { steps: Number(values.steps), learningRate: 5e-4, batchSequences, threads };
   const rows: Row[] = [];

@@ -23,15 +23,15 @@ import {
   stepPlace,
 } from "../../src/steps/evaluate/merge-groups.ts";
 import { batchSequences } from "../transfer/base.ts";
-import type { Base, Domain } from "../transfer/experiment.ts";
+import type { Domain, TrainedBase } from "../transfer/experiment.ts";
 
 type Named = ReadonlyMap<string, Float32Array>;
 
 export const inner = { learningRate: 5e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
 /** The part of a task that says how to merge, as a task of this codec has it by default. */
-const taskOf = ({ codec, dense }: Policy) => {
-  const places = codec?.place !== undefined && !dense;
-  return { outer: { ...taskDefaults.outer, ...(places && outerOfPlaces) }, merge: taskDefaults.merge } as unknown as Task;
+const taskOf = ({ outerRate }: Subnet, policy: Policy) => {
+  const outer = { ...taskDefaults.outer, ...(trainsPlaces(policy) && { ...outerOfPlaces, learningRate: outerRate }) };
+  return { outer, merge: taskDefaults.merge } as unknown as Task;
 };
 const taskHash = hashFields("connito/bench-codec/1");
 const gateSequences = taskDefaults.evaluation.sequencesPerDomain * 2 ** (taskDefaults.evaluation.stages - 1);
@@ -47,8 +47,11 @@ export interface Policy {
   readonly feedback?: boolean;
 }
 
+/** Whether only the codec's places are trained, and others in each cycle. */
+export const trainsPlaces = ({ codec, dense }: Policy) => codec?.place !== undefined && !dense;
+
 export interface Subnet {
-  readonly base: Base;
+  readonly base: TrainedBase;
   readonly domain: Domain;
   readonly optimizer: OptimizerOptions;
   readonly miners: number;
@@ -56,6 +59,8 @@ export interface Subnet {
   readonly steps: number;
   /** What the learning rate is multiplied by where only places are trained. */
   readonly rate: number;
+  /** The outer learning rate there. */
+  readonly outerRate: number;
   readonly threads: number;
   /** One miner's change is added as it is: what a cycle of training is worth, whatever becomes of it in a merge. */
   readonly alone?: boolean;
@@ -65,7 +70,7 @@ export interface Subnet {
 export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<number, never> {
   const { base, domain, miners, threads } = subnet;
   const { architecture, sequenceLength } = base;
-  const task = taskOf(policy);
+  const task = taskOf(subnet, policy);
   const trained = base.specs.filter(({ role, expert }) => role === "expert" && (expert as number) < architecture.experts / 2);
   const evaluator = await openEvaluator({ architecture, weights: base.weights, sequenceLength, batchSequences: 16, threads });
   const lossOf = async (weights: Named, sequences: readonly Int32Array[]) => {

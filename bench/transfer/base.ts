@@ -16,7 +16,7 @@ import { loadWeights } from "../../src/model/weights.ts";
 import { scoresOf } from "../../src/protocol/experts/router-statistics.ts";
 import { pretrain } from "../../src/steps/train/pretrain.ts";
 import type { Progress } from "../../src/ui/progress.ts";
-import type { Base, Domain } from "./experiment.ts";
+import type { Base, Domain, TrainedBase } from "./experiment.ts";
 
 const family = familyNamed("qwen3_moe");
 const config = family.newConfig?.({
@@ -38,7 +38,7 @@ const heldOutSequences = 128;
 const sampleSequences = 512;
 
 /** The base in `directory`, trained where it is not there. */
-export async function openBase(directory: string, steps: number, threads: number, progress: Progress): Promise<Base> {
+export async function openBase(directory: string, steps: number, threads: number, progress: Progress): Promise<TrainedBase> {
   await mkdir(directory, { recursive: true });
   const texts = await writeTexts(directory);
   const place = join(directory, "base");
@@ -77,10 +77,16 @@ export async function openBase(directory: string, steps: number, threads: number
       return { name, train: sequences, heldOut: held.slice(0, heldOutSequences), pool: held.slice(heldOutSequences), scores };
     }),
   );
+  return { architecture, specs: checkpoint.specs, weights, domains, sequenceLength };
+}
+
+/** With what the routers do on its domains, and what comes to its experts there. */
+export async function observeBase(base: TrainedBase, threads: number): Promise<Base> {
+  const { architecture, weights, domains, sequenceLength } = base;
   const sample = domains.map(({ name, train }) => ({ name, sequences: train.slice(0, sampleSequences) }));
   const observed = { architecture, load: async () => weights, domains: sample, sequenceLength, threads };
   const moments: LayerMoments[] = [];
   for await (const layer of expertMoments(observed)) moments.push(layer);
   const statistics = await routerStatistics(observed);
-  return { architecture, specs: checkpoint.specs, weights, domains, sequenceLength, statistics, moments };
+  return { ...base, statistics, moments };
 }

@@ -21,12 +21,15 @@ export interface Domain {
   readonly scores: ExpertScores;
 }
 
-export interface Base {
+export interface TrainedBase {
   readonly architecture: Architecture;
   readonly specs: readonly TensorSpec[];
   readonly weights: ReadonlyMap<string, Float32Array>;
   readonly domains: readonly Domain[];
   readonly sequenceLength: number;
+}
+
+export interface Base extends TrainedBase {
   /** What the experts do with both domains, as the owner of a task would measure it. */
   readonly statistics: RouterStatistics;
   readonly moments: readonly LayerMoments[];

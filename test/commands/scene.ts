@@ -29,6 +29,8 @@ export interface SceneOptions {
   readonly converted?: boolean;
   /** How its experts are grouped; evenly by default. */
   readonly grouping?: "affinity" | "coactivation";
+  /** Whether the stranger is a second validator, with as much stake. */
+  readonly strangerValidates?: boolean;
 }
 
 export interface Scene {
@@ -83,7 +85,8 @@ const smallTask = {
   experts: { selection: { threshold: 0.9 } },
 };
 
-export async function openScene({ phases, blockTime = 100, lead = 1, family, converted = false, grouping }: SceneOptions): Promise<Scene> {
+export async function openScene(options: SceneOptions): Promise<Scene> {
+  const { phases, blockTime = 100, lead = 1, family, converted = false, grouping, strangerValidates = false } = options;
   const directory = await mkdtemp(join(tmpdir(), "connito-scene-"));
   const at = (...names: string[]) => join(directory, ...names);
   const [exchange, heldOut, model] = [at("exchange"), at("held-out"), at("base")];
@@ -96,6 +99,7 @@ export async function openScene({ phases, blockTime = 100, lead = 1, family, con
     addresses[name] = address;
   }
   const neuron = (hotkey: string) => ({ netuid: 1, hotkey });
+  const validating = (hotkey: string) => ({ ...neuron(hotkey), stake: 1000n * 10n ** 9n, validatorPermit: true });
   const chain = {
     blockTime,
     stateDirectory: at("chain"),
@@ -103,8 +107,9 @@ export async function openScene({ phases, blockTime = 100, lead = 1, family, con
       subnets: [{ netuid: 1, ownerHotkey: addresses.owner }],
       neurons: [
         neuron(addresses.owner),
-        { ...neuron(addresses.validator), stake: 1000n * 10n ** 9n, validatorPermit: true },
+        validating(addresses.validator),
         neuron(addresses.miner),
+        ...(strangerValidates ? [validating(addresses.stranger)] : []),
       ],
     },
   };
