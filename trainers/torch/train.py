@@ -175,6 +175,9 @@ def main():
         say(event="step", step=step, loss=total, tokens=step * rows_a_step * job["sequenceLength"])
         if step % 50 == 0:
             save(saved, step, parameters, optimizers)
+    if step == 0:
+        # Told to stop before the first step: there is nothing to give.
+        raise SystemExit(75)
     save(saved, step, parameters, optimizers)
     write_result(parameters, parts)
     if world > 1:

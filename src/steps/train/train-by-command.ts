@@ -64,6 +64,10 @@ export async function trainByCommand(
   const places = placesOf(membership, { cycle, group }, selected);
   assertNotMissed(await clock.now(), input.opening);
 
+  // Two blocks tell their pace: a program that waited for the window by another chain's would miss it.
+  const paceKnown = () => schedule.secondsToOpening() !== undefined;
+  await clock.until(({ best }) => best >= input.opening.from - 1 || paceKnown(), signal);
+
   const curve = await recordLosses(workspace, cycle);
   const saved = createCheckpoints(async () => curve.snapshot().write);
   const secondsToOpening = schedule.secondsToOpening() ?? secondsPerBlock * Math.max(0, input.opening.from - 1 - (await clock.now()).best);
