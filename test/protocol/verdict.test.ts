@@ -215,11 +215,16 @@ describe("verdict from the chain", () => {
 });
 
 describe("statuses", () => {
-  it("stand in the order of the protocol's table", async () => {
+  it("stand in the order of the protocol's table, with the same hints", async () => {
     const { readFile } = await import("node:fs/promises");
     const text = await readFile(new URL("../../docs/protocol.md", import.meta.url), "utf8");
     const section = text.slice(text.indexOf("| status | meaning |"), text.indexOf("## 9."));
-    const listed = [...section.matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]);
-    assert.deepEqual(Object.keys(statuses), [...listed, "unscored"]);
+    const listed = [...section.matchAll(/^\| `([a-z-]+)` \| .* \| (.*) \|$/gm)].map(([, status, hint]) => [status, hint]);
+    assert.deepEqual(
+      Object.entries(statuses)
+        .map(([status, { hint }]) => [status, hint])
+        .slice(0, -1),
+      listed,
+    );
   });
 });
