@@ -65,6 +65,8 @@ interface Result {
   readonly modelGain: number;
   /** Whether honest validators computed one root in every cycle of every run. */
   readonly agreed: boolean;
+  /** How many verdicts called honest work a copy. */
+  readonly accused: number;
   /** What the agreed verdicts on the attackers were, cycle by cycle, and how often. */
   readonly verdicts: Readonly<Record<string, number>>;
 }
@@ -82,6 +84,7 @@ function worst(results: readonly Result[]): Result {
     modelHarm: Math.max(...results.map((one) => one.modelHarm)),
     modelGain: Math.min(...results.map((one) => one.modelGain)),
     agreed: results.every((one) => one.agreed),
+    accused: results.reduce((sum, one) => sum + one.accused, 0),
     verdicts,
   };
 }
@@ -128,6 +131,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
       right("model harm"),
       right("model gain"),
       "agreed",
+      right("honest called copies"),
       "verdicts on attackers",
     ];
     const rows = results.map((one) => [
@@ -138,6 +142,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
       one.modelHarm.toFixed(5),
       one.modelGain.toFixed(4),
       one.agreed ? "yes" : "NO",
+      one.accused,
       Object.entries(one.verdicts)
         .map(([status, count]) => `${count} ${status}`)
         .join(", "),
@@ -169,6 +174,7 @@ async function play(attack: Attack, seed: string, cycles: number, directory: str
     modelHarm: Math.max(0, ...rises),
     modelGain: (losses[0] as number) - (losses.at(-1) as number),
     agreed: agreed.every(Boolean),
+    accused: honest.flatMap(({ statuses }) => statuses).filter((status) => status === "copy" || status === "near-copy").length,
     verdicts,
   };
 }

@@ -322,6 +322,11 @@ function copyVectors() {
     },
     { title: "two", deltas: [first, mixed([1, first], [0.1, values()])] },
     { title: "nothing", deltas: [first, second, third as Float32Array, mixed([0, first])] },
+    {
+      title: "honest work among noise",
+      deltas: [first, ...Array.from({ length: 5 }, values), second],
+      gains: [true, false, false, false, false, false, true],
+    },
   ];
   const runs = { elements: 10, starts: [7, 2, 9], length: 4 };
   const tensors = [Float32Array.of(0, 1, 2), new Float32Array(0), Float32Array.of(3, 0, 0, 6, 7, 8, 9)];
@@ -330,7 +335,8 @@ function copyVectors() {
   const sketch = sketcher.finish();
   const places = { elements: shared.length, starts: [0], length: shared.length };
   return {
-    about: "the first places of sketches; a sketch of runs; deltas of groups in order of commits, and what is said of each of them",
+    about:
+      "the first places of sketches; a sketch of runs; deltas of groups in order of commits, whose losses would be paid, and what is said of each of them",
     places: [
       { seed: name("sketch"), group: 0, elements: 1_000 },
       { seed: name("sketch"), group: 1, elements: 10_000_000_000 },
@@ -340,7 +346,7 @@ function copyVectors() {
       return { ...input, kept: kept ?? null, runs: starts.length, length, first: starts.slice(0, 12) };
     }),
     runs: { ...runs, tensors: tensors.map((tensor) => [...tensor]), sketch: [...sketch.at].map((at, index) => [at, sketch.values[index]]) },
-    groups: groups.map(({ title, deltas }) => {
+    groups: groups.map(({ title, deltas, gains = deltas.map(() => true) }) => {
       const all = createSketcher(places);
       const cosine = cosines(
         deltas.map((delta) => {
@@ -351,8 +357,9 @@ function copyVectors() {
       return {
         title,
         deltas: deltas.map((delta) => [...delta]),
-        dense: deltas.map((_, place) => likenessOf(cosine, place, false)),
-        sparse: deltas.map((_, place) => likenessOf(cosine, place, true)),
+        gains,
+        dense: deltas.map((_, place) => likenessOf(cosine, place, false, gains)),
+        sparse: deltas.map((_, place) => likenessOf(cosine, place, true, gains)),
       };
     }),
     effects: [

@@ -207,6 +207,7 @@ export const mutants: readonly Mutant[] = [
     ["protocol/copies.test.ts", vectors],
     ["copies: only the nearest source", "maximumSources = 3", "maximumSources = 1"],
     ["copies: coordinates that everybody knows", '"connito/sketch/1", hashToBytes(seed), ', '"connito/sketch/1", '],
+    ["copies: noise makes copies of honest work that is alike", " && gains[index] === true", ""],
     ["copies: a copy as soon as usual", "Math.max(1 / 4, (5 / 8) * rest)", "1"],
     ["copies: noise hides what a submission holds", "holds(1, held.one) || ", ""],
     ["copies: noise hides a mixture", "holds(2, held.two)", "false"],

@@ -150,19 +150,26 @@ export interface Likeness {
 
 /**
  * What the submission at `place` has in common with the earlier ones of its group, of which `cosine` holds all pairs in order of commits, and whether
- * that makes it a near copy.
+ * that makes it a near copy. `gains` says whose losses would be paid: what is usual, and whom it may hold nothing of, is learned from those alone, or
+ * whoever submits noise would make copies of honest work that is alike.
  */
-export function likenessOf(cosine: readonly (readonly number[])[], place: number, sparse: boolean): Likeness {
+export function likenessOf(
+  cosine: readonly (readonly number[])[],
+  place: number,
+  sparse: boolean,
+  gains: readonly boolean[] = cosine.map(() => true),
+): Likeness {
   const size = (a: number, b = place): number => Math.abs(cosine[a]?.[b] as number);
   const byLikeness = (list: readonly number[]) => [...list].sort((a, b) => size(b) - size(a) || a - b);
   const explain = (sources: readonly number[]) => leastSquares(cosine, sources, place);
-  const others = cosine.map((_, index) => index).filter((index) => index !== place);
+  const earlier = cosine.map((_, index) => index).filter((index) => index < place && size(index) > 0);
+  const others = cosine.map((_, index) => index).filter((index) => index !== place && gains[index] === true);
 
   const usual = usualCosineOf(
     others.flatMap((a) => others.filter((b) => b > a).map((b) => cosine[a]?.[b] as number)),
     sparse,
   );
-  const like = byLikeness(others.filter((index) => index < place && size(index) > 0)).slice(0, maximumSources);
+  const like = byLikeness(earlier).slice(0, maximumSources);
   const { share, weights: parts } = explain(like);
   const shared = { share, usual, like, parts };
   if (share >= certainShare(usual)) return { ...shared, copy: true };

@@ -94,7 +94,7 @@ export async function explainScore(context: Context, membership: Membership, inp
   const reports = await collectReports(context, membership, view, scorers, committed);
   const weighed = weigh(view, reports);
 
-  const measured = input.measure ? await openMeasurement(context, membership, view, verdicts, verdict) : undefined;
+  const measured = input.measure ? await openMeasurement(context, membership, view, verdicts, verdict, gainingOf(weighed)) : undefined;
   try {
     const rows: ScorerExplanation[] = [];
     for (const { hotkey: validator, stake } of scorers[group] ?? []) {
@@ -190,6 +190,12 @@ function comparedHere({ comparison, effects: found }: Measurement): Explanation[
   return { ...comparison.likeness, ...shown, copy: comparison.copy || (found !== undefined && isNoise(found)) };
 }
 
+/** Whose losses would be paid, as far as reports agree on that. */
+function gainingOf(weighed: readonly WeighedReport[]): Set<string> {
+  const paid = agreedScores(weighed).filter(({ status }) => status === "accepted" || status === "near-copy");
+  return new Set(paid.map(({ miner }) => miner));
+}
+
 /** Whatever of the group's submissions can still be had is compared with the miner's. */
 async function openMeasurement(
   context: Context,
@@ -197,6 +203,7 @@ async function openMeasurement(
   view: CycleView,
   verdicts: readonly ChainVerdict[],
   { miner, group }: ChainVerdict,
+  gaining: ReadonlySet<string>,
 ): Promise<Measurement | undefined> {
   const revealed = verdicts.flatMap((verdict) => (verdict.group === group && verdict.status === "to-fetch" ? [verdict] : []));
   if (!revealed.some((verdict) => verdict.miner === miner)) return undefined;
@@ -213,7 +220,8 @@ async function openMeasurement(
   const own = submissions.find((submission) => submission.miner === miner);
   if (own !== undefined) {
     const seed = await evaluationSeed(context, membership, view.cycle);
-    const comparison = (await compareSubmissions({ seed, codec: task.submission.codec }, submissions)).get(miner);
+    const compare = await compareSubmissions({ seed, codec: task.submission.codec }, submissions);
+    const comparison = compare(gaining).get(miner);
     return { opened, deltas: own.deltas, comparison, sequences: 0 };
   }
   await opened.close();

@@ -43,13 +43,26 @@ export function effects(
   return effectsOf({ base, own, explained, mirrored, scrambled, scrambledMirrored }, likeness.share);
 }
 
-/** What each submission has in common with the earlier ones of its group, by miner; the first of a group is not in it. */
+/**
+ * What each submission has in common with the earlier ones of its group, by miner, once it is known whose losses would be paid; the first of a group is
+ * not in it.
+ */
+export type Compare = (gaining: ReadonlySet<string>) => ReadonlyMap<string, Comparison>;
+
+interface SketchedGroup {
+  readonly group: number;
+  readonly inOrder: readonly Sketched[];
+  readonly sketches: readonly Sketch[];
+  readonly cosine: readonly (readonly number[])[];
+}
+
+/** Sketches all submissions. */
 export async function compareSubmissions(
   { seed, codec }: { seed: string; codec: string },
   submissions: readonly Sketched[],
-): Promise<Map<string, Comparison>> {
+): Promise<Compare> {
   const { kept } = codecNamed(codec);
-  const result = new Map<string, Comparison>();
+  const groups: SketchedGroup[] = [];
   for (const group of new Set(submissions.map((submission) => submission.group))) {
     const inOrder = submissions.filter((submission) => submission.group === group).sort((a, b) => compareCommits(a.commit, b.commit));
     if (inOrder.length < 2) continue;
@@ -57,10 +70,21 @@ export async function compareSubmissions(
     const sketcher = createSketcher(drawPlaces(seed, group, elements, kept));
     const sketches: Sketch[] = [];
     for (const { deltas } of inOrder) sketches.push(await sketchOf(deltas, sketcher));
-    const cosine = cosines(sketches);
+    groups.push({ group, inOrder, sketches, cosine: cosines(sketches) });
+  }
+  return (gaining) => compareGroups(groups, { seed, sparse: kept !== undefined, gaining });
+}
+
+function compareGroups(
+  groups: readonly SketchedGroup[],
+  { seed, sparse, gaining }: { seed: string; sparse: boolean; gaining: ReadonlySet<string> },
+): Map<string, Comparison> {
+  const result = new Map<string, Comparison>();
+  for (const { group, inOrder, sketches, cosine } of groups) {
+    const gains = inOrder.map(({ miner }) => gaining.has(miner));
     for (const [place, { miner }] of inOrder.entries()) {
       if (place === 0) continue;
-      const { copy, like, parts, ...likeness } = likenessOf(cosine, place, kept !== undefined);
+      const { copy, like, parts, ...likeness } = likenessOf(cosine, place, sparse, gains);
       const shown = { ...likeness, like: like.map((index) => (inOrder[index] as Sketched).miner) };
       if (copy !== "unclear") result.set(miner, { copy, likeness: shown });
       else {

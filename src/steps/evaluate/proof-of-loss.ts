@@ -9,7 +9,7 @@ import type { Task } from "../../protocol/task.ts";
 import type { Likeness, ScoreEvidence } from "./evidence.ts";
 import type { CycleSequences } from "./held-out.ts";
 import type { MeasureLosses } from "./measure-losses.ts";
-import { type Comparison, effects, type Sketched } from "./near-copies.ts";
+import { type Compare, type Comparison, effects, type Sketched } from "./near-copies.ts";
 
 /** What is decided of a submission. */
 export type Verdict = Pick<Judgement, "score"> & { readonly status: Judgement["status"] | "near-copy" };
@@ -19,7 +19,7 @@ export interface ProofInput {
   readonly losses: MeasureLosses;
   readonly sequences: CycleSequences;
   readonly submissions: readonly Sketched[];
-  readonly comparisons: ReadonlyMap<string, Comparison>;
+  readonly compare: Compare;
   /** Whether there is just time to report what is known: asked before each pass, with how many losses it measures. */
   readonly isLate: (losses: number) => Promise<boolean>;
   /** Told how many submissions are judged when a stage ends. */
@@ -35,20 +35,20 @@ export interface Proof {
 
 interface Measured {
   readonly submission: Sketched;
-  readonly comparison: Comparison | undefined;
   readonly losses: number[];
   openLosses: readonly number[];
   judgement?: Judgement;
+  comparison?: Comparison | undefined;
   /** Of what it adds to those explaining it, where that decides. */
   effects?: Effects;
 }
 
 /** Measures stage after stage until everybody is judged. Who is not judged when time is out has no verdict: that is not the miner's doing. */
 export async function proveLosses(input: ProofInput): Promise<Proof> {
-  const { task, sequences, comparisons } = input;
+  const { task, sequences } = input;
   const { stages, open } = sequences;
   const measured = input.submissions.map((submission): Measured => {
-    return { submission, comparison: comparisons.get(submission.miner), losses: [], openLosses: [] };
+    return { submission, losses: [], openLosses: [] };
   });
   const base: number[] = [];
   let openBase: readonly number[] = [];
@@ -70,6 +70,9 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
     }
     input.onJudged(measured.filter(({ judgement }) => judgement !== undefined).length);
   }
+  const gaining = measured.filter(({ judgement }) => judgement?.status === "accepted");
+  const comparisons = input.compare(new Set(gaining.map(({ submission }) => submission.miner)));
+  for (const one of measured) one.comparison = comparisons.get(one.submission.miner);
   await measureWhatIsAdded(input, measured, base);
 
   const verdicts = new Map<string, Verdict>();

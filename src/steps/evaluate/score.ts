@@ -98,7 +98,7 @@ export async function measureGroups(
       losses: opened.losses,
       sequences,
       submissions,
-      comparisons: await compareSubmissions({ seed: sequences.seed, codec: task.submission.codec }, submissions),
+      compare: await compareSubmissions({ seed: sequences.seed, codec: task.submission.codec }, submissions),
       isLate: timeIsOut,
       onJudged: (judged) => context.progress.update(judged),
     });

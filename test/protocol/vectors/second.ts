@@ -420,13 +420,14 @@ export function secondPlaces(seed: string, group: number, elements: number, coun
 }
 
 /** Section 8's near copies: what is said of the delta at `place` of a group in order of commits. Least squares by coordinate descent. */
-export function secondLikeness(deltas: readonly (readonly number[])[], place: number, sparse: boolean) {
+export function secondLikeness(deltas: readonly (readonly number[])[], place: number, sparse: boolean, gains: readonly boolean[]) {
   const inner = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * (b[i] as number), 0);
   const unit = deltas.map((delta) => delta.map((x) => x / (Math.sqrt(inner(delta, delta)) || 1)));
   const own = unit[place] as number[];
   const size = (k: number) => Math.abs(inner(unit[k] as number[], own));
   const nearest = (list: number[], count: number) => list.sort((a, b) => size(b) - size(a) || a - b).slice(0, count);
-  const others = [...deltas.keys()].filter((k) => k !== place);
+  const others = [...deltas.keys()].filter((k) => k !== place && gains[k]);
+  const earlier = [...deltas.keys()].filter((k) => k < place);
   const descend = (target: readonly number[], sources: readonly number[]) => {
     const weights = new Map(sources.map((k) => [k, 0]));
     let rest = target;
@@ -450,13 +451,13 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
   const quartile = pairs.sort((a, b) => a - b)[Math.ceil(0.75 * pairs.length) - 1] ?? most;
   const usual = Math.max(0.2, Math.min(most, quartile));
   const like = nearest(
-    others.filter((k) => k < place && size(k) > 0),
+    earlier.filter((k) => size(k) > 0),
     3,
   );
   const { share, weights: parts } = explain(like);
   const needed = usual >= 0.6 ? 1 - (1 - usual) / 4 : 1 - 0.625 * (1 - usual) ** 2;
   if (share >= needed) return { share, usual, like, parts, copy: true };
-  const closest = Math.max(0, ...others.filter((k) => k < place).map(size));
+  const closest = Math.max(0, ...earlier.map(size));
   const six = nearest(
     others.filter((k) => k < place || size(k) < closest),
     6,

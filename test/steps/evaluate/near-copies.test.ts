@@ -32,6 +32,12 @@ const submission = (miner: string, block: number, deltas: Map<string, Float32Arr
 const original = delta("original");
 const dense = { seed: hash("seed"), codec: "dense-bf16" };
 
+/** Compared, where the losses of all would be paid but those of these. */
+async function compare(how: Parameters<typeof compareSubmissions>[0], submissions: Sketched[], without: string[] = []) {
+  const compared = await compareSubmissions(how, submissions);
+  return compared(new Set(submissions.map(({ miner }) => miner).filter((miner) => !without.includes(miner))));
+}
+
 describe("near copies", () => {
   it("are told by the earlier commit, whatever the order in which submissions come", async () => {
     const [first, copy] = [submission("first", 10, original), submission("copy", 11, scaled(original, 1.5))];
@@ -39,7 +45,7 @@ describe("near copies", () => {
       [first, copy],
       [copy, first],
     ]) {
-      const found = await compareSubmissions(dense, order);
+      const found = await compare(dense, order);
       assert.deepEqual([...found.keys()], ["copy"]);
       assert.deepEqual([found.get("copy")?.copy, found.get("copy")?.likeness.like], [true, ["first"]]);
     }
@@ -47,7 +53,7 @@ describe("near copies", () => {
 
   it("are unclear among few: what the earlier ones explain, and around it the rest mirrored, and with random signs", async () => {
     const [copy, first] = [plus(scaled(original, 2), scaled(delta("noise"), 2)), scaled(original, 3)];
-    const found = await compareSubmissions(dense, [submission("first", 1, first), submission("copy", 2, copy)]);
+    const found = await compare(dense, [submission("first", 1, first), submission("copy", 2, copy)]);
     const { unclear } = found.get("copy") ?? {};
     const [explained, mirrored, scrambled, scrambledMirrored] = await Promise.all(
       (unclear ?? []).map(({ read }) => read("one", new Float32Array(1_500))),
@@ -74,10 +80,29 @@ describe("near copies", () => {
     assert.equal(found.get("first"), undefined);
   });
 
+  it("are not made of honest work that is alike by those who submit noise, however many", async () => {
+    const [a, b] = ["a", "b"].map((name) => plus(original, scaled(delta(name), 0.5))) as [
+      Map<string, Float32Array>,
+      Map<string, Float32Array>,
+    ];
+    for (const count of [1, 2, 4, 8]) {
+      const noise = Array.from({ length: count }, (_, index) => submission(`noise ${index}`, 2 + index, delta(`noise ${index}`)));
+      const group = [submission("first", 1, a), ...noise, submission("second", 20, b)];
+      const found = await compare(
+        dense,
+        group,
+        noise.map(({ miner }) => miner),
+      );
+      assert.equal(found.get("second")?.copy, false);
+      assert.equal(found.get("second")?.unclear?.length, 4);
+      assert.equal((await compare(dense, group)).get("second")?.copy, true);
+    }
+  });
+
   it("are not looked for in another group, nor among honest work", async () => {
     const others = ["a", "b", "c"].map((name, index) => submission(name, 10 + index, delta(name)));
     const elsewhere = submission("copy", 20, original, 1);
-    const found = await compareSubmissions(dense, [submission("first", 1, original), ...others, elsewhere]);
+    const found = await compare(dense, [submission("first", 1, original), ...others, elsewhere]);
     assert.deepEqual(
       [...found].map(([miner, { copy }]) => [miner, copy]),
       [
@@ -93,7 +118,7 @@ describe("near copies", () => {
     const few = (of: ReadonlyMap<string, Float32Array>, first: number) =>
       new Map([...of].map(([name, values]) => [name, values.map((x, i) => (i % 100 === first ? x : 0))]));
     const noise = scaled(few(delta("noise"), 3), 0.3);
-    const found = await compareSubmissions(sparse, [
+    const found = await compare(sparse, [
       submission("first", 1, few(original, 3)),
       submission("other", 2, few(delta("other"), 3)),
       submission("copy", 3, plus(few(original, 3), noise)),

@@ -41,7 +41,7 @@ describe("Proof-of-Loss in stages", () => {
     const judged: number[] = [];
     const submissions = [submission("clear", 0.5), submission("none", -0.5), submission("slight", 2e-4)];
     const { verdicts, evidence } = await proveLosses({
-      ...{ task, losses, sequences, submissions, comparisons: new Map(), ...inTime },
+      ...{ task, losses, sequences, submissions, compare: () => new Map(), ...inTime },
       onJudged: (count) => judged.push(count),
     });
     assert.deepEqual(
@@ -79,7 +79,11 @@ describe("Proof-of-Loss in stages", () => {
       ["own", compared(false)],
       ["worthless copy", compared(true)],
     ]);
-    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, comparisons, ...inTime });
+    const compare = (gaining: ReadonlySet<string>) => {
+      assert.deepEqual([...gaining], ["clear", "copy", "own"]);
+      return comparisons;
+    };
+    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, compare, ...inTime });
     const statuses = Object.fromEntries([...verdicts].map(([miner, { status }]) => [miner, status]));
     assert.deepEqual(statuses, { clear: "accepted", copy: "near-copy", own: "accepted", "worthless copy": "no-gain" });
     assert.equal(verdicts.get("copy")?.score, 0);
@@ -116,12 +120,12 @@ describe("Proof-of-Loss in stages", () => {
       losses,
       sequences,
       submissions,
-      comparisons,
+      compare: () => comparisons,
       isLate: async () => looks.shift() ?? true,
     });
     assert.equal(late.verdicts.get("idle")?.status, "accepted");
     passes.length = 0;
-    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, comparisons, ...inTime });
+    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, compare: () => comparisons, ...inTime });
     const statuses = Object.fromEntries([...verdicts].map(([miner, { status }]) => [miner, status]));
     assert.deepEqual(statuses, { clear: "accepted", idle: "near-copy", busy: "accepted", subtle: "accepted", poor: "no-gain" });
     assert.deepEqual(passes.map(({ sequences: { length }, candidates }) => [length, candidates]).at(-1), [8, 12]);
@@ -144,7 +148,7 @@ describe("Proof-of-Loss in stages", () => {
         losses: late.losses,
         sequences,
         submissions: [submission("clear", 0.5), submission("slight", 2e-4)],
-        comparisons: new Map(),
+        compare: () => new Map(),
       },
       ...inTime,
       isLate: async () => looks.shift() as boolean,
@@ -152,14 +156,14 @@ describe("Proof-of-Loss in stages", () => {
     assert.deepEqual([[...verdicts.keys()], late.passes.length], [["clear"], 1]);
     assert.equal(evidence.miners.length, 2);
     const none = meter();
-    await proveLosses({ task, losses: none.losses, sequences, submissions: [], comparisons: new Map(), ...inTime });
+    await proveLosses({ task, losses: none.losses, sequences, submissions: [], compare: () => new Map(), ...inTime });
     assert.equal(none.passes.length, 0);
   });
 
   it("shows nothing of a submission whose losses are not finite", async () => {
     const { losses } = meter();
     const submissions = [submission("clear", 0.5), submission("broken", Number.NaN)];
-    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, comparisons: new Map(), ...inTime });
+    const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, compare: () => new Map(), ...inTime });
     assert.deepEqual(verdicts.get("broken"), { status: "non-finite", score: 0, sequences: 8 });
     assert.deepEqual(
       evidence.miners.map(({ miner }) => miner),
