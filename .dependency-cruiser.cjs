@@ -6,8 +6,8 @@
 const room = (...names) => `^src/(${names.join("|")})/`;
 const adapters = ["model", "data", "chain", "exchange", "external", "workspace", "ui"];
 
-/** The files beside the rooms: errors for all, the disk and threads for all but the rules. */
-const shared = (name) => (name === "protocol" ? ["errors[.]ts"] : ["errors[.]ts", "files[.]ts", "threads[.]ts"]);
+/** The files beside the rooms: errors for all, the disk, threads and waiting for all but the rules. */
+const shared = (name) => (name === "protocol" ? ["errors[.]ts"] : ["errors[.]ts", "files[.]ts", "threads[.]ts", "waiting[.]ts"]);
 
 /** The only rooms, and the only files, that a room may import from: anything else under src/ is an arrow that does not exist. */
 const mayImport = (name, ...targets) => ({
@@ -79,9 +79,9 @@ module.exports = {
       to: { path: "^src/", pathNot: "^src/errors[.]ts$" },
     },
     {
-      name: "threads-import-nothing",
+      name: "threads-and-waiting-import-nothing",
       severity: "error",
-      from: { path: "^src/threads[.]ts$" },
+      from: { path: "^src/(threads|waiting)[.]ts$" },
       to: { path: "^src/" },
     },
     {

@@ -73,7 +73,7 @@ const task = parseTask({
   assignment: { missedCycles: 2 },
   submission: { codec: "dense-bf16", maximumBytes: 268_435_456 },
   evaluation: { sequencesPerDomain: 6, stages: 3, errorRate: 0.01, minimumScore: 1 },
-  merge: { contributors: 4, method: "mean", tolerated: 0.25, normCap: 2, scales: [1, 0.7, 0.5] },
+  merge: { contributors: 4, method: "mean", tolerated: 0.25, normCap: 2, errorRate: 0.2, scales: [1, 0.7, 0.5] },
   validators: { minimumStake: "1000000000", scorers: 2 },
   weights: { window: 8 },
 });
@@ -269,7 +269,7 @@ function evaluationVectors() {
     [3.3, 2.55, 4.17, 3.06, 2.8, 3.56],
   ];
   const drawn = baseLosses.map((_, index) => ({ domain: index % 2, index }));
-  const tried = candidates.map((losses) => assess({ drawn, domains: 2, errorRate: 0.2 }, baseLosses, losses));
+  const tried = candidates.map((losses) => assess({ drawn, domains: 2, errorRate: task.merge.errorRate }, baseLosses, losses));
   const stakes = ["900000000000", "1", "0", "400000000000", "18446744073709551615"];
   const validators = stakes.map((stake, index) => ({ hotkey: hotkey(`validator ${index}`), stake }));
   const scorers = (count: number) =>

@@ -97,7 +97,7 @@ export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<nu
         { length: gateSequences },
         (_, i) => domain.pool[(cycle * gateSequences + i) % domain.pool.length] as Int32Array,
       );
-      const rules = { drawn: gate.map((_, index) => ({ domain: 0, index })), domains: 1, errorRate: taskDefaults.evaluation.errorRate };
+      const rules = { drawn: gate.map((_, index) => ({ domain: 0, index })), domains: 1, errorRate: taskDefaults.merge.errorRate };
       const measure: MergeSearch["measure"] = async (candidates) => {
         const losses = async (delta?: Tensors) => {
           evaluator.replace(await moved(version, delta));

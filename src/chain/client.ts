@@ -3,6 +3,7 @@
  * read at a block that the caller names; whatever is written is reported once it is final.
  */
 import type { Hotkey } from "../protocol/hotkey.ts";
+import { orAborted } from "../waiting.ts";
 import { chainUnreachable } from "./chain-errors.ts";
 import { commitWeights, revealWeights, type SealedWeights, type WeightsCommit } from "./commit-weights.ts";
 import { type ChainCommitment, readCommitments, readSpace, type Space } from "./commitments.ts";
@@ -27,7 +28,6 @@ import type { Signer } from "./signer.ts";
 import { createStates, type StateAt } from "./state.ts";
 import { type Hyperparameters, type Neuron, readSubnet, readWeights, type Subnet, type Weight } from "./subnet.ts";
 import { createSender, type Inclusion, type Transaction } from "./transactions.ts";
-import { orAborted } from "./waiting.ts";
 
 export type { ChainCommitment } from "./commitments.ts";
 export type { BlockReference, Heads } from "./heads.ts";

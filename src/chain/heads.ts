@@ -3,9 +3,9 @@
  * newest head only: who was busy for ten blocks is not given ten. The finalised head never goes back, whatever an endpoint that is behind says.
  */
 import { ConnitoError } from "../errors.ts";
+import { backOff, orAborted, pause } from "../waiting.ts";
 import { blockUnknown, chainUnsupported } from "./chain-errors.ts";
 import type { Link } from "./link.ts";
-import { backOff, orAborted, pause } from "./waiting.ts";
 
 export interface BlockReference {
   readonly number: number;

@@ -8,9 +8,9 @@
  */
 import { setMaxListeners } from "node:events";
 import type { ConnitoError } from "../errors.ts";
+import { backOff, orAborted, pause } from "../waiting.ts";
 import { chainChanged, chainDisconnected, chainUnreachable, chainUnsupported, isNetworkTrouble } from "./chain-errors.ts";
 import { type NotificationListener, openSocket, type RpcSocket, type SocketOptions } from "./json-rpc-socket.ts";
-import { backOff, orAborted, pause } from "./waiting.ts";
 
 export interface LinkOptions {
   /** `ws://` or `wss://` addresses of nodes of one chain, tried in order. */

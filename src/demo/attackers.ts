@@ -4,7 +4,6 @@
  */
 
 import { copyFile } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { CycleStep } from "../cycle/roles.ts";
 import { roles } from "../cycle/roles.ts";
 import { ConnitoError } from "../errors.ts";
@@ -20,6 +19,7 @@ import type { Membership } from "../steps/membership.ts";
 import { openGroupExperts } from "../steps/train/group-experts.ts";
 import { type StoredSubmission, storeSubmission, submissionOf } from "../steps/train/submissions.ts";
 import { submitDeltas } from "../steps/train/submit.ts";
+import { pause } from "../waiting.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
 
 export const attacks = ["copy", "noise"] as const;
@@ -82,7 +82,7 @@ async function stealSubmission(
       }
       await victim?.close();
     }
-    await sleep(250, undefined, { signal: context.signal });
+    await pause(250, context.signal);
   }
   throw new ConnitoError(`Nobody else trained group ${group} in cycle ${cycle}.`, {
     code: "nothing-to-commit",

@@ -11,13 +11,13 @@ import { ConnitoError } from "../errors.ts";
 import { fileError, isMissing, nameFile, writeAll } from "../files.ts";
 import { createArtifactHasher } from "../protocol/artifact.ts";
 import type { Hash } from "../protocol/hash.ts";
-import { type BackoffOptions, backoffDelay, sleep } from "./backoff.ts";
+import { type BackOff, backOff, pause } from "../waiting.ts";
 import { hashMismatch, objectOversize } from "./errors.ts";
 import type { Source } from "./source.ts";
 
 /** A download that advanced by this much starts its attempts anew: a long one over a bad line must not run out of them. */
 const progressBytes = 1 << 20;
-const defaultBackoff: BackoffOptions = { firstMilliseconds: 500, maximumMilliseconds: 15_000 };
+const defaultBackOff: BackOff = { first: 500, most: 15_000 };
 
 interface FetchOptions {
   /** In the order in which they are tried. */
@@ -36,7 +36,7 @@ interface FetchOptions {
   readonly onFault?: (fault: Fault) => void;
   /** How often each source is tried while it is only unreachable; 3 by default. */
   readonly attempts?: number;
-  readonly backoff?: BackoffOptions;
+  readonly backOff?: BackOff;
 }
 
 export interface FetchObjectOptions extends Omit<FetchOptions, "maximumBytes"> {
@@ -132,7 +132,7 @@ async function download(options: FetchOptions, hash: Hash, newHasher: () => Hash
 
 /** Returns when the partial file is whole and verified; gives what went wrong on the way. */
 async function fetchFromAny(options: FetchOptions, hash: Hash, partial: PartialFile): Promise<Fault[]> {
-  const { sources, path, signal, attempts = 3, backoff = defaultBackoff } = options;
+  const { sources, path, signal, attempts = 3, backOff: delays = defaultBackOff } = options;
   const faults: Fault[] = [];
   const usable = new Set(sources);
   for (let attempt = 1; ; attempt++) {
@@ -146,7 +146,7 @@ async function fetchFromAny(options: FetchOptions, hash: Hash, partial: PartialF
     }
     if (partial.fetched - before >= progressBytes) attempt = 0;
     if (usable.size === 0 || attempt >= attempts) throw unavailable(path, faults);
-    await sleep(backoffDelay(Math.max(1, attempt), backoff), signal);
+    await pause(backOff(Math.max(1, attempt), delays), signal);
   }
 }
 

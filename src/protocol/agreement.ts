@@ -20,7 +20,7 @@ export interface WeighedReport {
 const slack = 100;
 
 /**
- * Whether two validators can both have measured one submission honestly: the larger score is at most twice the smaller and 100 micro-nats. Machines
+ * Whether two validators can both have measured one submission honestly: the larger score is at most twice the smaller plus 100 micro-nats. Machines
  * differ in the last bits of a loss, and so now and then in the stage at which a score is clear; a refusal counts as 0, and `unscored` says nothing.
  */
 export function areCompatible(a: Pick<ReportEntry, "status" | "score">, b: Pick<ReportEntry, "status" | "score">): boolean {

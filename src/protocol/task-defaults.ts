@@ -54,7 +54,7 @@ export const taskDefaults = {
   assignment: { missedCycles: 2 },
   submission: { codec: "dense-bf16", maximumBytes: 256 * 1024 * 1024 },
   evaluation: { sequencesPerDomain: 32, stages: 3, errorRate: 0.01, minimumScore: 1 },
-  merge: { contributors: 8, method: "mean", tolerated: 0.25, normCap: 2, scales: [1, 0.7, 0.5, 0.25] },
+  merge: { contributors: 8, method: "mean", tolerated: 0.25, normCap: 2, errorRate: 0.1, scales: [1, 0.7, 0.5, 0.25] },
   // 64 validators is the most that Subtensor permits by default: all score.
   validators: { minimumStake: "1000000000", scorers: 64 },
   weights: { window: 8 },

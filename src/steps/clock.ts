@@ -3,8 +3,8 @@
  * sending. No wall clock takes part: a chain that stalls stops the clock, and waiting is all that happens.
  */
 
-import { setTimeout as sleep } from "node:timers/promises";
 import type { BlockReference, Chain } from "../chain/client.ts";
+import { pause } from "../waiting.ts";
 
 export interface Heads {
   readonly best: number;
@@ -24,9 +24,9 @@ export interface ChainClock {
 
 /**
  * A clock over one chain connection. It follows the heads only while somebody waits or watches; where following ends or fails it begins
- * again after `pause` milliseconds.
+ * again after `again` milliseconds.
  */
-export function createChainClock(chain: Pick<Chain, "bestHead" | "finalizedHead" | "followHeads">, { pause = 1000 } = {}): ChainClock {
+export function createChainClock(chain: Pick<Chain, "bestHead" | "finalizedHead" | "followHeads">, { again = 1000 } = {}): ChainClock {
   const listeners = new Set<(heads: Heads) => void>();
   const failures = new Set<(error: unknown) => void>();
   let latest: Heads | undefined;
@@ -43,7 +43,7 @@ export function createChainClock(chain: Pick<Chain, "bestHead" | "finalizedHead"
         // Who waits decides whether to try again; who only watches is served again as soon as that is possible.
         if (!controller.signal.aborted) for (const fail of [...failures]) fail(error);
       }
-      if (!controller.signal.aborted) await sleep(pause, undefined, { signal: controller.signal }).catch(() => undefined);
+      if (!controller.signal.aborted) await pause(again, controller.signal).catch(() => undefined);
     }
   };
 
@@ -95,6 +95,6 @@ export function createChainClock(chain: Pick<Chain, "bestHead" | "finalizedHead"
 
     watch,
 
-    pause: (milliseconds, signal) => sleep(milliseconds, undefined, { signal }),
+    pause,
   };
 }

@@ -1,7 +1,7 @@
 /** Trying again what failed for now: with growing, jittered pauses, until it works, cannot be mended by waiting, or is given up. */
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { ConnitoError } from "../errors.ts";
+import { backOff, pause as byWallClock } from "../waiting.ts";
 
 export interface RetryOptions {
   readonly signal: AbortSignal;
@@ -12,14 +12,11 @@ export interface RetryOptions {
   readonly pause?: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
 
-const byWallClock = (milliseconds: number, signal: AbortSignal): Promise<void> => sleep(milliseconds, undefined, { signal });
-
-/** Milliseconds: doubled each time up to the largest, and multiplied by 0.5 to 1.5, so that many do not come back at once. */
-const delays = { first: 250, largest: 8_000 };
+const delays = { first: 250, most: 10_000 };
 
 /** @throws whatever is not a retryable ConnitoError, the last failure when `goOn` says so, the signal's reason when it aborts. */
 export async function retry<T>(work: () => Promise<T>, { signal, goOn, onRetry, pause = byWallClock }: RetryOptions): Promise<T> {
-  for (let attempt = 0; ; attempt++) {
+  for (let attempt = 1; ; attempt++) {
     try {
       return await work();
     } catch (error) {
@@ -27,8 +24,7 @@ export async function retry<T>(work: () => Promise<T>, { signal, goOn, onRetry, 
       if (!(error instanceof ConnitoError) || !error.retryable) throw error;
       if (goOn !== undefined && !(await goOn(error))) throw error;
       onRetry?.(error);
-      const delay = Math.min(delays.largest, delays.first * 2 ** Math.min(attempt, 10));
-      await pause(delay * (0.5 + Math.random()), signal);
+      await pause(backOff(attempt, delays), signal);
     }
   }
 }

@@ -11,7 +11,7 @@ import { deliver, hashOf, head, host, rangeStart, sourceAt, unusedPath, withPeer
 const bytes = randomBytes(1_500_000);
 const hash = hashOf(bytes);
 const path = `/objects/${hash}`;
-const backoff = { firstMilliseconds: 1, maximumMilliseconds: 2 };
+const backOff = { first: 1, most: 2 };
 const half = 700_000;
 
 const wanted = (into: string, more: Omit<FetchObjectOptions, "hash" | "path" | "into" | "bytes">): FetchObjectOptions => ({
@@ -19,7 +19,7 @@ const wanted = (into: string, more: Omit<FetchObjectOptions, "hash" | "path" | "
   path,
   into,
   bytes: bytes.length,
-  backoff,
+  backOff,
   ...more,
 });
 
@@ -240,7 +240,7 @@ describe("fetching", () => {
   it("stops when told, while bytes come and while it waits, keeping what it has", () =>
     inTemporaryDirectory(async (directory) => {
       const into = join(directory, "object");
-      const slow = { firstMilliseconds: 3_600_000, maximumMilliseconds: 3_600_000 };
+      const slow = { first: 3_600_000, most: 3_600_000 };
       await withPeer(
         (socket, request) => deliver(socket, request, bytes, half),
         async ({ url, cut }) => {
@@ -257,7 +257,7 @@ describe("fetching", () => {
         signal: waiting.signal,
         onFault: () => waiting.abort(new Error("enough")),
       });
-      await assert.rejects(fetchObject({ ...options, backoff: slow }), /enough/);
+      await assert.rejects(fetchObject({ ...options, backOff: slow }), /enough/);
       assert.equal((await stat(`${into}.partial`)).size, half);
     }));
 
@@ -308,7 +308,7 @@ describe("fetching", () => {
       const artifact = `/submissions/${root}`;
       const into = join(directory, root);
       await withServer({ [artifact]: bytes }, async ({ url }) => {
-        const options = { sources: [sourceAt(url)], root, path: artifact, into, backoff };
+        const options = { sources: [sourceAt(url)], root, path: artifact, into, backOff };
         await failsWith("object-oversize", fetchArtifact({ ...options, maximumBytes: bytes.length - 1 }));
         const fetched = await fetchArtifact({ ...options, maximumBytes: bytes.length });
         assert.equal(fetched.length, bytes.length);

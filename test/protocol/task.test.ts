@@ -101,6 +101,7 @@ describe("task", () => {
       ["merge.method", "average"],
       ["merge.tolerated", 0.5],
       ["merge.normCap", 0.9],
+      ["merge.errorRate", 0.6],
       ["validators.scorers", 1],
       ["merge.scales", Array.from({ length: 17 }, () => 1)],
       ["validators.minimumStake", 1_000],

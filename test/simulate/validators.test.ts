@@ -172,10 +172,10 @@ describe("validators among each other", function () {
         { name: "second", strategy: validator("second", () => [...recorded("second"), step("compare", compare)]), stake: 500 },
         { name: "late", strategy: validator("late", () => recorded("late")), stake: 300, from: 1 },
         { name: "liar", strategy: liar, stake: 400 },
-        { name: "a", strategy: miner, trainingSteps: 40 },
-        { name: "b", strategy: miner, trainingSteps: 40 },
+        { name: "a", strategy: miner, trainingSteps: 80 },
+        { name: "b", strategy: miner, trainingSteps: 80 },
       ],
-      ...{ cycles: 2, seed: "4", directory, threads: 1, progress: silentProgress, signal: new AbortController().signal },
+      ...{ cycles: 2, seed: "1", directory, threads: 1, progress: silentProgress, signal: new AbortController().signal },
     });
     for (const { name, troubles } of outcome.players) assert.deepEqual(troubles, [], name);
   });
@@ -238,10 +238,12 @@ describe("validators among each other", function () {
 
   it("lead a miner that asks to its own score, computed and measured again, where they contradict each other to what the evidence bears out", () => {
     assert.equal(explained.length, 2);
-    // The lie is near the truth for one of them.
-    assert.deepEqual(explained.map(({ settled }) => settled).sort(), ["evidence", "median"]);
     for (const { hotkey, agreed, settled, scorers, measured } of explained) {
       assert.equal(agreed?.status, "accepted", hotkey);
+      // The lie may happen to be near the truth.
+      const scores = scorers.map(({ score }) => score ?? 0);
+      const contradicted = Math.max(...scores) > 2 * Math.min(...scores) + 100;
+      assert.equal(settled, contradicted ? "evidence" : "median");
       for (const scorer of scorers.filter(({ validator: name }) => name !== hotkeys.get("liar"))) {
         assert.deepEqual([scorer.report, scorer.consistent], ["counted", true]);
         assert.deepEqual([scorer.score, scorer.computedAgain?.score], [agreed?.score, agreed?.score]);

@@ -100,7 +100,7 @@ describe("chain clock", () => {
       },
     };
     const seen = await new Promise<number>((resolve) => {
-      const stop = createChainClock(chain, { pause: 1 }).watch(({ best }) => {
+      const stop = createChainClock(chain, { again: 1 }).watch(({ best }) => {
         stop();
         resolve(best);
       });

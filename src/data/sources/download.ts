@@ -5,8 +5,8 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { ConnitoError } from "../../errors.ts";
+import { backOff, pause } from "../../waiting.ts";
 import { sourceChanged, sourceGated, sourceMissing, sourceUnreachable } from "./errors.ts";
 
 export interface DownloadOptions {
@@ -14,7 +14,7 @@ export interface DownloadOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: (location: string, received: number, total: number | undefined) => void;
   /** Milliseconds before the first new attempt; they double. */
-  readonly pause?: number;
+  readonly firstPause?: number;
 }
 
 /** A cut connection is taken up again this many times without a byte of progress in between. */
@@ -39,7 +39,7 @@ export async function probe(location: string, signal?: AbortSignal): Promise<voi
 
 /** Downloads the address into the directory and returns the file's path; a file of an earlier call is taken if the server still has it so. */
 export async function download(location: string, options: DownloadOptions): Promise<string> {
-  const { directory, signal, pause = 1000 } = options;
+  const { directory, signal, firstPause = 1000 } = options;
   const id = createHash("sha256").update(location).digest("hex").slice(0, 32);
   const [path, partial, note] = [join(directory, id), join(directory, `${id}.partial`), join(directory, `${id}.json`)];
   await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -68,7 +68,7 @@ export async function download(location: string, options: DownloadOptions): Prom
     } finally {
       await handle.close();
     }
-    if (failed > 0) await sleep(pause * 2 ** (failed - 1), undefined, signal === undefined ? {} : { signal });
+    if (failed > 0) await pause(backOff(failed, { first: firstPause, most: 60_000 }), signal);
   }
 }
 

@@ -117,7 +117,7 @@ async function compute(context: Context, membership: Membership, input: { cycle:
 export async function openSearch(context: Context, membership: Membership, view: CycleView, opened: OpenModel): Promise<MergeSearch> {
   const { task } = membership;
   const { gate: drawn } = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
-  const gate = { drawn, domains: task.data.domains.length, errorRate: task.evaluation.errorRate };
+  const gate = { drawn, domains: task.data.domains.length, errorRate: task.merge.errorRate };
   const measure: MergeSearch["measure"] = async (steps) => {
     const { base, candidates } = await opened.losses(drawn, steps);
     return { before: domainLosses(base, drawn, gate.domains), assessed: candidates.map((losses) => assess(gate, base, losses)) };

@@ -54,7 +54,7 @@ describe("data/sources/download", () => {
   const status = (code: number) => {
     answer = (_, response) => void response.writeHead(code).end("no");
   };
-  const get = () => download(`${origin}/a.txt`, { directory, pause: 1 });
+  const get = () => download(`${origin}/a.txt`, { directory, firstPause: 1 });
   const ranges = () => requests.map(({ headers }) => headers.range);
 
   it("brings the content, and asks once more only whether it is still the same", async () => {
@@ -161,7 +161,7 @@ describe("data/sources/download", () => {
     const abort = new AbortController();
     const stopped = download(`${origin}/a.txt`, {
       directory,
-      pause: 1,
+      firstPause: 1,
       signal: abort.signal,
       onProgress: () => abort.abort(new Error("enough")),
     });

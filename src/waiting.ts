@@ -1,4 +1,4 @@
-/** Waiting that can be called off, and that spreads out those who wait for the same thing. */
+/** Waiting that can be called off, and that spreads out those who wait for the same thing; for every room but the rules. */
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Waits so many milliseconds; rejects with the signal's reason when it fires. */
@@ -10,13 +10,18 @@ export async function pause(milliseconds: number, signal?: AbortSignal): Promise
   }
 }
 
+/** Milliseconds: of the first pause, and of the longest. */
+export interface BackOff {
+  readonly first: number;
+  readonly most: number;
+}
+
 /**
- * Milliseconds before attempt 1, 2, ...: doubling from `first` up to `most`, of which a random half is taken off, so that many processes that lost
- * the same node do not come back at the same moment.
+ * Milliseconds to wait before attempt 1, 2, ..: doubling from `first` up to `most`, of which up to a half is taken off at random, so that many that lost the same
+ * peer do not come back at the same moment.
  */
-export function backOff(attempt: number, { first = 100, most = 10_000 } = {}): number {
-  const full = Math.min(most, first * 2 ** Math.min(attempt - 1, 30));
-  return full * (0.5 + Math.random() / 2);
+export function backOff(attempt: number, { first, most }: BackOff = { first: 100, most: 10_000 }, random = Math.random): number {
+  return Math.min(most, first * 2 ** (attempt - 1)) * (0.5 + random() / 2);
 }
 
 /** Settles like `promise`, or rejects with the signal's reason as soon as it fires. */
