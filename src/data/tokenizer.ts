@@ -207,10 +207,10 @@ function isAddedToken(value: unknown): value is AddedToken {
 }
 
 function invalid(reason: string, cause?: unknown): ConnitoError {
-  return new ConnitoError(`The tokenizer cannot be used: ${reason}`, {
+  return new ConnitoError(`The checkpoint's tokenizer.json cannot be used: ${reason}`, {
     code: "tokenizer-invalid",
     exit: "invalidInput",
-    hint: "The checkpoint's tokenizer.json must be in the format of Hugging Face's tokenizers and cover the text: fetch or make the checkpoint again.",
+    hint: "It must be in the format of Hugging Face's tokenizers and cover the text: fetch or make the checkpoint again.",
     cause,
   });
 }

@@ -14,7 +14,7 @@ export type { ByteJob, ByteResult } from "./byte-work.ts";
 export interface ByteWorkOptions {
   /** At most so many threads; by default one for each core. */
   readonly threads?: number | undefined;
-  /** Called with each result, in any order of jobs; while it is at work its thread gets nothing more to do. */
+  /** Called with each result, in any order of jobs, with those of a batch at the same time; while they are taken their thread gets one batch more to do. */
   readonly onResult: (result: ByteResult, index: number) => Promise<void> | void;
   /** Bytes read so far. */
   readonly onProgress?: ((done: number) => void) | undefined;
@@ -88,9 +88,8 @@ export async function workOnBytes(jobs: readonly ByteJob[], options: ByteWorkOpt
       underWay = next && thread.run(next);
       // Also when it is never waited for, because what came before it failed.
       underWay?.catch(() => undefined);
-      for (const [at, result] of finished.results.entries()) {
-        if (failure === undefined) await options.onResult(result, order[finished.first + at] as number);
-      }
+      if (failure === undefined)
+        await take(finished.results, (result, at) => options.onResult(result, order[finished.first + at] as number));
       if (finished.failure !== undefined) throw options.signal?.aborted ? options.signal.reason : typed(finished.failure);
     }
   };
@@ -109,24 +108,35 @@ export async function workOnBytes(jobs: readonly ByteJob[], options: ByteWorkOpt
 async function workHere(jobs: readonly ByteJob[], { onResult, onProgress, signal }: ByteWorkOptions): Promise<void> {
   const work = openByteWork();
   let done = 0;
+  const run = (job: ByteJob): ByteResult => {
+    signal?.throwIfAborted();
+    try {
+      return work.run(job, (bytes) => (done += bytes));
+    } catch (error) {
+      if (error instanceof RangeTruncated) throw truncated(job.file, error.end, error.wanted);
+      throw fileError(error, fileOfFailure(job, error as NodeJS.ErrnoException));
+    }
+  };
   try {
-    for (const [index, job] of jobs.entries()) {
-      signal?.throwIfAborted();
-      let result: ByteResult;
-      try {
-        result = work.run(job, (bytes) => (done += bytes));
-      } catch (error) {
-        if (error instanceof RangeTruncated) throw truncated(job.file, error.end, error.wanted);
-        throw fileError(error, fileOfFailure(job, error as NodeJS.ErrnoException));
-      }
-      await onResult(result, index);
-      onProgress?.(done);
+    for (const { first, jobs: batch } of inBatches(jobs)) {
+      const results = batch.map((job) => {
+        const result = run(job);
+        onProgress?.(done);
+        return result;
+      });
+      await take(results, (result, at) => onResult(result, first + at));
       // A breath for whatever else this process does.
-      if (index % batchJobs === 0) await setImmediate();
+      await setImmediate();
     }
   } finally {
     work.close();
   }
+}
+
+/** All at the same time, since a disk syncs many files in hardly more time than one. The first failure is thrown when none is at work any more. */
+async function take(results: readonly ByteResult[], onResult: (result: ByteResult, at: number) => Promise<void> | void): Promise<void> {
+  const taken = await Promise.allSettled(results.map(async (result, at) => onResult(result, at)));
+  for (const one of taken) if (one.status === "rejected") throw one.reason;
 }
 
 function long(job: ByteJob | undefined): boolean {

@@ -34,11 +34,15 @@ export async function openHashMemo(path: string): Promise<HashMemo> {
   let gathered: string[] = ["\n"];
   let written = performance.now();
 
+  /** One after another, so that lines stay whole. */
+  let writing: Promise<void> = Promise.resolve();
+
   async function flush(): Promise<void> {
     const text = gathered.join("");
     gathered = [];
     written = performance.now();
-    await onStorage(path, () => writeAll(handle, Buffer.from(text)));
+    writing = writing.then(() => onStorage(path, () => writeAll(handle, Buffer.from(text))));
+    await writing;
   }
 
   return {

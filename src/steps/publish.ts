@@ -8,6 +8,10 @@ import { publishToDirectory } from "../exchange/directory.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { checkLocator, type LocatorKind } from "../protocol/records.ts";
 import type { Context } from "./context.ts";
+import { inParallel } from "./fetch.ts";
+
+/** A disk syncs several files in hardly more time than one. */
+const parallelCopies = 16;
 
 /** Where others find what this participant publishes, as a record of this kind can carry it. @throws locator-missing, record-too-long */
 export function requireLocator(context: Pick<Context, "locator">, kind: LocatorKind): string {
@@ -26,10 +30,10 @@ export function requireLocator(context: Pick<Context, "locator">, kind: LocatorK
 export async function publishObjects(context: Pick<Context, "locator" | "workspace">, hashes: Iterable<Hash>): Promise<void> {
   const directory = publishedDirectory(context);
   if (directory === undefined) return;
-  for (const hash of hashes) {
+  await inParallel([...new Set(hashes)], parallelCopies, async (hash) => {
     const location = await context.workspace.objects.locate(hash);
     if (location !== undefined) await publishToDirectory(directory, `/objects/${hash}`, location);
-  }
+  });
 }
 
 /** Puts a file at a path of the exchange (a manifest, a submission, a report), if this participant publishes through a directory. */

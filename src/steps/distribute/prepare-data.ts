@@ -62,6 +62,7 @@ export async function prepareData(
   input: PrepareDataInput,
 ): Promise<PreparedDomain[]> {
   const { workspace, progress, signal, threads } = context;
+  const { vocabularySize } = await loadTokenizer(input.tokenizer);
   const files: Files[] = [];
   for (const domain of input.domains) files.push(await bringDomain(context, domain));
   const all = files.flatMap(({ train, heldOut, split }) => [...heldOut, ...split, ...train]);
@@ -71,7 +72,6 @@ export async function prepareData(
   const { held, characters } = await survey(files, input.heldOutShare, (count) => progress.update(count, "documents"), signal);
   progress.succeed(`${formatCount(characters.documents)} documents read, ${formatCount(held.size)} of them held out`);
 
-  const { vocabularySize } = await loadTokenizer(input.tokenizer);
   const dtype = tokenTypeOf(Math.max(vocabularySize, (input.endOfText ?? 0) + 1));
   const tokenizer = toHex(sha256(input.tokenizer));
   const notes = await openPreparationNotes(workspace.layout.preparation(preparationId(files, input, tokenizer)));
