@@ -5,6 +5,7 @@ import { readInput } from "../../cli/input.ts";
 import { keptSchema, keptTable } from "../../cli/kept-weight.ts";
 import { openParticipant, participantFlags } from "../../cli/participant.ts";
 import type { Prompts } from "../../cli/prompts.ts";
+import { parseShare } from "../../cli/quantities.ts";
 import { readStandInPolicy, standInsFlag } from "../../cli/stand-in-policy.ts";
 import { parseSource } from "../../data/sources/source.ts";
 import { ConnitoError } from "../../errors.ts";
@@ -95,7 +96,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     const groups =
       flags.groups ?? overrides.experts?.groups ?? Number(await prompts.choice({ flag: "--groups", message: "Expert groups", choices }));
     const domains = await readDomains(flags.domain, prompts);
-    const heldOutShare = readShare(flags["held-out-share"]);
+    const heldOutShare = readHeldOutShare(flags["held-out-share"]);
     const scores = flags.scores === undefined ? undefined : parseExpertScores(await readJson(flags.scores, signal));
     const standIns = readStandInPolicy(flags["stand-ins"]);
     const context = await openParticipant(invocation);
@@ -234,8 +235,8 @@ function parseDomain(text: string): DomainSources {
   return { name, train: [source], heldOut: [parseSource(second)], split: [] };
 }
 
-function readShare(text: string): number {
-  const share = Number(text);
+function readHeldOutShare(text: string): number {
+  const share = parseShare(text);
   if (share > 0 && share < 1) return share;
-  throw new ConnitoError(`--held-out-share ${text} is not between 0 and 1.`, { code: "usage", exit: "usage", hint: "For example 0.05." });
+  throw new ConnitoError("--held-out-share holds out all or nothing.", { code: "usage", exit: "usage", hint: "For example 0.05." });
 }
