@@ -216,6 +216,7 @@ export const mutants: readonly Mutant[] = [
     ["copies: a few short trainings make the long ones suspect", "(3 * pairs.length - 1) >> 2", "(pairs.length - 1) >> 1"],
     ["copies: what noise adds among few is paid", "effect < least.effect && ", "false && "],
     ["copies: what a large model learns is noise", "effect < least.ofRandom * random", "true"],
+    ["copies: what signs add is measured", "share > 0 && !sparse", "share > 0"],
     ["copies: a long rest does more", " / 2 / Math.sqrt(1 - share ** 2)", " / 2"],
     ["copies: signs that everybody knows", '"connito/signs/1", hashToBytes(seed), ', '"connito/signs/1", '],
     ["copies: a run of places ends with the deltas", "done < length; start = 0", "done === 0; start = 0"],

@@ -177,7 +177,8 @@ export function likenessOf(
   // A later submission that is more like it than any earlier one may be a copy of it, and would take the weight of what it copied.
   const nearest = like[0] === undefined ? 0 : size(like[0]);
   const near = byLikeness(others.filter((index) => index < place || size(index) < nearest)).slice(0, compared.most);
-  if (near.length < compared.least) return { ...shared, copy: share > 0 && "unclear" };
+  // Of values that are signs alone, what is learned does no more than others at random; and noise costs them their gain.
+  if (near.length < compared.least) return { ...shared, copy: share > 0 && !sparse && "unclear" };
   const { weights } = explain(near);
   const sum = weights.reduce((total, weight) => total + Math.abs(weight), 0);
   const inOrder = near

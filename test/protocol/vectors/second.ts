@@ -462,7 +462,7 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
     others.filter((k) => k < place || size(k) < closest),
     6,
   );
-  if (six.length < 4) return { share, usual, like, parts, copy: share > 0 ? "unclear" : false };
+  if (six.length < 4) return { share, usual, like, parts, copy: share > 0 && !sparse ? "unclear" : false };
   const { weights } = explain(six);
   const total = weights.reduce((sum, weight) => sum + Math.abs(weight), 0);
   const falling = six
