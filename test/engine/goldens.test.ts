@@ -135,6 +135,7 @@ describe("engine/goldens", () => {
     assert.deepEqual(
       files.map((file) => file.slice(0, -".json".length)),
       creatableFamilies.toSorted(),
+      "a family that is computed has cases in scripts/goldens/cases.json; `npm run goldens -- NAME` makes their files",
     );
   });
 
