@@ -45,9 +45,9 @@ const shareWithBits = 0.6;
 interface Row {
   readonly shape: string;
   readonly microsecondsPerValue: number;
-  /** Of the feedback's multiplications and subtractions; reading, hashing, choosing steps and packing are in the time. */
-  readonly gigaflops: number;
-  readonly ofProduct: number;
+  /** Of the feedback's multiplications and subtractions; reading, hashing, choosing steps and packing are in the time. Matrices stored inputs first have none. */
+  readonly gigaflops?: number;
+  readonly ofProduct?: number;
   /** What measuring the moments takes of the forward pass that it is part of. */
   readonly momentsShare: number;
   readonly peakMebibytes: number;
@@ -75,7 +75,7 @@ async function measure(name: string, experts: number, tokens: number): Promise<R
     const domains = [{ name: "text", sequences: someSequences(tokens) }];
     const load = weightLoader({ pieces: manifest.pieces, readPiece: readPieceFrom(locate), architecture });
     const sample = { architecture, load, domains, sequenceLength, threads };
-    const peak = await measurePeak(threads);
+    const peak = await measurePeak(threads, () => 1000 * processorTime());
     const statistics = await processorSeconds(() => routerStatistics(sample));
     const layers: LayerMoments[] = [];
     const moments = await processorSeconds(async () => {
@@ -89,14 +89,13 @@ async function measure(name: string, experts: number, tokens: number): Promise<R
     const momentValues = layers.flatMap(({ experts: own }) => own.flatMap(({ input, inner: inside }) => [...input, ...inside]));
     const operations =
       experts * values * (feedbackColumns - 1) + momentValues.reduce((sum, { length }) => sum + (2 / 3) * length ** 1.5, 0);
-    const gigaflops = operations / rounding / 1e9;
+    const rated = architecture.computation?.experts.inputFirst !== true;
     const attention = 2 * hidden * hidden + (hidden * hidden) / 2;
     const rate = (2 * tokens * (2 * values + attention)) / moments;
     return {
       shape: name,
       microsecondsPerValue: (rounding * 1e6) / (experts * values),
-      gigaflops,
-      ofProduct: (gigaflops * 1e9) / peak,
+      ...(rated && { gigaflops: operations / rounding / 1e9, ofProduct: operations / rounding / peak }),
       momentsShare: moments / statistics - 1,
       peakMebibytes: process.resourceUsage().maxRSS / 1024,
       momentsOfWeights: momentValues.reduce((sum, { length }) => sum + length, 0) / (experts * values),
@@ -122,9 +121,13 @@ function someSequences(tokens: number): Int32Array[] {
 }
 
 async function processorSeconds(work: () => Promise<unknown>): Promise<number> {
-  const before = process.cpuUsage();
+  const before = processorTime();
   await work();
-  const { user, system } = process.cpuUsage(before);
+  return processorTime() - before;
+}
+
+function processorTime(): number {
+  const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
 }
 
@@ -167,8 +170,8 @@ const headings = [
 const describe = (row: Row): string[] => [
   row.shape,
   row.microsecondsPerValue.toFixed(3),
-  row.gigaflops.toFixed(1),
-  `${Math.round(100 * row.ofProduct)}%`,
+  row.gigaflops?.toFixed(1) ?? "-",
+  row.ofProduct === undefined ? "-" : `${Math.round(100 * row.ofProduct)}%`,
   `${Math.round(100 * row.momentsShare)}%`,
   `${Math.round(100 * row.momentsOfWeights)}%`,
   row.peakMebibytes.toFixed(0),

@@ -14,6 +14,8 @@ export interface Shape {
   readonly trainedExperts: number;
   /** Only one value in ten can change. */
   readonly places?: boolean;
+  /** All experts but the trained ones are stand-ins by use: two in five have no bits, the others 2 a value, packed until they are asked for. */
+  readonly standIns?: boolean;
 }
 
 const size = (layers: number, hiddenSize: number, intermediateSize: number, experts: number, expertsPerToken: number) =>
@@ -31,6 +33,10 @@ export const shapes: Readonly<Record<string, Shape>> = {
   "long sequences": { architecture: size(4, 256, 512, 8, 2), sequenceLength: 1024, batchSequences: 1, accumulation: 1, trainedExperts: 2 },
   "many experts": { architecture: size(4, 256, 256, 64, 8), sequenceLength: 128, batchSequences: 4, accumulation: 2, trainedExperts: 8 },
   "large weights": { architecture: size(6, 512, 1024, 16, 2), sequenceLength: 128, batchSequences: 1, accumulation: 1, trainedExperts: 2 },
+  "stand-ins": {
+    architecture: size(32, 512, 512, 16, 2),
+    ...{ sequenceLength: 128, batchSequences: 1, accumulation: 1, trainedExperts: 2, standIns: true },
+  },
   "deepseek_v2, shared experts": {
     architecture: readArchitecture({
       ...{ ...common, model_type: "deepseek_v2", hidden_size: 256, num_hidden_layers: 4, num_attention_heads: 4, num_key_value_heads: 4 },
@@ -79,7 +85,14 @@ export function placesOf(shape: Shape): Map<string, Uint32Array> | undefined {
   return submissionPlaces("signs-10", { task: "00".repeat(32), cycle: 0, group: 0 }, trained);
 }
 
+/** Whether an expert's tensors are a stand-in, and one of bits. */
+export function standInOf({ standIns, trainedExperts }: Shape, expert: number | undefined): "none" | "packed" | undefined {
+  if (standIns !== true || expert === undefined || expert < trainedExperts) return undefined;
+  return expert % 5 < 2 ? "none" : "packed";
+}
+
 export function plannedOf(shape: Shape, optimizer: OptimizerOptions): PlannedTraining {
   const places = [...(placesOf(shape)?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
-  return { ...shape, trainable: trainableOf(shape), optimizer, threads, places };
+  const absent = listWeights(shape.architecture).flatMap(({ name, expert }) => (standInOf(shape, expert) === "none" ? [name] : []));
+  return { ...shape, trainable: trainableOf(shape), optimizer, threads, places, absent: new Set(absent) };
 }

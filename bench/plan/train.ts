@@ -6,8 +6,10 @@ import { openLayerTrainer } from "../../src/engine/layers/layer-trainer.ts";
 import { needByLayers } from "../../src/engine/plan.ts";
 import { loadLibrary } from "../../src/engine/runtime/library.ts";
 import { type OptimizerOptions, openTrainer } from "../../src/engine/trainer.ts";
-import { listWeights } from "../../src/model/families/index.ts";
-import { optimizers, placesOf, plannedOf, type Shape, shapes, threads, trainableOf } from "./shapes.ts";
+import { listWeights, type TensorSpec } from "../../src/model/families/index.ts";
+import { readLowBits } from "../../src/model/low-bits.ts";
+import { bytesOfPiece } from "../../src/model/pieces.ts";
+import { optimizers, placesOf, plannedOf, type Shape, shapes, standInOf, threads, trainableOf } from "./shapes.ts";
 
 const [name = "", way, memory, optimizerName = ""] = process.argv.slice(2);
 const shape = shapes[name] as Shape;
@@ -24,10 +26,26 @@ const random = () => {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
   return state;
 };
-const sizes = new Map(listWeights(architecture).map((spec) => [spec.name, spec.shape.reduce((product, length) => product * length, 1)]));
+const specs = new Map(listWeights(architecture).map((spec) => [spec.name, spec]));
+/** Stand-ins of one shape, as they lie on the disk, and what all without bits share. */
+const packed = new Map<string, Uint8Array>();
+const zeros = new Map<number, Float32Array>();
 /** Weights of no meaning: small, and not all the same. */
 const weightsOf = (wanted: string) => {
-  const values = new Float32Array(sizes.get(wanted) as number);
+  const { shape: lengths, expert } = specs.get(wanted) as TensorSpec;
+  const length = lengths.reduce((product, one) => product * one, 1);
+  const standIn = standInOf(shape, expert);
+  if (standIn === "none") {
+    const shared = zeros.get(length) ?? new Float32Array(length);
+    zeros.set(length, shared);
+    return shared;
+  }
+  if (standIn === "packed") {
+    const bytes = packed.get(`${lengths}`) ?? new Uint8Array(bytesOfPiece("Q2_64", lengths) as number).map((_, at) => at % 13);
+    packed.set(`${lengths}`, bytes);
+    return readLowBits(bytes, lengths, 2);
+  }
+  const values = new Float32Array(length);
   for (let index = 0; index < values.length; index++) values[index] = ((((index * 2654435761) >>> 0) % 1024) - 512) / 16384;
   return values;
 };
@@ -45,7 +63,7 @@ const directory = await mkdtemp(join(tmpdir(), "connito-plan-"));
 const started = performance.now();
 const losses: number[] = [];
 if (way === "whole") {
-  const trainer = await openTrainer({ ...options, weights: await load([...sizes.keys()]) });
+  const trainer = await openTrainer({ ...options, weights: await load([...specs.keys()]) });
   for (let step = 0; step < 3; step++) losses.push((await trainer.step(micro())).loss);
   // What a checkpoint copies, and a step beside it.
   const kept = await trainer.state();
