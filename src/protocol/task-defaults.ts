@@ -28,10 +28,10 @@ export const muonDefaults = {
 } as const;
 
 /**
- * What `outer` has where a task's codec sends drawn places and its owner says no more: every cycle draws others, and momentum would go on
- * moving what nobody trains now (docs/performance.md, Codecs).
+ * What `outer` has where a task's codec sends drawn places as signs and its owner says no more (docs/performance.md, Codecs). Every cycle draws others, and momentum
+ * would go on moving what nobody trains now. Signs of the mean magnitude have two thirds of the length that the change has along them: so much longer is the step.
  */
-export const outerOfPlaces = { learningRate: 1, momentum: 0 } as const;
+export const outerOfPlaces = { learningRate: 1.5, momentum: 0 } as const;
 
 /** What a task has where its owner says nothing. */
 export const taskDefaults = {
