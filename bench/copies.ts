@@ -257,6 +257,7 @@ function shown({ honestRuns, rates, rows, worth }: Result): string {
       paid.map((name) => [name, ...worth.map((one) => percent(one.paid[name] as number, 1))]),
     ),
     `${honestRuns} honest runs. ${Object.entries(rates)
+      .filter(([, { judged }]) => judged > 0)
       .map(([rule, { falseAlarms, judged, rate, bound }]) => {
         const [seen, most] = [rate, bound].map((share) => `${(100 * share).toFixed(4)}%`);
         return `By ${rule} ${falseAlarms} false alarms in ${judged} judgements: ${seen}, with 95% confidence under ${most}.`;

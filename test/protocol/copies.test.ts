@@ -7,6 +7,7 @@ import {
   drawPlaces,
   drawSigns,
   effectsOf,
+  hasSay,
   isNoise,
   likenessOf,
   type Places,
@@ -98,6 +99,11 @@ describe("sketches", () => {
 });
 
 describe("near copies", () => {
+  it("are judged among those that are paid at least a quarter as much", () => {
+    const say = [0, 1, 249, 250, 1_000, 9_000].map((score) => hasSay(score, 1_000));
+    assert.deepEqual([...say, hasSay(0, 0)], [false, false, false, true, true, true, false]);
+  });
+
   it("are not found among honest work, much alike or hardly, in groups of any size", () => {
     for (const deltas of [apart, alike, family(0.05, 8, "hardly")])
       for (let count = 2; count <= deltas.length; count++) {

@@ -94,7 +94,12 @@ export async function explainScore(context: Context, membership: Membership, inp
   const reports = await collectReports(context, membership, view, scorers, committed);
   const weighed = weigh(view, reports);
 
-  const measured = input.measure ? await openMeasurement(context, membership, view, verdicts, verdict, gainingOf(weighed)) : undefined;
+  const evidences = new Map<string, ScoreEvidence | undefined>();
+  for (const { hotkey } of scorers[group] ?? []) {
+    const signed = reports.get(hotkey);
+    if (signed !== undefined) evidences.set(hotkey, await fetchEvidence(context, membership, signed));
+  }
+  const measured = input.measure ? await openMeasurement(context, membership, view, verdicts, verdict, paidIn(task, evidences)) : undefined;
   try {
     const rows: ScorerExplanation[] = [];
     for (const { hotkey: validator, stake } of scorers[group] ?? []) {
@@ -104,7 +109,7 @@ export async function explainScore(context: Context, membership: Membership, inp
         rows.push({ validator, stake, report: committed.has(validator) ? "withheld" : "silent" });
         continue;
       }
-      const evidence = await fetchEvidence(context, membership, signed);
+      const evidence = evidences.get(validator);
       rows.push({ validator, stake, report: "counted", ...(await explainReport(membership, entry, evidence, measured)) });
     }
     const compared = measured && comparedHere(measured);
@@ -190,10 +195,13 @@ function comparedHere({ comparison, effects: found }: Measurement): Explanation[
   return { ...comparison.likeness, ...shown, copy: comparison.copy || (found !== undefined && isNoise(found)) };
 }
 
-/** Whose losses would be paid, as far as reports agree on that. */
-function gainingOf(weighed: readonly WeighedReport[]): Set<string> {
-  const paid = agreedScores(weighed).filter(({ status }) => status === "accepted" || status === "near-copy");
-  return new Set(paid.map(({ miner }) => miner));
+/** What each would be paid by its losses alone, from the first evidence that has them. */
+function paidIn(task: Membership["task"], evidences: ReadonlyMap<string, ScoreEvidence | undefined>): Map<string, number> {
+  const scores = new Map<string, number>();
+  for (const evidence of evidences.values())
+    for (const shown of evidence?.miners ?? [])
+      if (!scores.has(shown.miner)) scores.set(shown.miner, judgeAgain(task, evidence as ScoreEvidence, shown)?.score ?? 0);
+  return scores;
 }
 
 /** Whatever of the group's submissions can still be had is compared with the miner's. */
@@ -203,7 +211,7 @@ async function openMeasurement(
   view: CycleView,
   verdicts: readonly ChainVerdict[],
   { miner, group }: ChainVerdict,
-  gaining: ReadonlySet<string>,
+  scores: ReadonlyMap<string, number>,
 ): Promise<Measurement | undefined> {
   const revealed = verdicts.flatMap((verdict) => (verdict.group === group && verdict.status === "to-fetch" ? [verdict] : []));
   if (!revealed.some((verdict) => verdict.miner === miner)) return undefined;
@@ -221,7 +229,7 @@ async function openMeasurement(
   if (own !== undefined) {
     const seed = await evaluationSeed(context, membership, view.cycle);
     const compare = await compareSubmissions({ seed, codec: task.submission.codec }, submissions);
-    const comparison = compare(gaining).get(miner);
+    const comparison = compare(scores).get(miner);
     return { opened, deltas: own.deltas, comparison, sequences: 0 };
   }
   await opened.close();

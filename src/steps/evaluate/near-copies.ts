@@ -9,6 +9,7 @@ import {
   drawSigns,
   type Effects,
   effectsOf,
+  hasSay,
   lengthOf,
   likenessOf,
   type Sketch,
@@ -44,10 +45,10 @@ export function effects(
 }
 
 /**
- * What each submission has in common with the earlier ones of its group, by miner, once it is known whose losses would be paid; the first of a group is
+ * What each submission has in common with the earlier ones of its group, by miner, once it is known what each would be paid; the first of a group is
  * not in it.
  */
-export type Compare = (gaining: ReadonlySet<string>) => ReadonlyMap<string, Comparison>;
+export type Compare = (scores: ReadonlyMap<string, number>) => ReadonlyMap<string, Comparison>;
 
 interface SketchedGroup {
   readonly group: number;
@@ -72,19 +73,20 @@ export async function compareSubmissions(
     for (const { deltas } of inOrder) sketches.push(await sketchOf(deltas, sketcher));
     groups.push({ group, inOrder, sketches, cosine: cosines(sketches) });
   }
-  return (gaining) => compareGroups(groups, { seed, sparse: kept !== undefined, gaining });
+  return (scores) => compareGroups(groups, { seed, sparse: kept !== undefined, scores });
 }
 
 function compareGroups(
   groups: readonly SketchedGroup[],
-  { seed, sparse, gaining }: { seed: string; sparse: boolean; gaining: ReadonlySet<string> },
+  { seed, sparse, scores }: { seed: string; sparse: boolean; scores: ReadonlyMap<string, number> },
 ): Map<string, Comparison> {
   const result = new Map<string, Comparison>();
   for (const { group, inOrder, sketches, cosine } of groups) {
-    const gains = inOrder.map(({ miner }) => gaining.has(miner));
+    const paid = inOrder.map(({ miner }) => scores.get(miner) ?? 0);
     for (const [place, { miner }] of inOrder.entries()) {
       if (place === 0) continue;
-      const { copy, like, parts, ...likeness } = likenessOf(cosine, place, sparse, gains);
+      const counts = paid.map((score) => hasSay(score, paid[place] as number));
+      const { copy, like, parts, ...likeness } = likenessOf(cosine, place, sparse, counts);
       const shown = { ...likeness, like: like.map((index) => (inOrder[index] as Sketched).miner) };
       if (copy !== "unclear") result.set(miner, { copy, likeness: shown });
       else {

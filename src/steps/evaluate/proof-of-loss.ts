@@ -70,8 +70,7 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
     }
     input.onJudged(measured.filter(({ judgement }) => judgement !== undefined).length);
   }
-  const gaining = measured.filter(({ judgement }) => judgement?.status === "accepted");
-  const comparisons = input.compare(new Set(gaining.map(({ submission }) => submission.miner)));
+  const comparisons = input.compare(new Map(measured.map(({ submission, judgement }) => [submission.miner, judgement?.score ?? 0])));
   for (const one of measured) one.comparison = comparisons.get(one.submission.miner);
   await measureWhatIsAdded(input, measured, base);
 

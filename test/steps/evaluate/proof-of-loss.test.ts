@@ -79,8 +79,9 @@ describe("Proof-of-Loss in stages", () => {
       ["own", compared(false)],
       ["worthless copy", compared(true)],
     ]);
-    const compare = (gaining: ReadonlySet<string>) => {
-      assert.deepEqual([...gaining], ["clear", "copy", "own"]);
+    const compare = (scores: ReadonlyMap<string, number>) => {
+      const paid = [...scores].filter(([, score]) => score > 400_000);
+      assert.deepEqual([paid.map(([miner]) => miner), scores.get("worthless copy")], [["clear", "copy", "own"], 0]);
       return comparisons;
     };
     const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, compare, ...inTime });
