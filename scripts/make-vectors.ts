@@ -325,7 +325,12 @@ function copyVectors() {
     {
       title: "honest work among noise",
       deltas: [first, ...Array.from({ length: 5 }, values), second],
-      gains: [true, false, false, false, false, false, true],
+      scores: [4_000, 999, 0, 999, 1, 999, 4_000],
+    },
+    {
+      title: "honest work among what gains a quarter as much",
+      deltas: [first, ...Array.from({ length: 5 }, values), second],
+      scores: [4_000, 1_000, 1_000, 1_000, 1_000, 1_000, 4_000],
     },
   ];
   const runs = { elements: 10, starts: [7, 2, 9], length: 4 };
@@ -336,7 +341,7 @@ function copyVectors() {
   const places = { elements: shared.length, starts: [0], length: shared.length };
   return {
     about:
-      "the first places of sketches; a sketch of runs; deltas of groups in order of commits, whose losses would be paid, and what is said of each of them",
+      "the first places of sketches; a sketch of runs; deltas of groups in order of commits, what their losses would pay them, and what is said of each of them",
     places: [
       { seed: name("sketch"), group: 0, elements: 1_000 },
       { seed: name("sketch"), group: 1, elements: 10_000_000_000 },
@@ -346,7 +351,7 @@ function copyVectors() {
       return { ...input, kept: kept ?? null, runs: starts.length, length, first: starts.slice(0, 12) };
     }),
     runs: { ...runs, tensors: tensors.map((tensor) => [...tensor]), sketch: [...sketch.at].map((at, index) => [at, sketch.values[index]]) },
-    groups: groups.map(({ title, deltas, gains = deltas.map(() => true) }) => {
+    groups: groups.map(({ title, deltas, scores = deltas.map(() => 1_000) }) => {
       const all = createSketcher(places);
       const cosine = cosines(
         deltas.map((delta) => {
@@ -357,9 +362,9 @@ function copyVectors() {
       return {
         title,
         deltas: deltas.map((delta) => [...delta]),
-        gains,
-        dense: deltas.map((_, place) => likenessOf(cosine, place, false, gains)),
-        sparse: deltas.map((_, place) => likenessOf(cosine, place, true, gains)),
+        scores,
+        dense: deltas.map((_, place) => likenessOf(cosine, place, false, scores)),
+        sparse: deltas.map((_, place) => likenessOf(cosine, place, true, scores)),
       };
     }),
     effects: [

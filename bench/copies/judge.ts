@@ -88,6 +88,8 @@ export function createJudge(subject: Subject, codec: Codec, name: string, elemen
         group.map((a) => group.map((b) => cosine(a, b))),
         place,
         codec.kept !== undefined,
+        // All are taken to be paid alike.
+        group.map(() => 1),
       ),
     async effects(cases) {
       const result: Effects[] = [];

@@ -150,19 +150,17 @@ export interface Likeness {
 
 /**
  * What the submission at `place` has in common with the earlier ones of its group, of which `cosine` holds all pairs in order of commits, and whether
- * that makes it a near copy. `counts` says which others have a say (`hasSay`): what is usual, and whom it may hold nothing of, is learned from those alone.
+ * that makes it a near copy. `scores` is what their losses would pay each, 0 where that is not known: what is usual, and whom it may hold nothing of, is
+ * learned from those alone who have a say.
  */
-export function likenessOf(
-  cosine: readonly (readonly number[])[],
-  place: number,
-  sparse: boolean,
-  counts: readonly boolean[] = cosine.map(() => true),
-): Likeness {
+export function likenessOf(cosine: readonly (readonly number[])[], place: number, sparse: boolean, scores: readonly number[]): Likeness {
   const size = (a: number, b = place): number => Math.abs(cosine[a]?.[b] as number);
   const byLikeness = (list: readonly number[]) => [...list].sort((a, b) => size(b) - size(a) || a - b);
   const explain = (sources: readonly number[]) => leastSquares(cosine, sources, place);
   const earlier = cosine.map((_, index) => index).filter((index) => index < place && size(index) > 0);
-  const others = cosine.map((_, index) => index).filter((index) => index !== place && counts[index] === true);
+  const others = cosine
+    .map((_, index) => index)
+    .filter((index) => index !== place && hasSay(scores[index] as number, scores[place] as number));
 
   const usual = usualCosineOf(
     others.flatMap((a) => others.filter((b) => b > a).map((b) => cosine[a]?.[b] as number)),
@@ -196,7 +194,7 @@ export function likenessOf(
  * Whether one that would be paid `score` has a say in judging one that would be paid `own`: by a quarter of it, or whoever submits noise would make copies
  * of honest work that is alike. (Half of all noise gains a little, as it goes down where the other half goes up.)
  */
-export function hasSay(score: number, own: number): boolean {
+function hasSay(score: number, own: number): boolean {
   return score > 0 && 4 * score >= own;
 }
 

@@ -28,7 +28,7 @@ export function domainLosses(losses: ArrayLike<number>, drawn: readonly DrawnSeq
 export interface Gate {
   readonly drawn: readonly DrawnSequence[];
   readonly domains: number;
-  /** How often a step without effect may pass for one that gains: the task's `merge.errorRate`. */
+  /** How often a step without effect may pass for one that gains, in one look: the task's `merge.errorRate`. */
   readonly errorRate: number;
 }
 

@@ -265,7 +265,13 @@ export const taskSchema = section(
         ),
         tolerated: real(0, 0.5, "Share of the contributors that trimmed-mean and krum take for bad.", merge.tolerated, "most"),
         normCap: real(1, 1e6, "A longer delta is shortened to so many times the median norm of its group.", merge.normCap),
-        errorRate: real(0, 0.5, "How often a step without effect may pass the gate; 0.5 lets chance decide.", merge.errorRate, "least"),
+        errorRate: real(
+          0,
+          0.5,
+          "How often a step without effect may pass one look of the gate; 0.5 lets the mean alone decide.",
+          merge.errorRate,
+          "least",
+        ),
         scales: v.pipe(
           v.array(real(0, 10, "A scale of the outer step.", undefined, "least"), accepts("a list of numbers")),
           v.minLength(1, () => "must have at least one scale"),

@@ -7,7 +7,6 @@ import {
   drawPlaces,
   drawSigns,
   effectsOf,
-  hasSay,
   isNoise,
   likenessOf,
   type Places,
@@ -35,10 +34,18 @@ function sketchOf(tensors: readonly Float32Array[], places: Places): Sketch {
   return sketcher.finish();
 }
 
+/** What the rule says where all are paid alike. */
+const likeness = (cosine: readonly (readonly number[])[], place: number, sparse: boolean) =>
+  likenessOf(
+    cosine,
+    place,
+    sparse,
+    cosine.map(() => 1),
+  );
 /** Sketches of all places, each once. */
 const whole = (delta: Float32Array) => sketchOf([delta], { elements: delta.length, starts: [0], length: delta.length });
 /** What the rule says of the last. */
-const judge = (deltas: readonly Float32Array[], sparse = false) => likenessOf(cosines(deltas.map(whole)), deltas.length - 1, sparse);
+const judge = (deltas: readonly Float32Array[], sparse = false) => likeness(cosines(deltas.map(whole)), deltas.length - 1, sparse);
 
 /** Honest trainings: a direction that all share, and the rest their own. */
 const family = (cosine: number, count: number, name = "") => {
@@ -100,8 +107,18 @@ describe("sketches", () => {
 
 describe("near copies", () => {
   it("are judged among those that are paid at least a quarter as much", () => {
-    const say = [0, 1, 249, 250, 1_000, 9_000].map((score) => hasSay(score, 1_000));
-    assert.deepEqual([...say, hasSay(0, 0)], [false, false, false, true, true, true, false]);
+    const cosine = [
+      [1, 0.5, 0.1],
+      [0.5, 1, 0.1],
+      [0.1, 0.1, 1],
+    ];
+    // What is usual is the cosine of the others, where both have a say.
+    const usual = (score: number, own: number) => likenessOf(cosine, 2, false, [score, 9_000, own]).usual;
+    assert.deepEqual(
+      [0, 1, 249, 250, 1_000, 9_000].map((score) => usual(score, 1_000)),
+      [0.9, 0.9, 0.9, 0.5, 0.5, 0.5],
+    );
+    assert.equal(usual(0, 0), 0.9);
   });
 
   it("are not found among honest work, much alike or hardly, in groups of any size", () => {
@@ -145,7 +162,7 @@ describe("near copies", () => {
     const [a] = alike as [Float32Array];
     for (const more of [0.001, 0.01, 0.1, 0.3]) {
       const group = cosines([...alike, mix([1, a], [1, noise]), mix([1, a], [more, normals("more")])].map(whole));
-      assert.deepEqual([likenessOf(group, 8, false).copy, likenessOf(group, 0, false).copy], [true, false]);
+      assert.deepEqual([likeness(group, 8, false).copy, likeness(group, 0, false).copy], [true, false]);
     }
   });
 
@@ -161,12 +178,12 @@ describe("near copies", () => {
     const copy = mix([1, original], [0.5, noise]);
     const again = mix([1, original], [0.5, normals("other noise")]);
     const group = cosines([...rest, original, copy, again].map(whole));
-    const found = group.map((_, place) => likenessOf(group, place, false).copy);
+    const found = group.map((_, place) => likeness(group, place, false).copy);
     assert.deepEqual(found, [...rest.map(() => false), false, true, true]);
     const noisy = cosines([...rest, original, mix([1, original], [1.2, noise])].map(whole));
-    assert.deepEqual([likenessOf(noisy, 7, false).copy, likenessOf(noisy, 8, false).copy], [false, true]);
+    assert.deepEqual([likeness(noisy, 7, false).copy, likeness(noisy, 8, false).copy], [false, true]);
     const first = cosines([original, copy, ...rest, mix([1, copy], [0.01, noise])].map(whole));
-    assert.deepEqual([likenessOf(first, 0, false).copy, likenessOf(first, 1, false).copy], [false, true]);
+    assert.deepEqual([likeness(first, 0, false).copy, likeness(first, 1, false).copy], [false, true]);
   });
 
   it("are judged by what is usual, which copies among the others move only so far", () => {

@@ -168,7 +168,7 @@ describe("golden vectors, from the text alone", () => {
       runs.sketch,
       all.flatMap((value, at) => (value === 0 ? [] : [[at, value]])),
     );
-    for (const { title, deltas, gains, ...said } of groups)
+    for (const { title, deltas, scores, ...said } of groups)
       for (const sparse of [false, true])
         for (const place of deltas.keys()) {
           const { share, usual, weight, parts, ...exact } = said[sparse ? "sparse" : "dense"][place] as Likeness;
@@ -178,7 +178,7 @@ describe("golden vectors, from the text alone", () => {
             weight: secondWeight,
             parts: secondParts,
             ...expected
-          } = second.secondLikeness(deltas, place, sparse, gains);
+          } = second.secondLikeness(deltas, place, sparse, scores);
           assert.deepEqual(exact, expected, `${title} ${place}`);
           for (const [a, b] of [
             [share, secondShare],

@@ -238,6 +238,7 @@ describe("validators among each other", function () {
 
   it("lead a miner that asks to its own score, computed and measured again, where they contradict each other to what the evidence bears out", () => {
     assert.equal(explained.length, 2);
+    assert.ok(explained.some(({ settled }) => settled === "evidence"));
     for (const { hotkey, agreed, settled, scorers, measured } of explained) {
       assert.equal(agreed?.status, "accepted", hotkey);
       // The lie may happen to be near the truth.

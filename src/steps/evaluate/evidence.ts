@@ -10,16 +10,19 @@ import { type Evidence, type Judgement, judge } from "../../protocol/evaluation.
 import type { ReportEntry } from "../../protocol/report.ts";
 
 const finite = v.pipe(v.number(), v.finite());
+const natural = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+/** What fits in 32 bits with a sign, as token ids are computed on. */
+const token = v.pipe(natural, v.maxValue(2 ** 31 - 1));
 const losses = v.array(finite);
-const place = { domain: v.number(), index: v.number() };
+const place = { domain: natural, index: natural };
 
 const schema = v.strictObject({
   format: v.literal("connito/evidence/1"),
   /** Sequences in each stage, and the base's losses on all that were measured, stage by stage. */
-  stages: v.array(v.number()),
+  stages: v.array(natural),
   baseLosses: losses,
   /** Sequences that are shown; never paid for. */
-  open: v.array(v.strictObject({ ...place, tokens: v.array(v.number()), baseLoss: finite })),
+  open: v.array(v.strictObject({ ...place, tokens: v.array(token), baseLoss: finite })),
   miners: v.array(
     v.strictObject({
       miner: v.string(),
@@ -54,13 +57,24 @@ export function encodeEvidence(evidence: Omit<ScoreEvidence, "format">): Uint8Ar
 
 /** @throws evidence-invalid */
 export function parseEvidence(bytes: Uint8Array): ScoreEvidence {
-  const parsed = v.safeParse(schema, JSON.parse(Buffer.from(bytes).toString("utf8")), { abortEarly: true });
+  let document: unknown;
+  try {
+    document = JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch (cause) {
+    throw invalid("it is not JSON", cause);
+  }
+  const parsed = v.safeParse(schema, document, { abortEarly: true });
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;
-  throw new ConnitoError(`The evidence cannot be used: ${v.getDotPath(issue) ?? "the document"}: ${issue.message}`, {
+  throw invalid(`${v.getDotPath(issue) ?? "the document"}: ${issue.message}`);
+}
+
+function invalid(reason: string, cause?: unknown): ConnitoError {
+  return new ConnitoError(`The evidence cannot be used: ${reason}`, {
     code: "evidence-invalid",
     exit: "verification",
     hint: "The validator that signed it made it with another version, or lied; look at the other scorers' reports.",
+    cause,
   });
 }
 
@@ -71,9 +85,11 @@ export function judgeAgain(
   { losses: candidateLosses }: MinerEvidence,
 ): Judgement | undefined {
   if (candidateLosses.length < 2 || evidence.baseLosses.length < candidateLosses.length) return undefined;
-  let stage = 0;
-  for (let count = 0; count < candidateLosses.length; stage++) count += evidence.stages[stage] ?? candidateLosses.length;
-  const baseLosses = evidence.baseLosses.slice(0, candidateLosses.length);
+  let [stage, count] = [0, 0];
+  while (count < candidateLosses.length && stage < evidence.stages.length) count += evidence.stages[stage++] as number;
+  // Stages are measured whole.
+  if (count !== candidateLosses.length) return undefined;
+  const baseLosses = evidence.baseLosses.slice(0, count);
   return judge({ task, baseLosses, candidateLosses, stage, stages: evidence.stages.length });
 }
 

@@ -195,13 +195,13 @@ function comparedHere({ comparison, effects: found }: Measurement): Explanation[
   return { ...comparison.likeness, ...shown, copy: comparison.copy || (found !== undefined && isNoise(found)) };
 }
 
-/** What each would be paid by its losses alone, from the first evidence that has them. */
+/** What each would be paid by its losses alone: the lower median of what follows from the scorers' evidence, of which one may be a lie. */
 function paidIn(task: Membership["task"], evidences: ReadonlyMap<string, ScoreEvidence | undefined>): Map<string, number> {
-  const scores = new Map<string, number>();
+  const scores = new Map<string, number[]>();
   for (const evidence of evidences.values())
     for (const shown of evidence?.miners ?? [])
-      if (!scores.has(shown.miner)) scores.set(shown.miner, judgeAgain(task, evidence as ScoreEvidence, shown)?.score ?? 0);
-  return scores;
+      scores.set(shown.miner, [...(scores.get(shown.miner) ?? []), judgeAgain(task, evidence as ScoreEvidence, shown)?.score ?? 0]);
+  return new Map([...scores].map(([miner, list]) => [miner, list.sort((a, b) => a - b)[(list.length - 1) >> 1] as number]));
 }
 
 /** Whatever of the group's submissions can still be had is compared with the miner's. */
@@ -217,20 +217,24 @@ async function openMeasurement(
   if (!revealed.some((verdict) => verdict.miner === miner)) return undefined;
   const { task } = membership;
   const opened = await openWholeModel(context, membership, view.base);
-  const place = { slice: opened.slice, view, room: roomForDecoded() };
-  const sources = await peerSources(context, task);
-  const submissions: Sketched[] = [];
-  for (const { miner: name, commit, reveal } of revealed) {
-    const candidate = await openCandidate(context, membership, place, name, reveal.record, sources);
-    if ("deltas" in candidate) submissions.push({ miner: name, group, commit, deltas: candidate.deltas });
-    else context.progress.note(`The submission of ${name} cannot be had here: ${candidate.reason}`, { status: candidate.status });
-  }
-  const own = submissions.find((submission) => submission.miner === miner);
-  if (own !== undefined) {
-    const seed = await evaluationSeed(context, membership, view.cycle);
-    const compare = await compareSubmissions({ seed, codec: task.submission.codec }, submissions);
-    const comparison = compare(scores).get(miner);
-    return { opened, deltas: own.deltas, comparison, sequences: 0 };
+  try {
+    const place = { slice: opened.slice, view, room: roomForDecoded() };
+    const sources = await peerSources(context, task);
+    const submissions: Sketched[] = [];
+    for (const { miner: name, commit, reveal } of revealed) {
+      const candidate = await openCandidate(context, membership, place, name, reveal.record, sources);
+      if ("deltas" in candidate) submissions.push({ miner: name, group, commit, deltas: candidate.deltas });
+      else context.progress.note(`The submission of ${name} cannot be had here: ${candidate.reason}`, { status: candidate.status });
+    }
+    const own = submissions.find((submission) => submission.miner === miner);
+    if (own !== undefined) {
+      const seed = await evaluationSeed(context, membership, view.cycle);
+      const compare = await compareSubmissions({ seed, codec: task.submission.codec }, submissions);
+      return { opened, deltas: own.deltas, comparison: compare(scores).get(miner), sequences: 0 };
+    }
+  } catch (error) {
+    await opened.close();
+    throw error;
   }
   await opened.close();
   return undefined;
@@ -251,7 +255,12 @@ async function explainReport(
   if (measured === undefined || own.openLosses.length === 0) return facts;
   const sequences = evidence.open.map(({ domain, index, tokens }) => ({ domain, index, tokens: Int32Array.from(tokens) }));
   const { comparison } = measured;
-  const found = await measured.opened.losses(sequences, [measured.deltas, ...(comparison?.unclear ?? [])]);
+  const found = await measured.opened.losses(sequences, [measured.deltas, ...(comparison?.unclear ?? [])]).catch((error: unknown) => {
+    if (error instanceof ConnitoError && error.code === "batch-invalid") return undefined;
+    throw error;
+  });
+  // What it shows are no sequences of this task.
+  if (found === undefined) return { ...facts, consistent: false };
   const [losses, ...rest] = found.candidates;
   measured.sequences = sequences.length;
   if (losses && comparison?.unclear) measured.effects = effects(comparison, found.base, losses, rest);

@@ -9,7 +9,6 @@ import {
   drawSigns,
   type Effects,
   effectsOf,
-  hasSay,
   lengthOf,
   likenessOf,
   type Sketch,
@@ -85,8 +84,7 @@ function compareGroups(
     const paid = inOrder.map(({ miner }) => scores.get(miner) ?? 0);
     for (const [place, { miner }] of inOrder.entries()) {
       if (place === 0) continue;
-      const counts = paid.map((score) => hasSay(score, paid[place] as number));
-      const { copy, like, parts, ...likeness } = likenessOf(cosine, place, sparse, counts);
+      const { copy, like, parts, ...likeness } = likenessOf(cosine, place, sparse, paid);
       const shown = { ...likeness, like: like.map((index) => (inOrder[index] as Sketched).miner) };
       if (copy !== "unclear") result.set(miner, { copy, likeness: shown });
       else {

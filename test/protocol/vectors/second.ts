@@ -420,13 +420,13 @@ export function secondPlaces(seed: string, group: number, elements: number, coun
 }
 
 /** Section 8's near copies: what is said of the delta at `place` of a group in order of commits. Least squares by coordinate descent. */
-export function secondLikeness(deltas: readonly (readonly number[])[], place: number, sparse: boolean, gains: readonly boolean[]) {
+export function secondLikeness(deltas: readonly (readonly number[])[], place: number, sparse: boolean, scores: readonly number[]) {
   const inner = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * (b[i] as number), 0);
   const unit = deltas.map((delta) => delta.map((x) => x / (Math.sqrt(inner(delta, delta)) || 1)));
   const own = unit[place] as number[];
   const size = (k: number) => Math.abs(inner(unit[k] as number[], own));
   const nearest = (list: number[], count: number) => list.sort((a, b) => size(b) - size(a) || a - b).slice(0, count);
-  const others = [...deltas.keys()].filter((k) => k !== place && gains[k]);
+  const others = [...deltas.keys()].filter((k) => k !== place && scores[k] !== 0 && (scores[k] as number) >= (scores[place] as number) / 4);
   const earlier = [...deltas.keys()].filter((k) => k < place);
   const descend = (target: readonly number[], sources: readonly number[]) => {
     const weights = new Map(sources.map((k) => [k, 0]));

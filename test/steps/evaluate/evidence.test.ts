@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { canonicalJson } from "../../../src/protocol/canonical.ts";
 import type { Status } from "../../../src/protocol/verdict.ts";
-import { encodeEvidence, judgeAgain, parseEvidence, type ScoreEvidence, unfounded } from "../../../src/steps/evaluate/evidence.ts";
+import {
+  encodeEvidence,
+  judgeAgain,
+  type MinerEvidence,
+  parseEvidence,
+  type ScoreEvidence,
+  unfounded,
+} from "../../../src/steps/evaluate/evidence.ts";
 import { exampleTask } from "../../protocol/support.ts";
 
 const task = exampleTask();
@@ -30,6 +37,12 @@ describe("evidence", () => {
     assert.equal(judgeAgain(task, evidence, unsure), undefined);
   });
 
+  it("has whole stages, or nothing follows from it, however long it says they are", () => {
+    const [sure] = evidence.miners;
+    for (const stages of [[], [0, 0], [1], [3], [1, 2], [Number.MAX_SAFE_INTEGER, 1]])
+      assert.equal(judgeAgain(task, { ...evidence, stages }, sure as MinerEvidence), undefined, `${stages}`);
+  });
+
   it("founds what follows from it, and nothing else", () => {
     const entry = (miner: string, status: Status, score = 0) => ({ miner, group: 0, root: null, status, score });
     const told = (...entries: ReturnType<typeof entry>[]) => unfounded(task, entries, evidence);
@@ -47,8 +60,22 @@ describe("evidence", () => {
   });
 
   it("is refused when it is something else", () => {
-    for (const value of [{}, { ...evidence, more: 1 }, { ...evidence, baseLosses: ["3"] }, { ...evidence, format: "connito/evidence/2" }]) {
+    const stages = (list: unknown[]) => ({ ...evidence, stages: list });
+    const shown = (tokens: unknown[]) => ({ ...evidence, open: [{ domain: 0, index: 3, tokens, baseLoss: 2 }] });
+    for (const value of [
+      stages([-1]),
+      stages([0.5]),
+      stages([2 ** 60]),
+      shown([-1]),
+      shown([2 ** 31]),
+      {},
+      { ...evidence, more: 1 },
+      { ...evidence, baseLosses: ["3"] },
+      { ...evidence, format: "connito/evidence/2" },
+    ]) {
       assert.throws(() => parseEvidence(canonicalJson(value)), { code: "evidence-invalid" });
     }
+    for (const text of ["", "{", '{"stages": [-1e999]}', "\ud800"])
+      assert.throws(() => parseEvidence(Buffer.from(text)), { code: "evidence-invalid" });
   });
 });
