@@ -6,7 +6,7 @@ import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { parseShare } from "../cli/quantities.ts";
 import { castOf, minerStrategies, validatorStrategies } from "../simulate/cast.ts";
-import { type SimulationOutcome, validatorFaults } from "../simulate/outcome.ts";
+import { type SimulationOutcome, type ValidatorFault, validatorFaults } from "../simulate/outcome.ts";
 import { simulate } from "../simulate/simulate.ts";
 import { plot } from "../ui/plot.ts";
 import { table } from "../ui/table.ts";
@@ -23,6 +23,11 @@ function inRuns(words: readonly string[]): string {
     else runs.push({ word, count: 1 });
   }
   return runs.map(({ word, count }) => (count === 1 ? word : `${count} × ${word}`)).join(", ");
+}
+
+function inWords(faults: readonly ValidatorFault[] | undefined): string {
+  if (faults === undefined) return "absent";
+  return faults.length === 0 ? "in order" : faults.join(" and ");
 }
 
 export default class Simulate extends BaseCommand<typeof Simulate, SimulationOutcome> {
@@ -72,9 +77,9 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
           honest: v.boolean(),
           share: v.number(),
           stake: v.number(),
-          statuses: v.array(v.optional(v.string())),
+          statuses: v.array(v.nullable(v.string())),
           scores: v.array(v.number()),
-          faults: v.array(v.array(v.picklist(validatorFaults))),
+          faults: v.array(v.nullable(v.array(v.picklist(validatorFaults)))),
           troubles: v.array(v.object({ cycle: v.number(), step: v.string(), code: v.string(), message: v.string() })),
         }),
       ),
@@ -131,12 +136,7 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
       ),
       table(
         ["validator", "strategy", right("stake"), "reports and votes, cycle by cycle"],
-        validators.map((one) => [
-          one.name,
-          called(one),
-          percent(one.stake / stake),
-          inRuns(one.faults.map((faults) => (faults.length === 0 ? "in order" : faults.join(" and ")))),
-        ]),
+        validators.map((one) => [one.name, called(one), percent(one.stake / stake), inRuns(one.faults.map(inWords))]),
       ),
       plot([{ name: "held-out loss of the canonical model, nats per token", values: losses }]),
       [

@@ -119,12 +119,16 @@ async function workHere(jobs: readonly ByteJob[], { onResult, onProgress, signal
   };
   try {
     for (const { first, jobs: batch } of inBatches(jobs)) {
-      const results = batch.map((job) => {
-        const result = run(job);
-        onProgress?.(done);
-        return result;
-      });
-      await take(results, (result, at) => onResult(result, first + at));
+      const results: ByteResult[] = [];
+      try {
+        for (const job of batch) {
+          results.push(run(job));
+          onProgress?.(done);
+        }
+      } finally {
+        // What was done before a failure is not done again by whoever keeps it.
+        await take(results, (result, at) => onResult(result, first + at));
+      }
       // A breath for whatever else this process does.
       await setImmediate();
     }

@@ -23,8 +23,8 @@ export interface PlayerOutcome {
   readonly statuses: readonly (string | undefined)[];
   /** Micro-nats per token, by cycle; none for validators. */
   readonly scores: readonly number[];
-  /** By cycle: what there was to say against a validator; none for miners. */
-  readonly faults: readonly (readonly ValidatorFault[])[];
+  /** By cycle: what there was to say against a validator, undefined where it was absent; none for miners. */
+  readonly faults: readonly (readonly ValidatorFault[] | undefined)[];
   /** The steps that it could not do, and why. */
   readonly troubles: readonly { readonly cycle: number; readonly step: string; readonly code: string; readonly message: string }[];
 }
@@ -85,8 +85,8 @@ export async function gatherOutcome({
       const hotkey = context.signer.address;
       const isMiner = strategy.role === "miner";
       const own = isMiner ? merges.map((merged) => merged?.verdicts.find(({ miner }) => miner === hotkey)) : [];
-      const faultsOf = (merged: MergeResult | undefined, cycle: number): ValidatorFault[] => {
-        if (cycle < from || cycle > to) return [];
+      const faultsOf = (merged: MergeResult | undefined, cycle: number): ValidatorFault[] | undefined => {
+        if (cycle < from || cycle > to) return undefined;
         const found = {
           "no report": merged?.reporters.includes(hotkey) === false,
           contradicted: named.get(cycle)?.has(hotkey) === true,

@@ -81,5 +81,18 @@ describe("work on bytes", () => {
         truncateSync(file, 30 * megabyte);
         await assert.rejects(work(good), failure("file-truncated"));
       }));
+
+    it(`gives what was done before a failure, with ${threads} at a time`, () =>
+      inDirectory(async (directory) => {
+        const { file } = writeLargeFile(directory);
+        const short = writeFile(directory, "short", "no more");
+        const small = { kind: "hash", file, offset: 0, bytes: 5 } as const;
+        const taken: number[] = [];
+        const onResult = (_: unknown, index: number) => void taken.push(index);
+        // The last job is there so that threads are started.
+        const jobs: ByteJob[] = [small, small, { ...small, file: short, bytes: 100 }, { ...small, bytes: 48 * megabyte }];
+        await assert.rejects(workOnBytes(jobs, { threads, onResult }), failure("file-truncated"));
+        assert.deepEqual(taken, [0, 1]);
+      }));
   }
 });

@@ -24,7 +24,7 @@ describe("simulate/simulate", function () {
   it("pays honest work and nothing else, whatever a liar says, and the same run comes again from the same seed", async () => {
     const cast = [
       ["honest:2@60", "not-a-number", "byte-copy"],
-      ["honest:2@400", "liar@700"],
+      ["honest:2@400", "liar@700", "honest@1/1"],
     ] as const;
     const first = await play([...cast[0]], [...cast[1]], "1");
     assert.deepEqual(await play([...cast[0]], [...cast[1]], "1"), first);
@@ -39,6 +39,8 @@ describe("simulate/simulate", function () {
       [true, []],
       [true, []],
       [false, ["contradicted", "no vote"]],
+      // It comes in a cycle that is not played.
+      [true, undefined],
     ]);
     assert.ok((first.losses[1] as number) < (first.losses[0] as number));
   });
