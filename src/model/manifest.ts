@@ -174,6 +174,6 @@ export function diffManifests(from: Manifest | undefined, to: Manifest): Manifes
   return { changed, changedBytes, sharedBytes: totalBytes(to.pieces) - changedBytes };
 }
 
-export function totalBytes(pieces: readonly Piece[]): number {
-  return pieces.reduce((sum, piece) => sum + piece.bytes, 0);
+export function totalBytes(all: readonly Pick<Piece, "bytes">[]): number {
+  return all.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -1,4 +1,7 @@
-/** A fused layout, all experts of a layer in one tensor, goes the whole way: no published family of that kind is known yet, so one is made up. */
+/**
+ * Fused layouts, all experts of a layer in one tensor, go the whole way. One family is made up that has both kinds that are published: the experts as a
+ * dimension of their own, as in Llama 4 and gpt-oss, and all their rows in one flat matrix, as in DBRX.
+ */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";

@@ -4,7 +4,7 @@ import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { runDemo } from "../../demo/demo.ts";
 import { drawReport } from "../../demo/draw.ts";
 import type { DemoReport } from "../../demo/report.ts";
-import { defaultCycles, defaultFamily, pretrainSeconds } from "../../demo/settings.ts";
+import { cycleBlocks, defaultCycles, defaultFamily, pretrainSeconds } from "../../demo/settings.ts";
 import { creatableFamilies } from "../../model/families/index.ts";
 
 export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
@@ -17,7 +17,7 @@ export default class Demo extends BaseCommand<typeof Demo, DemoReport> {
     "<%= config.bin %> <%= command.id %> --family deepseek_v2",
   ];
   static override readonly flags = {
-    cycles: Flags.integer({ helpValue: "NUMBER", summary: "Cycles of 45 blocks.", default: defaultCycles, min: 1 }),
+    cycles: Flags.integer({ helpValue: "NUMBER", summary: `Cycles of ${cycleBlocks} blocks.`, default: defaultCycles, min: 1 }),
     family: Flags.string({ summary: "Whose names and rules the model has.", options: [...creatableFamilies], default: defaultFamily }),
     directory: Flags.string({
       helpValue: "DIRECTORY",
