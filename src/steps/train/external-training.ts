@@ -71,7 +71,7 @@ export interface ExternalResult {
 export const graceSeconds = 60;
 const silenceSeconds = 300;
 
-/** @throws trainer-failed, trainer-result-invalid, trainer-result-worse, program-not-started; the signal's reason */
+/** @throws deadline-missed where no step was done in time; trainer-failed, trainer-result-invalid, trainer-result-worse, program-not-started; the signal's reason */
 export async function trainExternally(input: ExternalTraining): Promise<ExternalResult> {
   const job = await writeJob(input);
   const jobFile = join(input.directory, "job.json");
@@ -98,7 +98,7 @@ export async function trainExternally(input: ExternalTraining): Promise<External
     input.signal.throwIfAborted();
     // A result that is there counts, however the program ended: launchers fail after their workers have saved.
     const given = await readResult(job).catch((error: unknown) => {
-      throw ending.exitCode === 0 ? error : failed(input.command, ending, steps);
+      throw ending.exitCode === 0 ? error : failed(input, ending, steps);
     });
     const trained = atPlaces(input, given);
     const measured = await measureAgain(input, trained);
@@ -249,12 +249,24 @@ function invalid(detail: string, cause?: unknown): ConnitoError {
   });
 }
 
-/** What has worked for a step may do so again, from its checkpoint: out of memory, a device that was lost. What never did will not. */
-function failed(command: readonly string[], ending: Ending, steps: number): ConnitoError {
-  return new ConnitoError(describeEnding(command, ending), {
+/**
+ * What has worked for a step may do so again, from its checkpoint: out of memory, a device that was lost. What never did will not. Once it
+ * was told to finish there is no time for another run.
+ */
+function failed({ command, finish }: ExternalTraining, ending: Ending, steps: number): ConnitoError {
+  const description = describeEnding(command, ending);
+  if (finish.aborted && steps === 0 && ending.killed === undefined)
+    return new ConnitoError(`The time for training was over before a step was done. ${description}`, {
+      code: "deadline-missed",
+      exit: "deadlineMissed",
+      hint: "Nothing is submitted in this cycle. Start before the train window opens, with --wait or `connito cycle run`: the trainer loads and compiles meanwhile.",
+    });
+  return new ConnitoError(description, {
     code: "trainer-failed",
     exit: "verification",
-    retryable: ending.killed !== "late" && (steps > 0 || mayWorkAgain(ending)),
-    hint: "Run the same command again in the same window: the job's checkpoint directory is kept, so a trainer can go on from there.",
+    retryable: !finish.aborted && (steps > 0 || mayWorkAgain(ending)),
+    hint: finish.aborted
+      ? "Nothing is submitted in this cycle. SIGTERM asks a trainer for its result, which has to be there before its grace is over: docs/external-trainers.md."
+      : "Run the same command again in the same window: the job's checkpoint directory is kept, so a trainer can go on from there.",
   });
 }

@@ -207,9 +207,21 @@ describe("a trainer of the operator's", function () {
     await assert.rejects(run("flood", ""), /printed without end/);
   });
 
-  it("that is asked to finish before it has begun has nothing to give, and may be tried again", async () => {
-    const finish = AbortSignal.abort();
-    await assert.rejects(run("until-asked", await result(), { finish }), failure("trainer-failed", { retryable: true }));
+  it("that is asked to finish before its first step has missed the deadline, and is not tried again", async () => {
+    const missed = failure("deadline-missed", { exit: 21, retryable: false });
+    await assert.rejects(run("until-asked", await result(), { finish: AbortSignal.abort() }), missed);
+    const finish = new AbortController();
+    const progress = { ...silentProgress, note: () => finish.abort() };
+    await assert.rejects(run("loads-until-asked", "", { finish: finish.signal, progress }), (error: unknown) => {
+      assert.match((error as Error).message, /before a step was done\. .* ended with exit code 75\.$/);
+      return missed(error);
+    });
+  });
+
+  it("that was asked to finish and gives nothing is not tried again", async () => {
+    const finish = new AbortController();
+    const running = run("works-and-fails", "", { finish: finish.signal, onStep: () => finish.abort() });
+    await assert.rejects(running, failure("trainer-failed", { retryable: false }));
   });
 
   it("is stopped with the command, for its reason", async () => {
