@@ -62,7 +62,9 @@ export async function openPreparationNotes(path: string): Promise<PreparationNot
   return {
     find(side) {
       const data = done.get(side);
-      return { begun: begun.get(side) ?? nothingPrepared, ...(data && { done: data }) };
+      const found = begun.get(side) ?? nothingPrepared;
+      // Of its own: the next shard is added to the list that is kept here.
+      return { begun: { ...found, shards: [...found.shards] }, ...(data && { done: data }) };
     },
     shard: (side, shard) => add({ side, shard }),
     done: (side, data) => add({ side, done: data }),
@@ -72,8 +74,17 @@ export async function openPreparationNotes(path: string): Promise<PreparationNot
 
 function parsed(text: string): Line | undefined {
   try {
-    return JSON.parse(text);
+    const line: unknown = JSON.parse(text);
+    return isLine(line) ? line : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isLine(line: unknown): line is Line {
+  return isObject(line) && typeof line["side"] === "string" && (isObject(line["shard"]) || isObject(line["done"]));
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
 }

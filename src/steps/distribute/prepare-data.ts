@@ -74,9 +74,10 @@ export async function prepareData(
 
   const dtype = tokenTypeOf(Math.max(vocabularySize, (input.endOfText ?? 0) + 1));
   const tokenizer = toHex(sha256(input.tokenizer));
-  const notes = await openPreparationNotes(workspace.layout.preparation(preparationId(files, input, tokenizer)));
-  const pool = openTokenizerPool({ tokenizer: input.tokenizer, dtype }, threads);
   const bar = tokenizingBar(progress, characters.toTokenize);
+  // Its threads start with the first work.
+  const pool = openTokenizerPool({ tokenizer: input.tokenizer, dtype }, threads);
+  const notes = await openPreparationNotes(workspace.layout.preparation(preparationId(files, input, tokenizer)));
   try {
     const prepared: Record<Side, TokenData>[] = files.map(() => ({}) as Record<Side, TokenData>);
     for (const side of ["heldOut", "train"] as const) {
@@ -92,8 +93,7 @@ export async function prepareData(
     bar.end(prepared);
     return input.domains.map(({ name }, index) => ({ name, ...(prepared[index] as Record<Side, TokenData>) }));
   } finally {
-    await pool.close();
-    await notes.close();
+    await pool.close().finally(notes.close);
   }
 
   async function prepareOne(key: string, domain: Files, side: Side): Promise<TokenData> {

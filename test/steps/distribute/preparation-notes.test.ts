@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { nothingPrepared } from "../../../src/data/prepare.ts";
 import { openPreparationNotes, type PreparationNotes } from "../../../src/steps/distribute/preparation-notes.ts";
@@ -58,5 +58,22 @@ describe("steps/distribute/preparation-notes", () => {
       assert.deepEqual(await open((notes) => notes.find("a")), { begun: known(0) });
       await open((notes) => notes.shard("a", shard(1)));
       assert.deepEqual(await open((notes) => notes.find("a")), { begun: known(0, 1) });
+    }));
+
+  it("pass over what is JSON and no note", () =>
+    withNotes(async (path, open) => {
+      await open((notes) => notes.shard("a", shard(0)));
+      await appendFile(path, ["", "5", "null", "[]", '{"side":"a"}', '{"side":"a","done":null}', '{"shard":{}}'].join("\n"));
+      assert.deepEqual(await open((notes) => notes.find("a")), { begun: known(0) });
+    }));
+
+  it("give what they know at the time, whatever comes after", () =>
+    withNotes(async (_, open) => {
+      await open(async (notes) => {
+        await notes.shard("a", shard(0));
+        const found = notes.find("a");
+        await notes.shard("a", shard(1));
+        assert.deepEqual(found, { begun: known(0) });
+      });
     }));
 });
