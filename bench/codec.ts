@@ -12,10 +12,11 @@ import { parseArgs } from "node:util";
 import { placeRate } from "../src/engine/places.ts";
 import { type Codec, codecs } from "../src/model/codecs/index.ts";
 import { bytesOf } from "../src/model/dtype.ts";
+import { documentHash } from "../src/protocol/canonical.ts";
 import { outerOfPlaces } from "../src/protocol/task-defaults.ts";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
-import { inner, losses, type Policy, type Subnet, trainsPlaces } from "./codec/subnet.ts";
+import { inner, losses, type Policy, rulesOf, type Subnet, trainsPlaces } from "./codec/subnet.ts";
 import { openBase } from "./transfer/base.ts";
 import type { Domain } from "./transfer/experiment.ts";
 
@@ -44,7 +45,9 @@ async function curve(directory: string, subnet: Subnet, policy: Policy, cycles: 
     `${steps} steps`,
     ...(trainsPlaces(policy) ? [`rate ${rate}`, `outer rate ${outerRate}`] : []),
   ];
-  const file = join(directory, `${parameters.join(", ").replaceAll(" ", "-")}.json`);
+  // A curve made under other rules is another one.
+  const rules = documentHash(rulesOf(subnet, policy)).slice(0, 8);
+  const file = join(directory, `${[...parameters, rules].join(", ").replaceAll(" ", "-")}.json`);
   const kept = await readFile(file, "utf8").then(
     (text) => JSON.parse(text) as number[],
     () => [],

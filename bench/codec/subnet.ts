@@ -28,10 +28,10 @@ import type { Domain, TrainedBase } from "../transfer/experiment.ts";
 type Named = ReadonlyMap<string, Float32Array>;
 
 export const inner = { learningRate: 5e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
-/** The part of a task that says how to merge, as a task of this codec has it by default. */
-const taskOf = ({ outerRate }: Subnet, policy: Policy) => {
+/** The part of a task that says how to merge and to measure, as a task of this codec has it by default. */
+export const rulesOf = ({ outerRate }: Subnet, policy: Policy) => {
   const outer = { ...taskDefaults.outer, ...(trainsPlaces(policy) && { ...outerOfPlaces, learningRate: outerRate }) };
-  return { outer, merge: taskDefaults.merge } as unknown as Task;
+  return { outer, merge: taskDefaults.merge, evaluation: taskDefaults.evaluation };
 };
 const taskHash = hashFields("connito/bench-codec/1");
 const gateSequences = taskDefaults.evaluation.sequencesPerDomain * 2 ** (taskDefaults.evaluation.stages - 1);
@@ -70,7 +70,7 @@ export interface Subnet {
 export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<number, never> {
   const { base, domain, miners, threads } = subnet;
   const { architecture, sequenceLength } = base;
-  const task = taskOf(subnet, policy);
+  const task = rulesOf(subnet, policy) as unknown as Task;
   const trained = base.specs.filter(({ role, expert }) => role === "expert" && (expert as number) < architecture.experts / 2);
   const evaluator = await openEvaluator({ architecture, weights: base.weights, sequenceLength, batchSequences: 16, threads });
   const lossOf = async (weights: Named, sequences: readonly Int32Array[]) => {

@@ -20,9 +20,9 @@ export function parseTao(text: string): bigint {
   return BigInt(whole) * 1_000_000_000n + BigInt(fraction.padEnd(9, "0"));
 }
 
-/** A share such as "0.2", from 0 to 1. @throws usage */
-export function parseShare(text: string): number {
-  if (!/^(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)$/.test(text)) throw malformed(text, "a share", "Write a number from 0 to 1, such as 0.2.");
+/** A share such as "0.2", from 0 to 1, given with this flag. @throws usage */
+export function parseShare(text: string, flag: string): number {
+  if (!/^(?:0(?:\.\d+)?|1(?:\.0+)?)$/.test(text)) throw malformed(text, "a share", "Write a number from 0 to 1, such as 0.2.", flag);
   return Number(text);
 }
 
@@ -39,6 +39,7 @@ export function parseBytes(text: string): number {
   return Math.round(Number(amount) * factor);
 }
 
-function malformed(text: string, what: string, hint: string): ConnitoError {
-  return new ConnitoError(`${JSON.stringify(text.slice(0, 80))} is not ${what}.`, { code: "usage", exit: "usage", hint });
+function malformed(text: string, what: string, hint: string, flag?: string): ConnitoError {
+  const given = `${flag === undefined ? "" : `${flag} `}${JSON.stringify(text.slice(0, 80))}`;
+  return new ConnitoError(`${given} is not ${what}.`, { code: "usage", exit: "usage", hint });
 }

@@ -91,7 +91,7 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
 
   protected async perform({ flags, progress, signal }: Invocation<typeof Simulate>): Promise<SimulationOutcome> {
     const cast = castOf(flags.miner, flags.validator);
-    const [late, lost] = [parseShare(flags.late), parseShare(flags.lost)];
+    const [late, lost] = [parseShare(flags.late, "--late"), parseShare(flags.lost, "--lost")];
     const directory = flags.directory ?? (await mkdtemp(join(tmpdir(), "connito-simulation-")));
     try {
       const { cycles, seed, threads } = flags;

@@ -36,6 +36,7 @@ export interface LayerMoments {
 /** Second moments of some inputs, and a name that tells them from others. */
 interface Moments {
   readonly blocks: readonly Float32Array[];
+  /** @throws moments-non-finite */
   readonly name: () => Hash;
 }
 
@@ -166,7 +167,7 @@ function memoKey({ hash, dtype, shape }: Piece, { encoding, moments }: Way): str
   return moments === undefined ? made : `${made} ${moments.name()}`;
 }
 
-/** Of what no token reached there is nothing to be told: zeros. Throws `moments-non-finite`. */
+/** Moments and their name, which is computed when it is first asked for. */
 function momentsOf(blocks: readonly Float32Array[], what: string): Moments {
   let known: Hash | undefined;
   const name = () => {

@@ -9,8 +9,10 @@ describe("quantities", () => {
   });
 
   it("read shares from 0 to 1", () => {
-    assert.deepEqual(["0", "0.25", "1", "1.0"].map(parseShare), [0, 0.25, 1, 1]);
-    for (const text of ["", "2", "1.5", "-0.1", ".5", "20%", "1e-1", "abc"]) assert.throws(() => parseShare(text), { code: "usage" });
+    const read = (text: string) => parseShare(text, "--late");
+    assert.deepEqual(["0", "0.25", "0.333333333333333", "1", "1.0"].map(read), [0, 0.25, 0.333333333333333, 1, 1]);
+    for (const text of ["", "2", "1.5", "-0.1", ".5", "20%", "1e-1", "abc"])
+      assert.throws(() => read(text), { code: "usage", message: `--late ${JSON.stringify(text)} is not a share.` });
   });
 
   it("read TAO to the last of nine decimals", () => {

@@ -236,7 +236,7 @@ function parseDomain(text: string): DomainSources {
 }
 
 function readHeldOutShare(text: string): number {
-  const share = parseShare(text);
+  const share = parseShare(text, "--held-out-share");
   if (share > 0 && share < 1) return share;
   throw new ConnitoError("--held-out-share holds out all or nothing.", { code: "usage", exit: "usage", hint: "For example 0.05." });
 }
