@@ -18,10 +18,12 @@ import {
   type Architecture,
   creatableFamilies,
   cutTensor,
+  familyNamed,
   isTrainable,
   listTensors,
   listWeights,
   readArchitecture,
+  type TensorSpec,
 } from "../../src/model/families/index.ts";
 import { goldenTokens, goldenValues, goldenWeight, withTwins } from "./golden-values.ts";
 
@@ -58,13 +60,80 @@ function asStored(architecture: Architecture, weights: ReadonlyMap<string, Float
 /** The other way round; the parts share the tensors' memory. */
 function asWeights(architecture: Architecture, tensors: ReadonlyMap<string, Float32Array>): Map<string, Float32Array> {
   return new Map(
-    listWeights(architecture).map(({ name, shape, expert }) => {
-      const tensor = tensors.get(name.replace(/#\d+$/, "")) as Float32Array;
+    listWeights(architecture).flatMap(({ name, shape, expert }): [string, Float32Array][] => {
+      const tensor = tensors.get(name.replace(/#\d+$/, ""));
+      if (tensor === undefined) return [];
       const length = shape.reduce((elements, one) => elements * one, 1);
       const offset = name.includes("#") ? (expert as number) * length : 0;
-      return [name, tensor.subarray(offset, offset + length)];
+      return [[name, tensor.subarray(offset, offset + length)]];
     }),
   );
+}
+
+/** Tensors of one form as those of another, as far as they are there. What both have is told by part, layer and expert; a joined matrix is the gate's rows, then the other's. */
+function inForm(from: Architecture, to: Architecture, tensors: ReadonlyMap<string, Float32Array>): Map<string, Float32Array> {
+  const key = (part: unknown, { layer, expert }: TensorSpec) => `${part}/${layer}/${expert}`;
+  const given = asWeights(from, tensors);
+  const byPart = new Map<string, Float32Array>();
+  for (const spec of listWeights(from)) {
+    const values = given.get(spec.name);
+    if (values === undefined) continue;
+    byPart.set(key(spec.part, spec), values);
+    if (spec.part !== "expert.gateUp") continue;
+    byPart.set(key("expert.gate", spec), values.subarray(0, values.length / 2));
+    byPart.set(key("expert.up", spec), values.subarray(values.length / 2));
+  }
+  const weights = listWeights(to).flatMap((spec): [string, Float32Array][] => {
+    const halves = [byPart.get(key("expert.gate", spec)), byPart.get(key("expert.up", spec))];
+    const joined = spec.part === "expert.gateUp" && !halves.includes(undefined);
+    const values = joined ? Float32Array.from((halves as Float32Array[]).flatMap((half) => [...half])) : byPart.get(key(spec.part, spec));
+    return values === undefined ? [] : [[spec.name, values]];
+  });
+  return asStored(to, new Map(weights));
+}
+
+type Computed = Awaited<ReturnType<typeof compute>>;
+
+/** The tensors that a case has, by their stored names. */
+function tensorsOf({ seed, tensors, twins = [] }: Golden, { experts }: Architecture): Map<string, Float32Array> {
+  const values = new Map(Object.entries(tensors).map(([name, { shape }]) => [name, goldenWeight(seed, name, shape)]));
+  withTwins(values, twins, experts, (first) => first);
+  return values;
+}
+
+/** Logits, loss and gradients, by stored names, are those of the golden file. */
+function checkComputed(golden: Golden, { experts }: Architecture, computed: Pick<Computed, "logits" | "loss" | "gradients">): void {
+  const expected = floats(golden.logits);
+  assert.equal(computed.logits.length, expected.length);
+  const worst = computed.logits.reduce((most, value, index) => Math.max(most, Math.abs(value - (expected[index] as number))), 0);
+  assert.ok(worst < 1e-4, `logits differ by ${worst}`);
+  assert.ok(Math.abs(computed.loss - golden.loss) < 1e-5, `the loss is ${computed.loss} for ${golden.loss}`);
+
+  withTwins(computed.gradients, golden.twins ?? [], experts, (first, second) => first + second);
+  for (const [name, { gradient, whole }] of Object.entries(golden.tensors)) {
+    if (gradient === undefined) continue;
+    const own = Float64Array.from(computed.gradients.get(name) as Float32Array);
+    const [norm, ...products] = gradient;
+    const tolerance = 1e-4 * norm + 1e-8;
+    assert.ok(
+      Math.abs(Math.sqrt(product(own, own)) - norm) <= tolerance,
+      `the gradient of ${name} is ${Math.hypot(...own)} long, not ${norm}`,
+    );
+    for (const [index, which] of ["a", "b"].entries()) {
+      const vector = goldenValues(`${which}/${name}`, own.length);
+      const difference = Math.abs(product(own, vector) - (products[index] as number));
+      assert.ok(difference <= tolerance * Math.sqrt(product(vector, vector)), `the gradient of ${name} has another direction`);
+    }
+    if (whole === undefined) continue;
+    const all = floats(whole);
+    const largest = all.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    for (const [index, value] of all.entries()) {
+      assert.ok(
+        Math.abs((own[index] as number) - value) <= 1e-4 * largest,
+        `the gradient of ${name} at ${index} is ${own[index]}, not ${value}`,
+      );
+    }
+  }
 }
 
 /** What the engine computes for a case: logits in the order of the golden file, the loss, the gradients by stored name, and by layer the experts of each token. */
@@ -166,48 +235,30 @@ describe("engine/goldens", () => {
         );
         assert.equal(listTensors(architecture).length, shapes.size, "and no other");
 
-        const tensors = new Map([...shapes].map(([name, shape]) => [name, goldenWeight(golden.seed, name, shape)]));
-        const twins = golden.twins ?? [];
-        withTwins(tensors, twins, architecture.experts, (first) => first);
-        const computed = await compute(architecture, golden, tensors);
+        const computed = await compute(architecture, golden, tensorsOf(golden, architecture));
 
+        const { twins = [] } = golden;
         if (twins.length > 0) {
           const torn = computed.chosen.flat().filter((own) => twins.some(([first, second]) => own.has(first) !== own.has(second)));
           assert.ok(torn.length > 0, "no token had to choose between equal scores");
         }
 
-        const expected = floats(golden.logits);
-        assert.equal(computed.logits.length, expected.length);
-        const worst = computed.logits.reduce((most, value, index) => Math.max(most, Math.abs(value - (expected[index] as number))), 0);
-        assert.ok(worst < 1e-4, `logits differ by ${worst}`);
-        assert.ok(Math.abs(computed.loss - golden.loss) < 1e-5, `the loss is ${computed.loss} for ${golden.loss}`);
-
-        withTwins(computed.gradients, twins, architecture.experts, (first, second) => first + second);
-        for (const [name, { gradient, whole }] of Object.entries(golden.tensors)) {
-          if (gradient === undefined) continue;
-          const own = Float64Array.from(computed.gradients.get(name) as Float32Array);
-          const [norm, ...products] = gradient;
-          const tolerance = 1e-4 * norm + 1e-8;
-          assert.ok(
-            Math.abs(Math.sqrt(product(own, own)) - norm) <= tolerance,
-            `the gradient of ${name} is ${Math.hypot(...own)} long, not ${norm}`,
-          );
-          for (const [index, which] of ["a", "b"].entries()) {
-            const vector = goldenValues(`${which}/${name}`, own.length);
-            const difference = Math.abs(product(own, vector) - (products[index] as number));
-            assert.ok(difference <= tolerance * Math.sqrt(product(vector, vector)), `the gradient of ${name} has another direction`);
-          }
-          if (whole === undefined) continue;
-          const all = floats(whole);
-          const largest = all.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-          for (const [index, value] of all.entries()) {
-            assert.ok(
-              Math.abs((own[index] as number) - value) <= 1e-4 * largest,
-              `the gradient of ${name} at ${index} is ${own[index]}, not ${value}`,
-            );
-          }
-        }
+        checkComputed(golden, architecture, computed);
       });
     }
+
+    const [odd] = goldensIn(file).filter(({ name }) => name === "odd") as [Golden];
+    const separate = readArchitecture(odd.config);
+    if (!familyNamed(separate.family).forms.includes("fused")) continue;
+    it(`computes ${separate.family} with fused experts as with separate ones`, async () => {
+      const names = listTensors({ ...separate, form: "fused" }).map(({ name }) => name);
+      const fused = readArchitecture(odd.config, new Set(names));
+      assert.deepEqual([separate.form, fused.form], ["separate", "fused"]);
+      const tensors = inForm(separate, fused, tensorsOf(odd, separate));
+      assert.deepEqual([...tensors.keys()].sort(), names.sort());
+      assert.ok(names.some((name) => name.endsWith(".gate_up_proj")));
+      const computed = await compute(fused, odd, tensors);
+      checkComputed(odd, separate, { ...computed, gradients: inForm(fused, separate, computed.gradients) });
+    });
   }
 });

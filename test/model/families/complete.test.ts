@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { families, listTensors, readArchitecture } from "../../../src/model/families/index.ts";
-import { goldens, smallModels } from "./goldens.ts";
+import { goldens, goldensWithoutFamily, smallModels } from "./goldens.ts";
 import { publishedModels } from "./published.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
@@ -18,6 +18,9 @@ describe("families are complete", () => {
     const named = families.map(({ modelType }) => `${modelType.replaceAll("_", "-")}.ts`);
     assert.deepEqual(files.sort(), named.sort(), "src/model/families/index.ts lists the families that there are files of");
   });
+
+  it("every golden is of one", () =>
+    assert.deepEqual(goldensWithoutFamily, [], "in test/model/families/structure, of no family in src/model/families/index.ts"));
 
   it("no name means two families", () => {
     const names = families.flatMap(({ modelType, aliases }) => [modelType, ...aliases]);

@@ -17,9 +17,17 @@ export interface Golden {
 
 const directory = join(import.meta.dirname, "structure");
 
-export const goldens = readdirSync(directory)
-  .map((file): [string, Golden] => [file.replace(/\.json$/, ""), JSON.parse(readFileSync(join(directory, file), "utf8"))])
-  .filter(([, { config }]) => families.some((one) => [one.modelType, ...one.aliases].includes(config["model_type"] as string)));
+const saved = readdirSync(directory).map((file): [string, Golden] => [
+  file.replace(/\.json$/, ""),
+  JSON.parse(readFileSync(join(directory, file), "utf8")),
+]);
+const hasFamily = ([, { config }]: [string, Golden]) =>
+  families.some((one) => [one.modelType, ...one.aliases].includes(config["model_type"] as string));
+
+export const goldens = saved.filter(hasFamily);
+
+/** Files of families that there is no code of (yet): complete.test.ts names them, so that no other test has to trip over them. */
+export const goldensWithoutFamily = saved.filter((one) => !hasFamily(one)).map(([name]) => `${name}.json`);
 
 /** A model whose tensors a test makes up. */
 export interface SmallModel {
@@ -38,7 +46,7 @@ function listed(config: Record<string, unknown>): SmallModel["tensors"] {
 
 /** One of every family and form, in BF16 but for what is packed. */
 export function smallModels(): SmallModel[] {
-  const saved = goldens.flatMap(([name, { config, tensors, inMemory }]): SmallModel[] => [
+  const asSaved = goldens.flatMap(([name, { config, tensors, inMemory }]): SmallModel[] => [
     { name, config, tensors: allOf(tensors, "BF16") },
     ...(inMemory ? [{ name: `${name}, fused`, config, tensors: allOf(inMemory, "BF16") }] : []),
   ]);
@@ -53,7 +61,7 @@ export function smallModels(): SmallModel[] {
       .map(([name, shape]) => [name.replace(".3.", ".4."), { shape, dtype: "F8_E4M3" as const }]),
   );
   return [
-    ...saved,
+    ...asSaved,
     { name: "gpt_oss, MXFP4", config: mxfp4, tensors: listed(mxfp4) },
     { name: "deepseek_v3, FP8 and a further layer", config: fp8, tensors: { ...listed(fp8), ...further } },
   ];
