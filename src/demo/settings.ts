@@ -47,7 +47,7 @@ export const sequenceLength = 128;
  * In blocks. Three miners open their slices at once, and two validators share two cores with everything else: more time to distribute, score and
  * merge than by default.
  */
-const phases = { distribute: 7, train: 15, commit: 4, reveal: 5, score: 12, merge: 11 };
+const phases = { distribute: 7, train: 15, commit: 4, reveal: 5, score: 12, merge: 16 };
 export const cycleBlocks = Object.values(phases).reduce((sum, blocks) => sum + blocks, 0);
 
 export const taskOverrides: TaskOverrides = {
