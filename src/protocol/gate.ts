@@ -1,5 +1,5 @@
 /**
- * The gate (docs/protocol.md, section 9): nothing is merged that is not sure to make the model better. Here are the decisions; how losses
+ * The gate (docs/protocol.md, section 9): nothing is merged of which it is not clear, up to an error rate, that it makes the model better. Here are the decisions; how losses
  * come about is the caller's. What is compared is whole micro-nats, so that the last bits of a floating-point sum, in which machines may
  * differ, seldom decide.
  */
@@ -35,7 +35,7 @@ export interface Gate {
 /** A step as the gate sees it. */
 export interface Assessment {
   readonly losses: DomainLosses;
-  /** What it is sure to gain, in whole micro-nats per token: 0 where that is nothing, a domain gets worse, or a loss is not finite. */
+  /** The lower bound of what it gains, in whole micro-nats per token: 0 where that is nothing, a domain gets worse, or a loss is not finite. */
   readonly gain: number;
 }
 

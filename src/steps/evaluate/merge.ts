@@ -1,6 +1,6 @@
 /**
  * The outer step: what the validators accepted becomes the next canonical version. Each group's contributors are averaged and stepped;
- * the gate lets through only what is sure to lower the held-out loss and raises no domain; the root of the result goes on the chain, first as a
+ * the gate lets through only what clearly lowers the held-out loss and raises no domain; the root of the result goes on the chain, first as a
  * ballot that shows nothing, then open.
  */
 
