@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 import type { Phase } from "./phases.ts";
-import { muonDefaults as muon, shortestPhases, taskDefaults } from "./task-defaults.ts";
+import { muonDefaults as muon, outerOfPlaces, shortestPhases, taskDefaults } from "./task-defaults.ts";
 
 const largestU32 = 0xffff_ffff;
 const largestU64 = 0xffff_ffff_ffff_ffffn;
@@ -196,8 +196,14 @@ export const taskSchema = section(
     outer: section(
       {
         optimizer: choice(["nesterov"], "The outer optimizer (DiLoCo).", outer.optimizer),
-        learningRate: real(0, 10, "Its learning rate; 1 where the codec is signs-10.", outer.learningRate, "least"),
-        momentum: real(0, 1, "Its momentum; 0 where the codec is signs-10.", outer.momentum, "most"),
+        learningRate: real(
+          0,
+          10,
+          `Its learning rate; ${outerOfPlaces.learningRate} where the codec is signs-10.`,
+          outer.learningRate,
+          "least",
+        ),
+        momentum: real(0, 1, `Its momentum; ${outerOfPlaces.momentum} where the codec is signs-10.`, outer.momentum, "most"),
       },
       "How validators merge.",
     ),
