@@ -17,6 +17,7 @@ import { outerOfPlaces } from "../src/protocol/task-defaults.ts";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
 import { inner, losses, type Policy, rulesOf, type Subnet, trainsPlaces } from "./codec/subnet.ts";
+import { createRandom } from "./random.ts";
 import { openBase } from "./transfer/base.ts";
 import type { Domain } from "./transfer/experiment.ts";
 
@@ -76,11 +77,8 @@ function speed(bytes: number, work: () => void): number {
 }
 
 function speeds() {
-  let state = 1;
-  const random = () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
-    return (state >>> 8) / 2 ** 24 - 0.5;
-  };
+  const next = createRandom();
+  const random = () => next() / 2 ** 24 - 0.5;
   const values = Float32Array.from({ length: 2 ** 22 }, () => random() * Math.exp(4 * random()) * 1e-3);
   const target = new Float32Array(values.length);
   const copy = speed(values.byteLength, () => target.set(values));

@@ -14,7 +14,8 @@ import { openEvaluator } from "../src/engine/evaluator.ts";
 import { createStreamEvaluator } from "../src/engine/layers/stream-evaluator.ts";
 import { listWeights } from "../src/model/families/index.ts";
 import { table } from "../src/ui/table.ts";
-import { changedNames, loaderOf, makeModel, perturbed, randomSequences } from "./score/model.ts";
+import { randomSequences } from "./random.ts";
+import { changedNames, loaderOf, makeModel, perturbed, vocabularySize } from "./score/model.ts";
 
 const sequenceLength = 128;
 const sequenceCount = 64;
@@ -51,7 +52,7 @@ async function scoreMany(directory: string, submissions: number, fromScratch: nu
   const checkpoint = await makeModel(join(directory, "many"), { hiddenSize: 128, layers: 6, intermediateSize: 128, experts: 16 });
   const { architecture } = checkpoint;
   const layers = Array.from({ length: architecture.layers }, (_, layer) => layer);
-  const sequences = randomSequences(sequenceCount, sequenceLength);
+  const sequences = randomSequences(sequenceCount, sequenceLength, vocabularySize);
   const load = await loaderOf(checkpoint);
   const changes = (submission: number) => (layer: number, base: ReadonlyMap<string, Float32Array>) =>
     new Map(changedNames(checkpoint, layer, changedExperts).map((name) => [name, perturbed(base.get(name) as Float32Array, submission)]));

@@ -19,6 +19,7 @@ import { type LayerMoments, makeStandInsByUse } from "../src/model/make-stand-in
 import { readPieceFrom } from "../src/model/pieces.ts";
 import { weightLoader } from "../src/model/weights.ts";
 import { table } from "../src/ui/table.ts";
+import { randomSequences } from "./random.ts";
 import { measurePeak } from "./train/peak.ts";
 
 interface Shape {
@@ -72,7 +73,7 @@ async function measure(name: string, experts: number, tokens: number): Promise<R
     const { architecture } = checkpoint;
     const { manifest, locations } = await indexCheckpoint(checkpoint);
     const locate = (hash: string) => locations.get(hash);
-    const domains = [{ name: "text", sequences: someSequences(tokens) }];
+    const domains = [{ name: "text", sequences: randomSequences(Math.ceil(tokens / sequenceLength), sequenceLength, 256) }];
     const load = weightLoader({ pieces: manifest.pieces, readPiece: readPieceFrom(locate), architecture });
     const sample = { architecture, load, domains, sequenceLength, threads };
     const peak = await measurePeak(threads, () => 1000 * processorTime());
@@ -109,15 +110,6 @@ async function measure(name: string, experts: number, tokens: number): Promise<R
 
 async function* each<T>(items: readonly T[]): AsyncGenerator<T> {
   yield* items;
-}
-
-function someSequences(tokens: number): Int32Array[] {
-  let state = 1;
-  const token = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state >>> 8) % 256;
-  };
-  return Array.from({ length: Math.ceil(tokens / sequenceLength) }, () => Int32Array.from({ length: sequenceLength + 1 }, token));
 }
 
 async function processorSeconds(work: () => Promise<unknown>): Promise<number> {

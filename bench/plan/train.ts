@@ -1,5 +1,5 @@
 /** One training in a process of its own: `train.ts SHAPE whole|layers MEMORY adamw|muon`. Prints the peak of its memory and of its data, before and after. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLayerTrainer } from "../../src/engine/layers/layer-trainer.ts";
@@ -9,6 +9,8 @@ import { type OptimizerOptions, openTrainer } from "../../src/engine/trainer.ts"
 import { listWeights, type TensorSpec } from "../../src/model/families/index.ts";
 import { readLowBits } from "../../src/model/low-bits.ts";
 import { bytesOfPiece } from "../../src/model/pieces.ts";
+import { dataBytes } from "../memory.ts";
+import { createRandom, randomSequences } from "../random.ts";
 import { optimizers, placesOf, plannedOf, type Shape, shapes, standInOf, threads, trainableOf } from "./shapes.ts";
 
 const [name = "", way, memory, optimizerName = ""] = process.argv.slice(2);
@@ -17,15 +19,9 @@ const { architecture, sequenceLength, batchSequences, accumulation } = shape;
 const trainable = trainableOf(shape);
 await loadLibrary();
 const before = process.resourceUsage().maxRSS * 1024;
-/** Bytes that this process has mapped to write to: what `prlimit --data` limits; 0 where the system does not tell. */
-const dataBytes = async () => 1024 * Number(/VmData:\s+(\d+)/.exec(await readFile("/proc/self/status", "utf8").catch(() => ""))?.[1] ?? 0);
 const dataBefore = await dataBytes();
 
-let state = 1;
-const random = () => {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return state;
-};
+const random = createRandom();
 const specs = new Map(listWeights(architecture).map((spec) => [spec.name, spec]));
 /** Stand-ins of one shape, as they lie on the disk, and what all without bits share. */
 const packed = new Map<string, Uint8Array>();
@@ -50,10 +46,7 @@ const weightsOf = (wanted: string) => {
   return values;
 };
 const load = async (names: readonly string[]) => new Map(names.map((one) => [one, weightsOf(one)]));
-const batch = () =>
-  Array.from({ length: batchSequences }, () =>
-    Int32Array.from({ length: sequenceLength + 1 }, () => (random() >>> 8) % architecture.vocabularySize),
-  );
+const batch = () => randomSequences(batchSequences, sequenceLength, architecture.vocabularySize, random);
 const optimizer = optimizers[optimizerName] as OptimizerOptions;
 const places = placesOf(shape);
 const options = { architecture, trainable, optimizer, sequenceLength, batchSequences, threads, ...(places && { places }) };

@@ -2,19 +2,17 @@
  * The second half of `npm run bench -- score`, in a process that is given little memory: `large.ts DIRECTORY streamed|whole`. A base and candidates
  * on the model in the directory, which is several times larger; `whole` only loads it, which must fail. What is printed is one JSON document.
  */
-import { readFile } from "node:fs/promises";
 import { createStreamEvaluator } from "../../src/engine/layers/stream-evaluator.ts";
 import { loadLibrary } from "../../src/engine/runtime/library.ts";
 import { openCheckpoint } from "../../src/model/checkpoint.ts";
 import { listWeights } from "../../src/model/families/index.ts";
-import { changedNames, loaderOf, perturbed, randomSequences } from "./model.ts";
+import { dataBytes } from "../memory.ts";
+import { randomSequences } from "../random.ts";
+import { changedNames, loaderOf, perturbed, vocabularySize } from "./model.ts";
 
 const [directory = "", way] = process.argv.slice(2);
 const candidates = 3;
 const sequenceLength = 64;
-
-/** Bytes that this process has mapped to write to, which `prlimit --data` limits; 0 where the system does not tell. */
-const dataBytes = async () => 1024 * Number(/VmData:\s+(\d+)/.exec(await readFile("/proc/self/status", "utf8").catch(() => ""))?.[1] ?? 0);
 
 await loadLibrary();
 const checkpoint = await openCheckpoint(directory);
@@ -36,7 +34,7 @@ if (way === "whole") {
   });
   const { layers } = checkpoint.architecture;
   const losses = await evaluator.losses(
-    randomSequences(16, sequenceLength),
+    randomSequences(16, sequenceLength, vocabularySize),
     Array.from({ length: candidates }, (_, submission) => ({
       layers: Array.from({ length: layers }, (_layer, layer) => layer),
       tensors: async (layer: number, base: ReadonlyMap<string, Float32Array>) =>

@@ -7,6 +7,8 @@ import { initializeCheckpoint } from "../../src/model/initialize.ts";
 import { type Piece, pieceName, readPieceFrom } from "../../src/model/pieces.ts";
 import { readValues } from "../../src/model/weights.ts";
 
+export const vocabularySize = 512;
+
 export interface Sizes {
   readonly hiddenSize: number;
   readonly layers: number;
@@ -16,7 +18,7 @@ export interface Sizes {
 
 export function makeModel(directory: string, sizes: Sizes): Promise<Checkpoint> {
   const config = familyNamed("qwen3_moe").newConfig?.({
-    vocabularySize: 512,
+    vocabularySize,
     heads: sizes.hiddenSize / 32,
     keyValueHeads: sizes.hiddenSize / 64,
     expertsPerToken: 2,
@@ -45,15 +47,6 @@ export function changedNames({ architecture }: Checkpoint, layer: number, expert
   return listWeights(architecture)
     .filter((spec) => spec.layer === layer && spec.expert !== undefined && spec.expert < experts)
     .map(({ name }) => name);
-}
-
-export function randomSequences(count: number, length: number): Int32Array[] {
-  let state = 7;
-  const token = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state >>> 8) % 512;
-  };
-  return Array.from({ length: count }, () => Int32Array.from({ length: length + 1 }, token));
 }
 
 /** A submission's delta to one tensor: small, and another for each submission. */

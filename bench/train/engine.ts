@@ -6,15 +6,12 @@ import { openCheckpoint } from "../../src/model/checkpoint.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { readPieceFrom } from "../../src/model/pieces.ts";
 import { loadWeights } from "../../src/model/weights.ts";
+import { createRandom, randomSequences } from "../random.ts";
 import type { Answer, Job } from "./job.ts";
 
 function* batches({ batchSequences, sequenceLength, architecture }: Job): Generator<Int32Array[]> {
-  let state = 1;
-  const token = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state >>> 8) % architecture.vocabularySize;
-  };
-  for (;;) yield Array.from({ length: batchSequences }, () => Int32Array.from({ length: sequenceLength + 1 }, token));
+  const random = createRandom();
+  for (;;) yield randomSequences(batchSequences, sequenceLength, architecture.vocabularySize, random);
 }
 
 const peakBytes = () => process.resourceUsage().maxRSS * 1024;

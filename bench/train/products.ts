@@ -14,6 +14,7 @@ import { openSession } from "../../src/engine/runtime/session.ts";
 import { float32Value, int64Value, type Value } from "../../src/engine/runtime/value.ts";
 import { gradientGraph } from "../../src/engine/trainer.ts";
 import { type Architecture, listWeights } from "../../src/model/families/index.ts";
+import { createRandom, randomSequences } from "../random.ts";
 
 const runs = 10;
 const isProduct = /Gemm|MatMul|Attention/;
@@ -44,11 +45,7 @@ export async function secondsOfProducts(
   const directory = await mkdtemp(join(tmpdir(), "connito-profile-"));
   const model = encodeModel(lowerGraph(graph, outputs));
   const session = await openSession(model, { threads: sessionThreads, pattern: false, profile: join(directory, "profile") });
-  let state = 1;
-  const random = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state >>> 8;
-  };
+  const random = createRandom();
   const feeds: Record<string, Value> = {};
   for (const { name, shape } of listWeights(architecture)) {
     if (!session.inputs.includes(name)) continue;
@@ -58,9 +55,7 @@ export async function secondsOfProducts(
       Float32Array.from({ length }, () => (shape.length === 1 ? 1 : (random() / 2 ** 24 - 0.5) * 0.07)),
     );
   }
-  const sequences = Array.from({ length: batch.sequences }, () =>
-    Int32Array.from({ length: sequenceLength + 1 }, () => random() % architecture.vocabularySize),
-  );
+  const sequences = randomSequences(batch.sequences, sequenceLength, architecture.vocabularySize, random);
   const { tokens, targets } = layOut(sequences, batch, architecture.vocabularySize);
   feeds[tokensInput] = int64Value([tokens.length], tokens);
   feeds[targetsInput] = int64Value([targets.length], targets);
