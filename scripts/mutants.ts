@@ -49,6 +49,12 @@ export const mutants: readonly Mutant[] = [
     ["task: Muon's settings pass where AdamW is the optimizer", 'inner.optimizer === "adamw" && inner.muon !== undefined', "false"],
   ),
   ...mutantsOf(
+    "model/byte-work.ts",
+    ["model/slice.test.ts"],
+    ["slice file: what an interrupted run left is believed unseen", 'if (hasher.digest("hex") !== unless) return false;', ""],
+    ["slice file: what an interrupted run left is written again", "isThere(job, onBytes)", "false"],
+  ),
+  ...mutantsOf(
     "engine/update.ts",
     ["engine/muon.test.ts"],
     ["muon: the step is as long as the shorter side says", "Math.sqrt(Math.max(rows, columns))", "Math.sqrt(Math.min(rows, columns))"],

@@ -2,9 +2,10 @@
  * The disk, for every room that touches it. Only regular files are opened for reading (a named pipe would hang), and memory is taken
  * for what was asked for, never for what a file claims. A file that is written here is at every moment either the old one or the new
  * one, whole; once the promise resolves the new one is on the disk, under its name. What the operating system refuses becomes a typed
- * error that names the path, and a write that fails leaves nothing behind, so that the same call can be made again.
+ * error that names the path, and a write that fails leaves nothing behind but what the same call goes on with.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -19,6 +20,11 @@ export interface Location {
 
 /** Temporary files carry this ending; the next owner of a state directory removes those that a kill left behind. */
 export const temporarySuffix = ".tmp";
+
+/** The file beside `path` that becomes it when it is whole. */
+function temporaryPath(path: string, id: string): string {
+  return join(dirname(path), `.${basename(path)}.${id}${temporarySuffix}`);
+}
 
 /** How much is read or written at once: enough to be fast, little enough to stay in the cache of a core. */
 export const transferBytes = 1 << 20;
@@ -278,24 +284,29 @@ async function fillWritingBack<T>(handle: FileHandle, fill: (handle: FileHandle)
   }
 }
 
+/** Has an open file filled and synced, and gives it its name. */
+async function complete<T>(handle: FileHandle, from: string, to: string, fill: (handle: FileHandle) => Promise<T>): Promise<T> {
+  let result: T;
+  try {
+    result = await fillWritingBack(handle, fill);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await nameFile(from, to);
+  return result;
+}
+
 /**
  * Replaces `path` at once and durably by what `fill` writes; only when it is done and synced does the name change. The directory must
  * be there. Errors: disk-full, permission-denied, file-missing and the others of `fileError`.
  */
 export async function replaceFile<T>(path: string, fill: (handle: FileHandle) => Promise<T>, mode = 0o644): Promise<T> {
   return onStorage(path, async () => {
-    const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}${temporarySuffix}`);
+    const temporary = temporaryPath(path, randomBytes(6).toString("hex"));
     const handle = await open(temporary, "wx", mode);
     try {
-      let result: T;
-      try {
-        result = await fillWritingBack(handle, fill);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await nameFile(temporary, path);
-      return result;
+      return await complete(handle, temporary, path, fill);
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;
@@ -303,15 +314,30 @@ export async function replaceFile<T>(path: string, fill: (handle: FileHandle) =>
   });
 }
 
+/**
+ * As `replaceFile`, for files that take long to write: what a kill or a failure left of an attempt with the same `id` is in the file that
+ * `fill` gets, in any state, and `fill` is to check what it keeps. An `id` stands for the file's bytes, so that two who write it at the same
+ * time write the same. What was left of attempts with other ids is removed.
+ */
+export async function resumeFile<T>(path: string, id: string, fill: (handle: FileHandle) => Promise<T>): Promise<T> {
+  const temporary = temporaryPath(path, id);
+  await removeAbandoned(path, temporary);
+  return onStorage(path, async () => {
+    // In a directory that others may write to too, the name could be a link of theirs.
+    const handle = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
+    return complete(handle, temporary, path, fill);
+  });
+}
+
 /** Nobody writes for so long without a byte: what is older was left by a kill. */
 const abandonedMilliseconds = 300_000;
 
-/** Removes what killed runs left of their attempts to replace `path`: in a directory that is the user's nobody else would, and it may be large. */
-export async function removeAbandoned(path: string): Promise<void> {
+/** Removes what was left of attempts to write `path` but `kept`: in a directory that is the user's nobody else would, and it may be large. */
+async function removeAbandoned(path: string, kept: string): Promise<void> {
   const directory = dirname(path);
   for (const name of await onStorage(directory, () => readdir(directory))) {
-    if (!name.startsWith(`.${basename(path)}.`) || !name.endsWith(temporarySuffix)) continue;
     const file = join(directory, name);
+    if (!name.startsWith(`.${basename(path)}.`) || !name.endsWith(temporarySuffix) || file === kept) continue;
     const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
     if (Date.now() - mtimeMs > abandonedMilliseconds) await rm(file, { force: true });
   }

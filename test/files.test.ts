@@ -11,8 +11,8 @@ import {
   readInto,
   readRange,
   readWhole,
-  removeAbandoned,
   replaceFile,
+  resumeFile,
   streamLocation,
   writeAll,
   writeWhole,
@@ -86,13 +86,45 @@ describe("files", () => {
     });
   });
 
-  it("removes what killed runs left of a file, and nothing that somebody may be writing", async () => {
+  it("goes on with what an attempt left, and gives the name when all is there", async () => {
     await inDirectory(async (directory) => {
-      for (const name of [".a.123.tmp", ".a.456.tmp", ".b.123.tmp", "a", ".a.txt"]) writeFile(directory, name, "");
+      const path = join(directory, "a");
+      const given = resumeFile(path, "one", async (handle) => {
+        await writeAll(handle, Buffer.from("half"));
+        throw new Error("given up");
+      });
+      await assert.rejects(given, { message: "given up" });
+      assert.deepEqual(readdirSync(directory), [".a.one.tmp"]);
+      await resumeFile(path, "one", async (handle) => {
+        assert.equal(await handle.readFile("utf8"), "half");
+        await writeAll(handle, Buffer.from(" and half"), 4);
+      });
+      assert.deepEqual(readdirSync(directory), ["a"]);
+      assert.equal(readFileSync(path, "utf8"), "half and half");
+      await resumeFile(path, "two", (handle) => writeAll(handle, Buffer.from("other")));
+      assert.equal(readFileSync(path, "utf8"), "other", "an attempt with another id begins with nothing");
+    });
+  });
+
+  it("does not go on in a file that a link of that name leads to", async () => {
+    await inDirectory(async (directory) => {
+      const victim = writeFile(directory, "victim", "of somebody");
+      symlinkSync(victim, join(directory, ".a.one.tmp"));
+      await assert.rejects(
+        resumeFile(join(directory, "a"), "one", (handle) => writeAll(handle, Buffer.from("x"))),
+        failure("file-missing"),
+      );
+      assert.equal(readFileSync(victim, "utf8"), "of somebody");
+    });
+  });
+
+  it("removes what was left of other attempts at a file, and nothing that somebody may be writing", async () => {
+    await inDirectory(async (directory) => {
+      for (const name of [".a.own.tmp", ".a.123.tmp", ".a.456.tmp", ".b.123.tmp", "a", ".a.txt"]) writeFile(directory, name, "");
       const hoursAgo = Date.now() / 1000 - 7200;
-      for (const name of [".a.123.tmp", ".b.123.tmp", "a", ".a.txt"]) utimesSync(join(directory, name), hoursAgo, hoursAgo);
-      await removeAbandoned(join(directory, "a"));
-      assert.deepEqual(readdirSync(directory).sort(), [".a.456.tmp", ".a.txt", ".b.123.tmp", "a"]);
+      for (const name of [".a.own.tmp", ".a.123.tmp", ".b.123.tmp", "a", ".a.txt"]) utimesSync(join(directory, name), hoursAgo, hoursAgo);
+      const seen = await resumeFile(join(directory, "a"), "own", async () => readdirSync(directory).sort());
+      assert.deepEqual(seen, [".a.456.tmp", ".a.own.tmp", ".a.txt", ".b.123.tmp", "a"]);
     });
   });
 

@@ -9,7 +9,7 @@ import { formatBytes, shortHash } from "../ui/format.ts";
 export default class Slice extends BaseCommand<typeof Slice, SliceResult> {
   static override readonly summary = "Bring this hotkey's slice of the model here, or another group's, or all of it.";
   static override readonly description =
-    "Pieces come from validators and the owner, and each is verified against the root on the chain. What is here already is not fetched again; stopped half-way, it goes on where it was.";
+    "Pieces come from validators and the owner, and each is verified against the root on the chain. What is here already is not fetched again; stopped half-way, it goes on where it was, in the file as well.";
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %> --netuid 1",
     "<%= config.bin %> <%= command.id %> --netuid 1 --group 3 --file slice.safetensors",

@@ -19,10 +19,19 @@ interface Range {
   readonly bytes: number;
 }
 
+/** Writes the bytes to the open file `fd`, whose path is `target`, from `position` on. */
+interface CopyJob extends Range {
+  readonly kind: "copy";
+  readonly fd: number;
+  readonly target: string;
+  readonly position: number;
+  /** Where the bytes that lie there already have this hash they are left, and `file` is not read. The target is then open for reading too, and long enough. */
+  readonly unless?: Hash | undefined;
+}
+
 export type ByteJob =
   | (Range & { readonly kind: "hash" })
-  /** Writes the bytes to the open file `fd`, whose path is `target`, from `position` on. */
-  | (Range & { readonly kind: "copy"; readonly fd: number; readonly target: string; readonly position: number })
+  | CopyJob
   | (Range & {
       readonly kind: "stand-in";
       readonly dtype: FloatDtype;
@@ -33,7 +42,7 @@ export type ByteJob =
     });
 
 export interface ByteResult {
-  /** SHA-256 of the bytes that were read. */
+  /** SHA-256 of the bytes that were read, or were found where they were to be copied to. */
   readonly hash: Hash;
   /** Of a "stand-in" job: its bytes; absent where a value is not finite. */
   readonly standIn?: { readonly bytes: Uint8Array; readonly hash: Hash };
@@ -88,9 +97,13 @@ export function openByteWork(): ByteWork {
     return known.feedback;
   }
 
-  /** The range in parts of at most `most` bytes, each in the same buffer. */
-  function eachPart({ file, offset, bytes }: Range, most: number, use: (part: Uint8Array, at: number) => void): void {
-    const fd = descriptor(file);
+  /** Bytes of an open file in parts of at most `most`, each in the same buffer. */
+  function eachPart(
+    fd: number,
+    { offset, bytes }: Pick<Range, "offset" | "bytes">,
+    most: number,
+    use: (part: Uint8Array, at: number) => void,
+  ): void {
     const room = most <= buffer.length ? buffer : new Uint8Array(most);
     for (let at = 0; at < bytes; ) {
       const part = room.subarray(0, Math.min(most, bytes - at));
@@ -104,9 +117,23 @@ export function openByteWork(): ByteWork {
     }
   }
 
+  /** Whether a copy's bytes are where it would put them. */
+  function isThere({ fd, position, bytes, unless }: CopyJob, onBytes: (bytes: number) => void): boolean {
+    const hasher = createHash("sha256");
+    eachPart(fd, { offset: position, bytes }, buffer.length, (part) => {
+      hasher.update(part);
+      // Done is what stays: whether this does is known at the end.
+      onBytes(0);
+    });
+    if (hasher.digest("hex") !== unless) return false;
+    onBytes(bytes);
+    return true;
+  }
+
   return {
     close,
     run(job, onBytes) {
+      if (job.kind === "copy" && job.unless !== undefined && isThere(job, onBytes)) return { hash: job.unless };
       const hasher = createHash("sha256");
       if (job.kind === "stand-in") {
         const bits = lowBitsOf(job.encoding);
@@ -115,7 +142,7 @@ export function openByteWork(): ByteWork {
         const rows = Math.max(1, Math.floor(transferBytes / rowBytes));
         let row = 0;
         let finite = true;
-        eachPart(job, rows * rowBytes, (part) => {
+        eachPart(descriptor(job.file), job, rows * rowBytes, (part) => {
           hasher.update(part);
           const values = toFloat32(job.dtype, part);
           finite &&= quantizer.put(values, row);
@@ -126,7 +153,7 @@ export function openByteWork(): ByteWork {
         const { bytes } = quantizer;
         return finite ? { hash, standIn: { bytes, hash: createHash("sha256").update(bytes).digest("hex") } } : { hash };
       }
-      eachPart(job, buffer.length, (part, at) => {
+      eachPart(descriptor(job.file), job, buffer.length, (part, at) => {
         hasher.update(part);
         if (job.kind === "copy") {
           for (let done = 0; done < part.length; ) {

@@ -1,10 +1,14 @@
-/** A checkpoint's backbone and one group's experts as one file, from the checkpoint alone: no task, no chain, no stand-ins. */
-import { mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
+/**
+ * A checkpoint's backbone and one group's experts as one file, from the checkpoint alone: no task, no chain, no stand-ins. Stopped at any
+ * moment, it goes on where it was: hashes of pieces and what is written lie in hidden files beside the output until that is whole.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { fileExists, onStorage } from "../files.ts";
-import { openCheckpoint } from "../model/checkpoint.ts";
-import { indexCheckpoint } from "../model/index-checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "../model/checkpoint.ts";
+import { openHashMemo } from "../model/hash-memo.ts";
+import { type IndexedCheckpoint, indexCheckpoint } from "../model/index-checkpoint.ts";
 import { totalBytes } from "../model/manifest.ts";
 import { expertLayout, planSlice, writeSliceFile } from "../model/slice.ts";
 import { createExpertManager } from "../protocol/experts/expert-manager.ts";
@@ -46,16 +50,18 @@ export async function sliceCheckpoint(
   if (await fileExists(output)) throw outputExists(output);
   await onStorage(dirname(output), () => mkdir(dirname(output), { recursive: true }));
 
-  const onProgress = (done: number) => progress.update(done);
-  progress.start("hashing pieces", totalBytes([...checkpoint.tensors.values()]), "bytes");
-  const { manifest, locations } = await indexCheckpoint(checkpoint, { signal, onProgress });
-  progress.succeed();
-
+  const notes = join(dirname(output), `.${basename(output)}.hashes`);
+  const { manifest, locations } = await indexWithNotes({ progress, signal }, checkpoint, notes);
   const plan = planSlice({ manifest, standIns: "none", manager, group });
   const { backbone, experts } = plan.bytes;
   progress.start("writing the slice", totalBytes(plan.pieces), "bytes");
-  await writeSliceFile(plan, output, { locate: (hash) => locations.get(hash), signal, onProgress });
+  await writeSliceFile(plan, output, {
+    locate: (hash) => locations.get(hash),
+    signal,
+    onProgress: (done) => progress.update(done),
+  });
   progress.succeed();
+  await onStorage(notes, () => rm(notes, { force: true }));
   return {
     file: output,
     family: architecture.family,
@@ -66,6 +72,23 @@ export async function sliceCheckpoint(
     pieces: plan.pieces.length,
     bytes: { backbone, experts, total: backbone + experts, checkpoint: totalBytes(manifest.pieces) },
   };
+}
+
+/** All pieces and their hashes; those that an earlier run noted are not computed again. */
+async function indexWithNotes(
+  { progress, signal }: Pick<Context, "progress" | "signal">,
+  checkpoint: Checkpoint,
+  notes: string,
+): Promise<IndexedCheckpoint> {
+  const memo = await openHashMemo(notes);
+  try {
+    progress.start("hashing pieces", totalBytes([...checkpoint.tensors.values()]), "bytes");
+    const indexed = await indexCheckpoint(checkpoint, { memo, signal, onProgress: (done) => progress.update(done) });
+    progress.succeed();
+    return indexed;
+  } finally {
+    await memo.close();
+  }
 }
 
 function noSuchGroup(group: number, groups: number): ConnitoError {

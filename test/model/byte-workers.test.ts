@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readFileSync, truncateSync } from "node:fs";
+import { closeSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type ByteJob, workOnBytes } from "../../src/model/byte-workers.ts";
 import { failure, inDirectory, writeFile } from "./support.ts";
@@ -61,6 +61,47 @@ describe("work on bytes", () => {
           progress.at(-1),
           jobs.reduce((sum, job) => sum + job.bytes, 0),
         );
+      }));
+
+    it(`leaves what is copied already, with ${threads} at a time`, () =>
+      inDirectory(async (directory) => {
+        const { file, bytes } = writeLargeFile(directory);
+        const target = writeFile(directory, "copy", bytes);
+        const fd = openSync(target, "r+");
+        const [torn, whole] = [ranges[1], ranges[4]];
+        writeSync(fd, Buffer.of(1), 0, 1, torn[0] + torn[1] - 1);
+        const jobs = [torn, whole].map(([offset, length], index): ByteJob => {
+          const unless = createHash("sha256")
+            .update(bytes.subarray(offset, offset + length))
+            .digest("hex");
+          // What is there is not read anywhere else: from there it could not be had.
+          return {
+            kind: "copy",
+            file: index === 0 ? file : join(directory, "none"),
+            offset,
+            bytes: length,
+            fd,
+            target,
+            position: offset,
+            unless,
+          };
+        });
+        const hashes: (string | undefined)[] = [];
+        let progress = 0;
+        await workOnBytes(jobs, {
+          threads,
+          onResult({ hash }, index) {
+            hashes[index] = hash;
+          },
+          onProgress: (done) => (progress = done),
+        });
+        closeSync(fd);
+        assert.deepEqual(
+          hashes,
+          jobs.map((job) => job.kind === "copy" && job.unless),
+        );
+        assert.ok(readFileSync(target).equals(bytes));
+        assert.equal(progress, torn[1] + whole[1]);
       }));
 
     it(`fails as if it had been done here, with ${threads} at a time`, () =>

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import type { Location } from "../../src/files.ts";
 import { describeSlice, sizeCheckpoint } from "../../src/model/describe.ts";
 import { createManifest, diffManifests, manifestRoot, totalBytes } from "../../src/model/manifest.ts";
@@ -124,7 +124,6 @@ describe("slice", () => {
       const write = (place: Location | undefined, options: object = {}) =>
         writeSliceFile(plan, join(directory, "slice"), { locate: (hash) => (hash === last.hash ? place : locate(hash)), ...options });
       const zeros = writeFile(directory, "zeros", new Uint8Array(last.bytes));
-      const before = readdirSync(directory);
       const refused: string[] = [];
       const lie = write({ file: zeros, offset: 0, bytes: last.bytes }, { onMismatch: async ({ hash }: Piece) => refused.push(hash) });
       await assert.rejects(lie, failure("piece-mismatch"));
@@ -132,7 +131,7 @@ describe("slice", () => {
       await assert.rejects(write(undefined), failure("piece-missing"));
       await assert.rejects(write({ file: zeros, offset: 1, bytes: last.bytes }), failure("file-truncated"));
       await assert.rejects(write(locate(last.hash), { signal: AbortSignal.abort() }), { name: "AbortError" });
-      assert.deepEqual(readdirSync(directory), before);
+      assert.ok(!readdirSync(directory).includes("slice"));
     }),
   );
 
@@ -183,21 +182,83 @@ describe("slice", () => {
     }),
   );
 
+  /** Writes a slice of group 0 until half of its bytes are there; returns the file that was left and where the pieces lie in it. */
+  async function stopHalfWay(plan: SlicePlan, path: string, { locate }: Example) {
+    const controller = new AbortController();
+    const onProgress = (done: number, total: number) => void (2 * done >= total && controller.abort());
+    await assert.rejects(writeSliceFile(plan, path, { locate, onProgress, signal: controller.signal }), { name: "AbortError" });
+    const [left, ...more] = readdirSync(dirname(path)).filter((name) => name.startsWith(`.${basename(path)}.`)) as [string];
+    assert.deepEqual(more, []);
+    return join(dirname(path), left);
+  }
+
   it(
-    "as a file: one that SIGKILL stopped is not there, and the same call writes it with the same bytes as without",
-    withExample(async ({ manifest, standIns, manager, locate }, directory) => {
+    "as a file goes on where it was stopped: what is there is hashed, and the rest is read from its source",
+    withExample(async (example, directory) => {
+      const { manifest, standIns, manager, locate } = example;
+      const plan = planSlice({ manifest, standIns, manager, group: 0 });
+      const [whole, path] = [join(directory, "whole"), join(directory, "stopped")];
+      const { locations } = await writeSliceFile(plan, whole, { locate });
+      const left = await stopHalfWay(plan, path, example);
+      const [wanted, found] = [readFileSync(whole), readFileSync(left)];
+      const isThere = ({ hash }: Piece) => {
+        const { offset, bytes } = locations.get(hash) as Location;
+        return wanted.subarray(offset, offset + bytes).equals(found.subarray(offset, offset + bytes));
+      };
+      const there = plan.pieces.filter(isThere);
+      assert.ok(there.length > 1 && there.length < plan.pieces.length);
+
+      // Of what is there nothing can be had from its source any more.
+      const gone = new Set(there.map(({ hash }) => hash));
+      const nowhere: Location = { file: join(directory, "none"), offset: 0, bytes: 0 };
+      const locateRest = (hash: string) => (gone.has(hash) ? nowhere : locate(hash));
+      // But for one, a bit of which a disk lost or somebody changed. And there are bytes that are none of the file's.
+      const [, torn] = there as [Piece, Piece];
+      const { offset } = locations.get(torn.hash) as Location;
+      found[offset] = (found[offset] as number) ^ 1;
+      writeFileSync(left, Buffer.concat([found, Buffer.alloc(wanted.length)]));
+      await assert.rejects(writeSliceFile(plan, path, { locate: locateRest }), failure("file-missing"));
+      assert.ok(!existsSync(path));
+      gone.delete(torn.hash);
+      await writeSliceFile(plan, path, { locate: locateRest });
+      assert.ok(readFileSync(path).equals(wanted));
+      assert.ok(!existsSync(left));
+    }),
+  );
+
+  it(
+    "as a file of another slice does not go on with what was left",
+    withExample(async (example, directory) => {
+      const { manifest, standIns, manager, locate } = example;
+      const path = join(directory, "slice");
+      const left = await stopHalfWay(planSlice({ manifest, standIns, manager, group: 0 }), path, example);
+      const before = readFileSync(left);
+      await writeSliceFile(planSlice({ manifest, standIns, manager, group: 1 }), path, { locate });
+      assert.equal(independentRead(path).metadata["group"], "1");
+      assert.ok(readFileSync(left).equals(before), "that one can still go on");
+    }),
+  );
+
+  it(
+    "of a checkpoint, killed with SIGKILL while it hashes and while it writes, is written with the same bytes as without",
+    withExample(async (_, directory) => {
+      const base = join(directory, "base");
+      for (const name of readdirSync(base)) utimesSync(join(base, name), 1000, 1000);
       const [whole, killed] = [join(directory, "whole.safetensors"), join(directory, "killed.safetensors")];
-      const script = join(import.meta.dirname, "scripts", "write-slice.ts");
-      const write = (...more: string[]) => start(["--import", "tsx", script, killed, ...more]).ended;
-      assert.equal((await write("killed")).signal, "SIGKILL");
-      const left = readdirSync(directory).filter((name) => name.includes("killed"));
-      assert.deepEqual(
-        left.map((name) => name.slice(0, 20)),
-        [".killed.safetensors."],
-      );
-      assert.equal((await write()).code, 0);
-      await writeSliceFile(planSlice({ manifest, standIns, manager, group: 0 }), whole, { locate });
+      const script = join(import.meta.dirname, "scripts", "slice-checkpoint.ts");
+      const slice = (file: string, ...more: string[]) => start(["--import", "tsx", script, base, file, ...more]).ended;
+      const undisturbed = JSON.parse((await slice(whole)).stdout);
+      assert.equal((await slice(killed, "hashing pieces")).signal, "SIGKILL");
+      assert.equal((await slice(killed, "writing the slice")).signal, "SIGKILL");
+      assert.ok(!existsSync(killed));
+      const { hashed } = JSON.parse((await slice(killed)).stdout);
+      assert.deepEqual([undisturbed.hashed > 0, hashed], [true, 0], "what was hashed is not hashed again");
       assert.ok(readFileSync(killed).equals(readFileSync(whole)));
+      assert.deepEqual(
+        readdirSync(directory).filter((name) => name.includes("killed")),
+        ["killed.safetensors"],
+        "nothing is left beside it",
+      );
     }),
   );
 });

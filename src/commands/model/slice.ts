@@ -8,7 +8,7 @@ import { fields } from "../../ui/table.ts";
 export default class ModelSlice extends BaseCommand<typeof ModelSlice, SlicedModel> {
   static override readonly summary = "Write a checkpoint's backbone and one group's experts as one safetensors file.";
   static override readonly description =
-    "Of every family, those that the engine does not compute and packed weights (FP8, MXFP4) too: bytes are copied as they are. The experts are split evenly; of the other groups' there is nothing, so stand-ins are in a task's slices only. All of the checkpoint is read, for the version root; an expert of a fused tensor is called NAME#EXPERT.";
+    "Of every family, those that the engine does not compute and packed weights (FP8, MXFP4) too: bytes are copied as they are. The experts are split evenly; of the other groups' there is nothing, so stand-ins are in a task's slices only. All of the checkpoint is read, for the version root. Stopped half-way, the same command goes on where it was, in hidden files beside the output. An expert of a fused tensor is called NAME#EXPERT.";
   static override readonly examples = [
     "<%= config.bin %> model slice ./DeepSeek-V3 --groups 32 --group 5 --output group-5.safetensors",
     "<%= config.bin %> model slice ./base --groups 4 --group 0 --output slice.safetensors --json | jq .bytes",
