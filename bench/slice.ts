@@ -87,6 +87,12 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
       const thenSync = async (side: Promise<number>) => (await side) + (sync ? await seconds(() => runProgram("sync", [into])) : 0);
       const sides: Record<string, Side> = {
         connito: () => seconds(() => writeSliceFile(plan, into, { locate })),
+        "connito, stopped half-way: the rest": async () => {
+          const controller = new AbortController();
+          const onProgress = (done: number, all: number) => void (2 * done >= all && controller.abort());
+          await writeSliceFile(plan, into, { locate, onProgress, signal: controller.signal }).catch(() => undefined);
+          return seconds(() => writeSliceFile(plan, into, { locate }));
+        },
         cp: () => thenSync(shell('cp "$1" "$2"')()),
         "cp and sha256sum": () => thenSync(shell('cp "$1" "$2" && sha256sum "$2"')()),
         ...(python && { "Python safetensors": () => thenSync(python.slice(false, into)) }),
