@@ -2,8 +2,9 @@
  * Models of hundreds of billions of parameters in flat memory. Makes the files of Qwen3-235B-A22B and DeepSeek-V3 (FP8) with their real
  * names and sizes, as holes; then an owner (opens, verifies a sample, makes a view), a server (serves the view) and a miner (fetches the manifest, plans
  * the slice of one of 64 groups, fetches, verifies and writes a sample of it), each a process of its own. Every hash is a real one; what
- * is really hashed, sent and written is the sample whose bytes the table states, the rest is planned. The limit is 200 MB of memory for
- * each, of which Node may use 140 for its heap (NODE_OPTIONS=--max-old-space-size does the same for the command). `--json`, `--model NAME`, `--sample MIB` (512).
+ * is really hashed, sent and written is the sample whose bytes the table states, the rest is planned. Compared with a limit of 200 MB of memory for
+ * each; `--heap-limits` has Node collect garbage before its heap is larger than 140 MB (NODE_OPTIONS does the same for the command). `--json`, `--model NAME`,
+ * `--sample MIB` (512).
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -18,7 +19,7 @@ import { makeModel, type Shape, shapes } from "./scale/shapes.ts";
 import { inBenchDirectory, machine } from "./storage/support.ts";
 
 const limitBytes = 200e6;
-/** Without a limit Node lets garbage lie for as long as the machine has memory, and what is measured is that. */
+/** What `--heap-limits` gives each process. Without them Node lets garbage lie for as long as the machine has memory. */
 const heapLimits = ["--max-old-space-size=140", "--max-semi-space-size=4"];
 
 interface Step {
@@ -30,9 +31,9 @@ interface Step {
   readonly peakBytes?: number;
 }
 
-function startParticipant(job: Record<string, unknown>): { lines: AsyncIterator<string>; end(): Promise<void> } {
+function startParticipant(limited: boolean, job: Record<string, unknown>): { lines: AsyncIterator<string>; end(): Promise<void> } {
   const script = fileURLToPath(new URL("./scale/participant.mjs", import.meta.url));
-  const child = spawn(process.execPath, [...heapLimits, script, JSON.stringify(job)], {
+  const child = spawn(process.execPath, [...(limited ? heapLimits : []), script, JSON.stringify(job)], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const gone = once(child, "exit");
@@ -46,7 +47,12 @@ function startParticipant(job: Record<string, unknown>): { lines: AsyncIterator<
   };
 }
 
-async function measure(model: string, shape: Shape, sampleBytes: number, directory: string): Promise<Step[]> {
+async function measure(
+  model: string,
+  shape: Shape,
+  { sampleBytes, limited }: { readonly sampleBytes: number; readonly limited: boolean },
+  directory: string,
+): Promise<Step[]> {
   const steps: Step[] = [];
   const began = performance.now();
   const { manifest, bytes, shards } = makeModel(directory, shape);
@@ -66,12 +72,12 @@ async function measure(model: string, shape: Shape, sampleBytes: number, directo
     return undefined;
   };
   const state = join(directory, "owner");
-  const owner = startParticipant({ ...common, role: "owner", state });
+  const owner = startParticipant(limited, { ...common, role: "owner", state });
   await follow(owner.lines);
   await owner.end();
-  const server = startParticipant({ ...common, role: "server", state });
+  const server = startParticipant(limited, { ...common, role: "server", state });
   const url = await follow(server.lines);
-  const miner = startParticipant({ ...common, role: "miner", state: join(directory, "miner"), url });
+  const miner = startParticipant(limited, { ...common, role: "miner", state: join(directory, "miner"), url });
   await follow(miner.lines);
   await miner.end();
   const ended = server.end();
@@ -83,7 +89,12 @@ async function measure(model: string, shape: Shape, sampleBytes: number, directo
 export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
   const { values } = parseArgs({
     args: [...parameters],
-    options: { json: { type: "boolean", default: false }, model: { type: "string" }, sample: { type: "string", default: "512" } },
+    options: {
+      json: { type: "boolean", default: false },
+      model: { type: "string" },
+      sample: { type: "string", default: "512" },
+      "heap-limits": { type: "boolean", default: false },
+    },
   });
   if (!existsSync(new URL("../dist/model/slice.js", import.meta.url)))
     throw new Error("run `npm run build` first: what is measured is the built code");
@@ -94,7 +105,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     await inBenchDirectory(async (directory) => {
       const place = join(directory, model);
       mkdirSync(place);
-      steps.push(...(await measure(model, shape, Number(values.sample) * 2 ** 20, place)));
+      steps.push(...(await measure(model, shape, { sampleBytes: Number(values.sample) * 2 ** 20, limited: values["heap-limits"] }, place)));
     });
   }
   const peaks = chosen.flatMap(([model]) =>

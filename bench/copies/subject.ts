@@ -40,7 +40,7 @@ export type Delta = Float32Array;
 
 export const seeded = (name: string) => stream(toHex(sha256(utf8(name))));
 const elements = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1);
-const specs = familyNamed(architecture.family).tensors(architecture);
+const specs = [...familyNamed(architecture.family).tensors(architecture)];
 /** What draws the places of a codec that says some values only. */
 const cycle = { task: toHex(sha256(utf8("bench copies"))), cycle: 0, group: 0 };
 const shapesOf = (names: readonly string[]) => specs.filter(({ name }) => names.includes(name));

@@ -24,13 +24,15 @@ async function step(what, work) {
   return result;
 }
 
-/** Pieces from the front of the list, leaving out those that are a sample by themselves, until there are enough bytes. */
+/** Pieces from the front of the list until there are enough bytes, and the largest of all, which no sample may leave out: it is what memory could depend on. */
 function sampleOf(pieces) {
-  const sample = [];
+  const largest = pieces.reduce((most, piece) => (piece.bytes > most.bytes ? piece : most));
+  const sample = [largest];
   let bytes = 0;
   for (const piece of pieces) {
     if (bytes >= sampleBytes) break;
-    if (piece.bytes > sampleBytes / 4) continue;
+    // What is a sample by itself is in it once, and not more often.
+    if (piece === largest || piece.bytes > sampleBytes / 4) continue;
     sample.push(piece);
     bytes += piece.bytes;
   }
@@ -46,15 +48,14 @@ async function runOwner() {
   const manifest = await step("read the manifest and its root", async () => ({
     result: parseManifest(readFileSync(manifestFile), { expectedRoot: root }),
   }));
-  const places = (pieces) =>
-    pieces.map((piece) => {
-      const { file, offset } = checkpoint.tensors.get(piece.name);
-      return [piece.hash, { file, offset, bytes: piece.bytes }];
-    });
+  const placeOf = ({ name, bytes }) => {
+    const { file, offset } = checkpoint.tensors.get(name);
+    return { file, offset, bytes };
+  };
   await step("hash a sample as indexing does", async () => {
     const stride = Math.ceil((manifest.pieces.length * 12e6) / sampleBytes);
     const sample = sampleOf(manifest.pieces.filter((_, index) => index % stride === 0));
-    const jobs = places(sample).map(([, place]) => ({ kind: "hash", ...place }));
+    const jobs = sample.map((piece) => ({ kind: "hash", ...placeOf(piece) }));
     await workOnBytes(jobs, {
       onResult({ hash }, index) {
         if (hash !== sample[index].hash) throw new Error(`${sample[index].name} has another hash`);
@@ -63,7 +64,9 @@ async function runOwner() {
     return { bytes: totalBytes(sample) };
   });
   await step("a view of all pieces", async () => {
-    await workspace.objects.addView(new Map(places(manifest.pieces)));
+    const locations = new Map();
+    for (const piece of manifest.pieces) locations.set(piece.hash, placeOf(piece));
+    await workspace.objects.addView(locations);
     return { bytes: totalBytes(manifest.pieces) };
   });
 }

@@ -7,7 +7,8 @@ import { ConnitoError } from "../errors.ts";
 import { fileExists, readWhole } from "../files.ts";
 import { type Dtype, isFloatDtype } from "./dtype.ts";
 import { type Architecture, familyNamed, listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
-import { readHeader } from "./safetensors.ts";
+import { NotJson, readLargeJson } from "./large-json.ts";
+import { readHeader, type SafetensorsHeader } from "./safetensors.ts";
 
 /** Limits on the small files beside the tensors. */
 const maximumBytes = { config: 4 * 2 ** 20, tokenizer: 128 * 2 ** 20, index: 64 * 2 ** 20 };
@@ -72,16 +73,25 @@ export class CheckpointError extends ConnitoError {
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const { config, bytes: configBytes } = await readConfig(join(directory, "config.json"));
   const tokenizer = await readWhole(join(directory, "tokenizer.json"), maximumBytes.tokenizer);
-  const tensors = await readTensors(directory);
-  const names = new Set(tensors.keys());
-  const architecture = readArchitecture(config, names);
-  const listed = listTensors(architecture, names);
-  checkTensors(directory, listed, tensors);
-  const { carried, leftOut } = sortUnlisted(architecture, listed, tensors);
-  const specs = [...listed, ...carried];
-  // Under the names of the specs: the files' own would keep the text of all headers in memory.
-  const stored = new Map(specs.map(({ name }) => [name, tensors.get(name) as StoredTensor]));
-  return { directory, config, configBytes, tokenizer, architecture, specs, tensors: stored, leftOut };
+  const places = await readPlaces(directory);
+  const architecture = readArchitecture(config, places);
+  const listed = listTensors(architecture, places);
+  // Made before the headers are read, so that its keys are the names of the specs: those in the headers would keep their texts in memory.
+  const tensors = new Map<string, StoredTensor | undefined>();
+  for (const { name } of listed) tensors.set(name, undefined);
+  const unlisted = new Map<string, StoredTensor>();
+  for await (const { file, tensors: held } of readShards(places)) {
+    for (const [name, { dtype, shape, offset, bytes }] of held)
+      (tensors.has(name) ? tensors : unlisted).set(name, { file, dtype, shape, offset, bytes });
+  }
+  for (const [name, file] of places) {
+    if (tensors.get(name) === undefined && !unlisted.has(name))
+      throw new CheckpointError(file, "shard-missing-tensor", `lacks ${name}, which the index places there`);
+  }
+  assertTensors(directory, listed, tensors);
+  const { carried, leftOut } = sortUnlisted(architecture, unlisted);
+  for (const { name } of carried) tensors.set(name, unlisted.get(name) as StoredTensor);
+  return { directory, config, configBytes, tokenizer, architecture, specs: [...listed, ...carried], tensors, leftOut };
 }
 
 /** A config.json of a known family as parsed, and its bytes. Throws CheckpointError, `config-invalid`, `unknown-family`, and what opening files throws. */
@@ -106,54 +116,60 @@ function parseJson(bytes: Uint8Array, file: string): unknown {
   }
 }
 
-async function readTensors(directory: string): Promise<Map<string, StoredTensor>> {
+/** Which file each tensor is said to be in: by the index, or by the one file there is. */
+async function readPlaces(directory: string): Promise<Map<string, string>> {
   const single = join(directory, "model.safetensors");
-  if (await fileExists(single)) return readShard(single);
-  const index = join(directory, "model.safetensors.index.json");
-  if (await fileExists(index)) return readShards(directory, index);
-  throw new CheckpointError(directory, "no-tensors", "neither model.safetensors nor model.safetensors.index.json is there");
-}
-
-async function readShard(file: string): Promise<Map<string, StoredTensor>> {
-  const { tensors } = await readHeader(file);
-  return new Map([...tensors].map(([name, { dtype, shape, offset, bytes }]) => [name, { file, dtype, shape, offset, bytes }]));
-}
-
-/** All shards that the index names. The index and the shards must list the same tensors; `total_size` is informative and not read. */
-async function readShards(directory: string, indexFile: string): Promise<Map<string, StoredTensor>> {
-  const { weight_map: weightMap } = (parseJson(await readWhole(indexFile, maximumBytes.index), indexFile) ?? {}) as Record<string, unknown>;
-  if (!isWeightMap(weightMap)) throw new CheckpointError(indexFile, "index-format", "no weight_map from tensor names to file names");
-  const names = new Set(Object.values(weightMap));
-  if (names.size > maximumShards) throw new CheckpointError(indexFile, "index-format", `more than ${maximumShards} shards`);
-  const tensors = new Map<string, StoredTensor>();
-  for (const name of [...names].sort()) {
-    if (!/^[^/\\\0]+\.safetensors$/.test(name)) {
-      throw new CheckpointError(indexFile, "shard-name", `${JSON.stringify(name)} is no plain name of a .safetensors file`);
-    }
-    const shard = join(directory, name);
-    for (const [tensor, stored] of await readShard(shard)) {
-      if (!Object.hasOwn(weightMap, tensor) || weightMap[tensor] !== name) {
-        throw new CheckpointError(shard, "shard-unlisted-tensor", `holds ${tensor}, which the index does not place there`);
-      }
-      tensors.set(tensor, stored);
-    }
+  const places = new Map<string, string>();
+  if (await fileExists(single)) {
+    for (const name of (await readHeader(single)).tensors.keys()) places.set(name, single);
+    return places;
   }
-  for (const tensor in weightMap) {
-    if (!tensors.has(tensor)) {
-      const shard = join(directory, weightMap[tensor] as string);
-      throw new CheckpointError(shard, "shard-missing-tensor", `lacks ${tensor}, which the index places there`);
-    }
+  const file = join(directory, "model.safetensors.index.json");
+  if (!(await fileExists(file)))
+    throw new CheckpointError(directory, "no-tensors", "neither model.safetensors nor model.safetensors.index.json is there");
+  const invalid = (detail: string) => new CheckpointError(file, "index-format", detail);
+  const shards = new Map<string, string>();
+  const put = (name: unknown, tensor: string | number) => {
+    if (typeof name !== "string") throw invalid(`${JSON.stringify(tensor)} is in no file that has a name`);
+    if (name.length > 255 || !/^[^/\\\0]+\.safetensors$/.test(name))
+      throw new CheckpointError(file, "shard-name", `${JSON.stringify(name.slice(0, 255))} is no plain name of a .safetensors file`);
+    // The same text for all tensors of a shard.
+    const shard = shards.get(name) ?? join(directory, name);
+    shards.set(name, shard);
+    places.set(`${tensor}`, shard);
+  };
+  if (!readIndex(file, await readWhole(file, maximumBytes.index), put)) throw invalid("no weight_map from tensor names to file names");
+  if (shards.size > maximumShards) throw invalid(`more than ${maximumShards} shards`);
+  return places;
+}
+
+/** Gives each member of an index's weight_map to `put`; false where there is none. */
+function readIndex(file: string, bytes: Uint8Array, put: (shard: unknown, tensor: string | number) => void): boolean {
+  try {
+    return readLargeJson(bytes, { name: "weight_map", kind: "object", take: put }).taken;
+  } catch (error) {
+    throw error instanceof NotJson ? new CheckpointError(file, "json", error.message) : error;
   }
-  return tensors;
 }
 
-/** By hand, because a schema makes a copy of what may be a hundred thousand names. */
-function isWeightMap(value: unknown): value is Record<string, string> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return Object.values(value).every((name) => typeof name === "string" && name.length <= 255);
+/** The headers of the files, one after another. Throws CheckpointError for a tensor that is not placed in the file that holds it. */
+async function* readShards(places: ReadonlyMap<string, string>): AsyncGenerator<{ readonly file: string } & SafetensorsHeader> {
+  for (const file of [...new Set(places.values())].sort()) {
+    const header = await readHeader(file);
+    for (const tensor of header.tensors.keys()) {
+      if (places.get(tensor) !== file)
+        throw new CheckpointError(file, "shard-unlisted-tensor", `holds ${tensor}, which the index does not place there`);
+    }
+    yield { file, ...header };
+  }
 }
 
-function checkTensors(directory: string, specs: readonly TensorSpec[], tensors: Map<string, StoredTensor>): void {
+/** Every tensor is there, as the configuration makes it. Throws CheckpointError. */
+function assertTensors(
+  directory: string,
+  specs: readonly TensorSpec[],
+  tensors: Map<string, StoredTensor | undefined>,
+): asserts tensors is Map<string, StoredTensor> {
   for (const spec of specs) {
     const stored = tensors.get(spec.name);
     if (stored === undefined) throw new CheckpointError(directory, "tensor-missing", `${spec.name} [${spec.shape}] is in no file`);
@@ -173,15 +189,12 @@ function checkTensors(directory: string, specs: readonly TensorSpec[], tensors: 
  */
 function sortUnlisted(
   architecture: Architecture,
-  listed: readonly TensorSpec[],
-  tensors: ReadonlyMap<string, StoredTensor>,
+  unlisted: ReadonlyMap<string, StoredTensor>,
 ): { carried: TensorSpec[]; leftOut: string[] } {
-  const known = new Set(listed.map((spec) => spec.name));
   const prefixes = familyNamed(architecture.family).unlisted(architecture);
   const carried: TensorSpec[] = [];
   const leftOut: string[] = [];
-  for (const [name, { file, shape, dtype }] of tensors) {
-    if (known.has(name)) continue;
+  for (const [name, { file, shape, dtype }] of unlisted) {
     if (prefixes.carried.some((prefix) => name.startsWith(prefix))) carried.push({ name, shape, dtype, role: "backbone" });
     else if (prefixes.leftOut.some((prefix) => name.startsWith(prefix))) leftOut.push(name);
     else throw new CheckpointError(file, "tensor-unknown", `${name} is no tensor of this model`);

@@ -6,7 +6,7 @@ import { ConnitoError } from "../errors.ts";
 import { type Hash, hashFields, hashToBytes, isHash, utf8 } from "../protocol/hash.ts";
 import { createMerkleBuilder, leafHash } from "../protocol/merkle.ts";
 import { isDtype } from "./dtype.ts";
-import { readDocument } from "./manifest-document.ts";
+import { NotJson, readLargeJson } from "./large-json.ts";
 import { bytesOfPiece, comparePieces, isStandInDtype, type Piece, pieceKey, roles } from "./pieces.ts";
 import { maximumRank, maximumTensors } from "./safetensors-header.ts";
 import { sharedShape } from "./shared-shape.ts";
@@ -68,7 +68,7 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
  */
 export function parseManifest(bytes: Uint8Array, { expectedRoot }: { readonly expectedRoot?: Hash } = {}): Manifest {
   if (bytes.length > maximumManifestBytes) throw invalid(`${bytes.length} bytes, at most ${maximumManifestBytes} are allowed`);
-  const manifest = readManifest(readDocument(bytes, readPiece));
+  const manifest = readManifest(bytes);
   let previous: Piece | undefined;
   for (const piece of manifest.pieces) {
     const problem = problemOf(piece, previous);
@@ -94,11 +94,21 @@ const longestName = 512;
 const loneSurrogate = /\p{Surrogate}/u;
 
 /** The document field by field. By hand, because a general schema takes seconds for the manifest of a large model. */
-function readManifest(value: unknown): Manifest {
-  const { format, config, tokenizer, pieces } = asObject(value, "the document", manifestFields, "");
+function readManifest(bytes: Uint8Array): Manifest {
+  const pieces: Piece[] = [];
+  const { document, taken } = readJson(bytes, (value) => void pieces.push(readPiece(value, pieces.length)));
+  const { format, config, tokenizer } = asObject(document, "the document", manifestFields, "");
   if (format !== "connito/manifest/1") throw invalid(`format: not "connito/manifest/1"`);
-  if (!Array.isArray(pieces)) throw invalid("pieces: no list");
+  if (!taken) throw invalid("pieces: no list");
   return { format, config: asHash(config, "config"), tokenizer: asHash(tokenizer, "tokenizer"), pieces };
+}
+
+function readJson(bytes: Uint8Array, take: (value: unknown) => void): ReturnType<typeof readLargeJson> {
+  try {
+    return readLargeJson(bytes, { name: "pieces", kind: "list", take });
+  } catch (error) {
+    throw error instanceof NotJson ? invalid(error.message) : error;
+  }
 }
 
 /** The value itself, checked: a copy of each of so many would double the memory. */

@@ -193,6 +193,10 @@ describe("checkpoint", () => {
     ["checkpoint-invalid", "index-format", index, (d) => writeFileSync(join(d, index), "[]")],
     ["checkpoint-invalid", "index-format", index, (d) => writeFileSync(join(d, index), '{"weight_map":{"a":1}}')],
     ["checkpoint-invalid", "index-format", index, (d) => writeFileSync(join(d, index), "{}")],
+    ["checkpoint-invalid", "index-format", index, (d) => writeFileSync(join(d, index), '{"weight_map":["a"]}')],
+    ["checkpoint-invalid", "json", index, (d) => writeFileSync(join(d, index), '{"weight_map":{"a":"b.safetensors"},"weight_map":{}}')],
+    ["checkpoint-invalid", "json", index, (d) => writeFileSync(join(d, index), '{"weight_map":{"a" "b.safetensors"}}')],
+    ["checkpoint-invalid", "json", index, (d) => writeFileSync(join(d, index), '{"weight_map":{a:"b.safetensors"}}')],
     [
       "checkpoint-invalid",
       "shard-name",

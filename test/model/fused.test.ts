@@ -30,7 +30,7 @@ const fused: Family = {
   forms: ["published"],
   architecture: (config) => ({ ...separate.architecture(config), family: "made_up", form: "published" }),
   tensors: (numbers) => [
-    ...separate.tensors(numbers).filter((spec) => spec.role === "backbone"),
+    ...[...separate.tensors(numbers)].filter((spec) => spec.role === "backbone"),
     ...numbers.expertLayers.flatMap((layer): TensorSpec[] => {
       const common = { role: "expert", layer, fusedExperts: numbers.experts } as const;
       const name = `model.layers.${layer}.mlp.experts`;
@@ -51,7 +51,7 @@ describe("fused layout", () => {
 
   it("is cut, quantised, sliced, loaded, submitted and merged expert by expert", () =>
     inDirectory(async (directory) => {
-      const specs = fused.tensors(architecture);
+      const specs = [...fused.tensors(architecture)];
       const values = new Map(specs.map((spec, index) => [spec.name, someFloats(index, elementsOf(spec.shape) as number)]));
       const data = (spec: TensorSpec) => fromFloat32("F32", values.get(spec.name) as Float32Array);
       await writeCheckpoint({ directory, config: jsonFile(config), tokenizer: jsonFile({}), specs, dtype: "F32", data });

@@ -80,7 +80,7 @@ interface FamilyDefinition<Schema extends v.GenericSchema> {
   readonly spellings?: Readonly<Record<string, string>>;
   /** What the settings say, the first form assumed where none is given. Throws `config-invalid`. */
   readonly read: (settings: v.InferOutput<Schema>) => Omit<Architecture, "family" | "form" | "settings"> & { readonly form?: string };
-  readonly tensors: (architecture: Architecture<v.InferOutput<Schema>>) => TensorSpec[];
+  readonly tensors: (architecture: Architecture<v.InferOutput<Schema>>) => Iterable<TensorSpec>;
   /** Prefixes; see `Family.unlisted`. */
   readonly unlisted?: (architecture: Architecture<v.InferOutput<Schema>>) => Partial<ReturnType<Family["unlisted"]>>;
   readonly newConfig?: (sizes: NewModel) => Record<string, unknown>;

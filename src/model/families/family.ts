@@ -74,8 +74,8 @@ export interface Family {
   readonly forms: readonly string[];
   /** Reads a parsed config.json, in the form that it suggests. Throws ConnitoError `config-invalid` that names the setting. */
   architecture(config: unknown): Architecture;
-  /** Every tensor of a checkpoint of this architecture in its form, layer by layer. */
-  tensors(architecture: Architecture): TensorSpec[];
+  /** Every tensor of a checkpoint of this architecture in its form, layer by layer; made as they are asked for. */
+  tensors(architecture: Architecture): Iterable<TensorSpec>;
   /**
    * Prefixes of tensors that the family does not list: `carried` ones belong to the backbone as they are (a vision tower), `leftOut`
    * ones to no version (layers that predict further tokens, which nothing here trains or runs). Any other tensor is an error.

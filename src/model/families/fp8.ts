@@ -8,7 +8,8 @@ import type { TensorSpec } from "./family.ts";
 
 /** The name of a weight's scales. */
 export function scaleNameOf(name: string): string {
-  return `${name}_scale_inv`;
+  // Joined, since it is kept: a template would keep its parts as well.
+  return [name, "scale_inv"].join("_");
 }
 
 /** What published checkpoints have in FP8: all linear maps but the router and the head. */
@@ -16,17 +17,22 @@ export function isUsuallyFp8({ name, shape, part }: TensorSpec): boolean {
   return shape.length === 2 && name.endsWith(".weight") && part !== "embedding" && part !== "router" && part !== "head";
 }
 
-/** The list with a scale after each weight that has one. */
-export function withBlockScales(
-  specs: readonly TensorSpec[],
+/** The list with a scale after each weight that has one; `hasScale` is told the scale's name. */
+export function* withBlockScales(
+  specs: Iterable<TensorSpec>,
   [rows, columns]: readonly [rows: number, columns: number],
-  hasScale: (spec: TensorSpec) => boolean,
-): TensorSpec[] {
-  return specs.flatMap((spec) => {
+  hasScale: (spec: TensorSpec, scaleName: string) => boolean,
+): Generator<TensorSpec> {
+  for (const spec of specs) {
     const [out, width] = spec.shape;
-    if (spec.shape.length !== 2 || out === undefined || width === undefined || !hasScale(spec)) return [spec];
+    const name = scaleNameOf(spec.name);
+    if (spec.shape.length !== 2 || out === undefined || width === undefined || !hasScale(spec, name)) {
+      yield spec;
+      continue;
+    }
+    const { role, layer, part, expert, fusedExperts, parametersPerElement } = spec;
+    yield { name: spec.name, shape: spec.shape, role, layer, part, expert, fusedExperts, dtype: "F8_E4M3", parametersPerElement };
     const shape = sharedShape([Math.ceil(out / rows), Math.ceil(width / columns)]);
-    const scale = { ...spec, name: scaleNameOf(spec.name), shape, part: undefined, parametersPerElement: 0 };
-    return [{ ...spec, dtype: "F8_E4M3" }, scale];
-  });
+    yield { name, shape, role, layer, part: undefined, expert, fusedExperts, dtype: spec.dtype, parametersPerElement: 0 };
+  }
 }

@@ -7,7 +7,7 @@ import { dbrx } from "./dbrx.ts";
 import { deepseekV2 } from "./deepseek-v2.ts";
 import { deepseekV3 } from "./deepseek-v3.ts";
 import type { Architecture, Family, TensorSpec } from "./family.ts";
-import { isUsuallyFp8, scaleNameOf, withBlockScales } from "./fp8.ts";
+import { isUsuallyFp8, withBlockScales } from "./fp8.ts";
 import { glm4Moe } from "./glm4-moe.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { jamba } from "./jamba.ts";
@@ -75,14 +75,17 @@ export function familyNamed(modelType: string): Family {
   });
 }
 
+/** The names of a checkpoint's tensors: a set of them, or a map by name. */
+type Names = Pick<ReadonlySet<string>, "has">;
+
 /**
  * Every tensor of an architecture in its form. Which linear maps are FP8 is told by the scales among `names`, the checkpoint's own
  * tensors; without them all are taken to be that published checkpoints have in FP8.
  */
-export function listTensors(architecture: Architecture, names?: ReadonlySet<string>): TensorSpec[] {
+export function listTensors(architecture: Architecture, names?: Names): TensorSpec[] {
   const specs = familyNamed(architecture.family).tensors(architecture);
-  if (architecture.fp8Block === undefined) return specs;
-  return withBlockScales(specs, architecture.fp8Block, names ? (spec) => names.has(scaleNameOf(spec.name)) : isUsuallyFp8);
+  if (architecture.fp8Block === undefined) return [...specs];
+  return [...withBlockScales(specs, architecture.fp8Block, names ? (_, scaleName) => names.has(scaleName) : isUsuallyFp8)];
 }
 
 /**
@@ -90,12 +93,18 @@ export function listTensors(architecture: Architecture, names?: ReadonlySet<stri
  * the family's forms whose tensors are all among them; if none is, in the one that config.json suggests.
  * Throws `config-invalid`, `unknown-family`.
  */
-export function readArchitecture(config: unknown, names?: ReadonlySet<string>): Architecture {
+export function readArchitecture(config: unknown, names?: Names): Architecture {
   const family = familyOf(config);
   const suggested = family.architecture(config);
   if (names === undefined || family.forms.length === 1) return suggested;
   const candidates = [suggested.form, ...family.forms.filter((form) => form !== suggested.form)].map((form) => ({ ...suggested, form }));
-  return candidates.find((one) => family.tensors(one).every(({ name }) => names.has(name))) ?? suggested;
+  return candidates.find((one) => hasAll(names, family.tensors(one))) ?? suggested;
+}
+
+/** One after another, so that of a hundred thousand none has to be kept. */
+function hasAll(names: Names, specs: Iterable<TensorSpec>): boolean {
+  for (const { name } of specs) if (!names.has(name)) return false;
+  return true;
 }
 
 /** Whether the loss depends on a weight: not where the engine passes the tensor over, nor where it counts for a choice only. */

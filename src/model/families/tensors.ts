@@ -39,20 +39,19 @@ export function bias(name: string, width: number, part?: Part): Row {
 }
 
 /** Tensors outside the layers. */
-export function outside(rows: readonly Row[]): TensorSpec[] {
-  return rows.map((one) => ({ ...one, role: "backbone" }));
+export function* outside(rows: readonly Row[]): Generator<TensorSpec> {
+  for (const one of rows) yield { ...one, role: "backbone" };
 }
 
 /** The tensors of `count` layers, whose names begin with `PREFIX.LAYER.`; those of experts are the rows that name an expert or fuse some. */
-export function inLayers(prefix: string, count: number, rowsOf: (layer: number) => readonly Row[]): TensorSpec[] {
-  return Array.from({ length: count }, (_, layer) => layer).flatMap((layer) =>
-    rowsOf(layer).map((one): TensorSpec => {
-      const { name, shape, part, expert, fusedExperts, dtype, parametersPerElement } = one;
+export function* inLayers(prefix: string, count: number, rowsOf: (layer: number) => readonly Row[]): Generator<TensorSpec> {
+  for (let layer = 0; layer < count; layer++) {
+    for (const { name, shape, part, expert, fusedExperts, dtype, parametersPerElement } of rowsOf(layer)) {
       const role = expert !== undefined || fusedExperts !== undefined ? "expert" : "backbone";
       // All fields in one literal, and a joined name: of a hundred thousand such objects, others take twice the memory.
-      return { name: [prefix, layer, name].join("."), shape, role, layer, part, expert, fusedExperts, dtype, parametersPerElement };
-    }),
-  );
+      yield { name: [prefix, layer, name].join("."), shape, role, layer, part, expert, fusedExperts, dtype, parametersPerElement };
+    }
+  }
 }
 
 export interface DecoderRows {
@@ -68,17 +67,15 @@ export interface DecoderRows {
 }
 
 /** A whole decoder as the families after LLaMA name it: embedding, layers, final norm, head. */
-export function decoderTensors(
+export function* decoderTensors(
   { vocabularySize, hiddenSize, layers }: Architecture,
   { under = "", layer, finalNorm = [norm("model.norm", hiddenSize, "finalNorm")], tied, head }: DecoderRows,
-): TensorSpec[] {
+): Generator<TensorSpec> {
   const prefixed = (rows: readonly Row[]) => outside(rows.map((one) => ({ ...one, name: `${under}${one.name}` })));
-  return [
-    ...prefixed([row("model.embed_tokens.weight", [vocabularySize, hiddenSize], "embedding")]),
-    ...inLayers(`${under}model.layers`, layers, layer),
-    ...prefixed(finalNorm),
-    ...prefixed(tied ? [] : (head ?? [linear("lm_head", [vocabularySize, hiddenSize], "head")])),
-  ];
+  yield* prefixed([row("model.embed_tokens.weight", [vocabularySize, hiddenSize], "embedding")]);
+  yield* inLayers(`${under}model.layers`, layers, layer);
+  yield* prefixed(finalNorm);
+  yield* prefixed(tied ? [] : (head ?? [linear("lm_head", [vocabularySize, hiddenSize], "head")]));
 }
 
 export interface AttentionSizes {

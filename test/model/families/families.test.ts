@@ -48,7 +48,7 @@ describe("families", () => {
   });
 
   it("names Qwen3-30B-A3B's tensors as its checkpoint does", () => {
-    const specs = familyNamed("qwen3_moe").tensors(familyNamed("qwen3_moe").architecture(qwen30));
+    const specs = [...familyNamed("qwen3_moe").tensors(familyNamed("qwen3_moe").architecture(qwen30))];
     const byName = new Map(specs.map((spec) => [spec.name, spec]));
     assert.equal(byName.size, 18_867);
     const { name, shape, role, part, layer, expert } = byName.get("model.layers.47.mlp.experts.127.down_proj.weight") as TensorSpec;
@@ -64,7 +64,7 @@ describe("families", () => {
   });
 
   it("names OLMoE's norms over the full width", () => {
-    const specs = familyNamed("olmoe").tensors(familyNamed("olmoe").architecture(olmoe));
+    const specs = [...familyNamed("olmoe").tensors(familyNamed("olmoe").architecture(olmoe))];
     assert.deepEqual(specs.find((spec) => spec.part === "attention.queryNorm")?.shape, [2048]);
     assert.equal(specs.length, 16 * (9 + 64 * 3) + 3);
   });
@@ -79,7 +79,7 @@ describe("families", () => {
       tie_word_embeddings: true,
     });
     assert.deepEqual(architecture.expertLayers, [1, 5]);
-    const specs = family.tensors(architecture);
+    const specs = [...family.tensors(architecture)];
     assert.deepEqual(specs.find((spec) => spec.name === "model.layers.3.mlp.up_proj.weight")?.shape, [6144, 2048]);
     assert.ok(!specs.some((spec) => spec.name.startsWith("model.layers.3.mlp.experts")));
     assert.ok(!specs.some((spec) => spec.part === "head"));
@@ -109,7 +109,7 @@ describe("families", () => {
     it(`${family.modelType}: every tensor once, experts with layer and expert, all with elements`, () => {
       const architecture = readArchitecture(newConfig(family.modelType));
       for (const form of family.forms) {
-        const specs = family.tensors({ ...architecture, form });
+        const specs = [...family.tensors({ ...architecture, form })];
         assert.equal(new Set(specs.map((spec) => spec.name)).size, specs.length);
         for (const spec of specs) {
           assert.ok((elementsOf(spec.shape) ?? 0) > 0, spec.name);
