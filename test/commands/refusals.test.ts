@@ -82,15 +82,39 @@ describe("commands while a cycle is distributed", function () {
     });
 
     it("packed weights, naming what unpacks them, and families that the engine does not compute, naming those that it does", async () => {
-      const [packed, jamba] = [join(scene.directory, "packed"), join(scene.directory, "jamba")];
+      const [packed, jamba] = [join(scene.directory, "packed weights"), join(scene.directory, "jamba")];
       await packCheckpoint(scene.model, packed);
       await writeSmallModel(jamba, smallModels().find(({ name }) => name === "jamba") as SmallModel);
       const on = (model: string) => createFrom(model, {}, "--groups", "1", ...texts());
-      const asIs = await refuses(...on(packed), { exit: 13, code: "config-not-computable", hint: /`connito model convert`/ });
+      const asIs = await refuses(...on(packed), {
+        exit: 13,
+        code: "config-not-computable",
+        hint: /`connito model convert '\/.*packed weights' --output /,
+      });
       assert.match(asIs, /FP8/);
       const other = await refuses(...on(jamba), { exit: 13, code: "config-not-computable", hint: /mixtral, .*qwen3_moe/ });
       assert.match(other, /jamba/);
     });
+  });
+
+  it("task create makes a task of packed weights once the command that it names has unpacked them", async () => {
+    const packed = join(scene.directory, "it's packed");
+    await packCheckpoint(scene.model, packed);
+    const on = (model: string) => {
+      const domain = `novel=${scene.texts.train},${scene.texts.heldOut}`;
+      const rest = ["--groups", "2", "--domain", domain, "--sample-tokens", "1024", "--from", "-", "--dry-run", "--json"];
+      const input = JSON.stringify({ evaluation: { sequencesPerDomain: 8 } });
+      return scene.run("owner", ["task", "create", "--name", "unpacked", "--model", model, ...rest], { state: "unpacker", input });
+    };
+    const { hint } = JSON.parse((await on(packed)).stdout).error;
+    const [, command, base] = /`connito (.*)`, then this command with '(.*)'\.$/.exec(hint) as unknown as [string, string, string];
+    // As a shell reads it: the words between quotes, and those between spaces.
+    const words = [...command.matchAll(/(?:'[^']*'|\\.|[^\s'\\])+/g)].map(([word]) =>
+      word.replaceAll("'\\''", "\0").replaceAll("'", "").replaceAll("\0", "'"),
+    );
+    result(await scene.run("owner", [...words, "--json"]));
+    const made = result(await on(base.replaceAll("'\\''", "'")));
+    assert.equal((made["task"] as { name: string }).name, "unpacked");
   });
 
   it("slice refuses a manifest that does not have the root on the chain, and a missing piece, each until it is mended", async () => {

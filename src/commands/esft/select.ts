@@ -105,7 +105,7 @@ export default class EsftSelect extends BaseCommand<typeof EsftSelect, SelectRes
       statistics = parseRouterStatistics(JSON.parse(new TextDecoder().decode(bytes)));
       scores = parseExpertScores(scoresOf(statistics), even);
     } else if (flags.text !== undefined) {
-      requireComputable(checkpoint.architecture);
+      requireComputable(checkpoint.architecture, checkpoint.directory);
       const sequenceLength = flags["sequence-length"];
       statistics = await measureExperts(
         {

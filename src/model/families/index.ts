@@ -148,16 +148,26 @@ export function whyNotComputable({ family, form, computation, notComputed, fp8Bl
   ];
 }
 
-/** How an architecture is computed. Throws `config-not-computable` for one that can only be sliced, naming the reasons. */
-export function requireComputable(architecture: Architecture): Computation {
-  const { family, computation } = architecture;
+/**
+ * How an architecture is computed. Throws `config-not-computable` for one that can only be sliced, naming the reasons; where it is for its weights being
+ * packed and nothing else, with the command that unpacks those of the checkpoint in `directory`.
+ */
+export function requireComputable(architecture: Architecture, directory = "DIRECTORY"): Computation {
+  const { family, computation, notComputed } = architecture;
   const reasons = whyNotComputable(architecture);
   if (computation !== undefined && reasons.length === 0) return computation;
+  const unpacks = isPacked(architecture) && computation !== undefined && notComputed.length === 0;
   throw new ConnitoError(`the engine does not compute this ${family} model: ${reasons.join(", ")}`, {
     code: "config-not-computable",
     exit: "invalidInput",
-    hint: isPacked(architecture)
-      ? "Such a checkpoint can be inspected and sliced; a task wants it in BF16, which `connito model convert` writes."
+    hint: unpacks
+      ? `Such a checkpoint can be inspected and sliced; a task wants it in BF16. Run ${unpacking(directory)}`
       : `Such a checkpoint can be inspected and sliced; a task wants one that the engine computes, of ${creatableFamilies.join(", ")}.`,
   });
+}
+
+function unpacking(directory: string): string {
+  const packed = directory.replace(/(?<=.)\/+$/, "");
+  const word = (path: string) => (/^[\w@%+=:,./~-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`);
+  return `\`connito model convert ${word(packed)} --output ${word(`${packed}-bf16`)}\`, then this command with ${word(`${packed}-bf16`)}.`;
 }

@@ -97,7 +97,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const { workspace, progress } = context;
   const { checkpoint } = input;
   // What the engine does not compute nobody could measure, even where programs of their own train it.
-  requireComputable(checkpoint.architecture);
+  requireComputable(checkpoint.architecture, checkpoint.directory);
   if (!input.dryRun) requireLocator(context, "task");
 
   // Before anything slow: a group count that does not divide the experts, rules that cannot be, and sources that cannot be had.

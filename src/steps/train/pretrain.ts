@@ -51,7 +51,7 @@ const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, c
 /** @throws data-too-short, loss-not-finite, and what opening the texts throws. Interrupted, nothing is written. */
 export async function pretrain(context: Pick<Context, "threads" | "progress" | "signal">, input: PretrainInput): Promise<PretrainResult> {
   const { checkpoint, sequenceLength, batchSequences } = input;
-  requireComputable(checkpoint.architecture);
+  requireComputable(checkpoint.architecture, checkpoint.directory);
   const texts = await Promise.all(input.files.map((file) => readSequences({ file, tokenizer: checkpoint.tokenizer, sequenceLength })));
   const available = texts.reduce((sum, { sequences }) => sum + sequences.length, 0);
   if (available < batchSequences) {
