@@ -15,6 +15,7 @@
  *     hashes.log            hashes computed before: of pieces of checkpoints, of stand-ins made from them
  *     sources/              an owner's data that were downloaded; may be removed once the task is made
  *     preparations/ID.jsonl how far an owner's data are tokenised
+ *     measurements/ID.json  what experts did on an owner's data, and which stand-ins were made for that
  *     cycles/N/NAME         what a cycle needs and leaves: assignment, optimizer state, reports
  */
 import { join, resolve } from "node:path";
@@ -48,6 +49,8 @@ export interface Layout {
   manifest(root: Hash): string;
   /** Path of the notes of a preparation of data. */
   preparation(id: Hash): string;
+  /** Path of a measurement of experts. */
+  measurement(id: Hash): string;
   /** Directory of a cycle, or a file in it. */
   cycle(cycle: number, name?: string): string;
   /** Path of a secret. */
@@ -84,6 +87,7 @@ export function layoutOf(directory: string): Layout {
     submission: (hash) => join(submissions, checkedHash(hash)),
     manifest: (hash) => join(manifests, `${checkedHash(hash)}.json`),
     preparation: (id) => join(root, "preparations", `${checkedHash(id)}.jsonl`),
+    measurement: (id) => join(root, "measurements", `${checkedHash(id)}.json`),
     cycle: (cycle, name) => {
       if (!Number.isSafeInteger(cycle) || cycle < 0) throw unfit(String(cycle), "a cycle number");
       return name === undefined ? join(cycles, String(cycle)) : join(cycles, String(cycle), checkedName(name));

@@ -3,42 +3,34 @@
  * here and kept in the owner's workspace, which serves it; the hash of the document goes on the chain.
  */
 
-import { resolve } from "node:path";
-import { openSequences } from "../../data/sequence-reader.ts";
 import { checkSources } from "../../data/sources/local.ts";
-import { ConnitoError } from "../../errors.ts";
-import type { Location } from "../../files.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
-import { codecs } from "../../model/codecs/index.ts";
 import { requireComputable } from "../../model/families/index.ts";
 import { openHashMemo } from "../../model/hash-memo.ts";
 import { type IndexedCheckpoint, indexCheckpoint } from "../../model/index-checkpoint.ts";
-import { type Manifest, manifestRoot } from "../../model/manifest.ts";
-import { pieceName } from "../../model/pieces.ts";
+import { manifestRoot } from "../../model/manifest.ts";
 import { expertLayout, planSlice, type SlicePlan } from "../../model/slice.ts";
 import { defaultPolicy, type StandInPolicy } from "../../model/stand-in-policy.ts";
-import { submissionBytes as bytesOfSubmission } from "../../model/submission.ts";
-import { piecesOf } from "../../model/weights.ts";
 import { canonicalJson, documentHash } from "../../protocol/canonical.ts";
-import { type ExpertScores, selectForGroup } from "../../protocol/experts/esft.ts";
-import { createExpertManager, type ExpertManager } from "../../protocol/experts/expert-manager.ts";
+import type { ExpertScores } from "../../protocol/experts/esft.ts";
+import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
 import { groupExperts, type KeptWeight, keptWeight } from "../../protocol/experts/group-experts.ts";
 import type { ExpertGrouping, GroupingObjective } from "../../protocol/experts/grouping.ts";
 import { type RouterStatistics, scoresOf } from "../../protocol/experts/router-statistics.ts";
-import { type Hash, hashFields, utf8 } from "../../protocol/hash.ts";
+import { type Hash, hashFields } from "../../protocol/hash.ts";
 import { drawSequences } from "../../protocol/held-out.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import type { Task, TaskOverrides } from "../../protocol/task.ts";
 import { createTask as composeTask, taskHash } from "../../protocol/task.ts";
 import type { TokenData } from "../../protocol/token-data.ts";
-import { formatBytes } from "../../ui/format.ts";
 import type { Context } from "../context.ts";
-import { storeManifest } from "../manifests.ts";
-import { publishFile, publishObjects, requireLocator } from "../publish.ts";
-import { spaceNeeded } from "../record-space.ts";
+import { publishObjects, requireLocator } from "../publish.ts";
 import { sendRecord } from "../send-record.ts";
-import { type DomainSources, type PreparedDomain, prepareData } from "./prepare-data.ts";
-import { type MeasuredModel, measureExperts, type Sample, sampleShare } from "./select-experts.ts";
+import { draftTask, largestSubmissions, noteScarceSpace } from "./check-task.ts";
+import { measureBase, sampleShards } from "./measure-base.ts";
+import { type DomainSources, prepareData } from "./prepare-data.ts";
+import { publishParts } from "./publish-task.ts";
+import type { MeasuredModel } from "./select-experts.ts";
 import { makeTaskStandIns } from "./stand-ins.ts";
 
 export interface CreateTaskInput {
@@ -94,7 +86,7 @@ export interface SideCounts {
 
 /** @throws config-not-computable; task-invalid, with every problem at once; submission-too-large; what is wrong with sources, as prepareData has it; held-out-too-short; locator-missing; the chain's errors when the record is refused. */
 export async function createTask(context: Context, input: CreateTaskInput): Promise<CreateTaskResult> {
-  const { workspace, progress } = context;
+  const { workspace } = context;
   const { checkpoint } = input;
   // What the engine does not compute nobody could measure, even where programs of their own train it.
   requireComputable(checkpoint.architecture, checkpoint.directory);
@@ -132,7 +124,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
     scratchDirectory: workspace.directory,
     signal: context.signal,
   };
-  const statistics = measures ? await measureExperts(measured, progress) : undefined;
+  const statistics = measures ? await measureBase(context, measured) : undefined;
   const scores = input.scores ?? scoresOf(statistics as RouterStatistics);
   const grouping = input.grouping === "even" ? undefined : groupExperts(statistics as RouterStatistics, input.groups, input.grouping);
   const layout = expertLayout(checkpoint.architecture);
@@ -181,76 +173,6 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   return { ...summary, block };
 }
 
-interface TaskParts {
-  readonly manifest: Manifest;
-  readonly standIns: Manifest;
-  /** Measurements that the task names by hash. */
-  readonly documents: readonly object[];
-  readonly domains: readonly PreparedDomain[];
-  readonly heldOutDirectory?: string | undefined;
-}
-
-/** Keeps and shows all that the task names by hash; the held-out data only where their own directory is. */
-async function publishParts(context: Context, { manifest, standIns, documents, domains, heldOutDirectory }: TaskParts): Promise<void> {
-  const { workspace } = context;
-  await storeManifest(workspace, manifest);
-  await storeManifest(workspace, standIns);
-  const measurements: Hash[] = [];
-  for (const document of documents) measurements.push(await workspace.objects.put(canonicalJson(document)));
-  for (const { train, heldOut } of domains) for (const side of [train, heldOut]) await workspace.objects.put(canonicalJson(side));
-  await publishObjects(context, [
-    manifest.config,
-    manifest.tokenizer,
-    ...measurements,
-    ...manifest.pieces.map((piece) => piece.hash),
-    ...standIns.pieces.map((piece) => piece.hash),
-    ...domains.flatMap(({ train }) => objectsOf(train)),
-  ]);
-  if (heldOutDirectory !== undefined) {
-    const apart = { workspace, locator: `file:${resolve(heldOutDirectory)}` };
-    await publishObjects(
-      apart,
-      domains.flatMap(({ heldOut }) => objectsOf(heldOut)),
-    );
-  }
-  for (const version of [manifest, standIns].map(manifestRoot))
-    await publishFile(context, `/manifests/${version}.json`, workspace.layout.manifest(version));
-}
-
-/** Says so where a validator's records, with an address like the owner's, can be more than the chain takes in an epoch: some would miss their windows. */
-async function noteScarceSpace({ chain, netuid, signer, locator, progress }: Context, task: Task): Promise<void> {
-  const { hash } = await chain.finalizedHead();
-  const [{ tempo }, { limit }] = await Promise.all([chain.hyperparameters(netuid, hash), chain.space(netuid, signer.address, hash)]);
-  const { bytes } = spaceNeeded(task, { role: "validator", locator, tempo });
-  if (bytes <= limit) return;
-  const found = `A validator's records can take ${bytes} bytes in an epoch of ${tempo + 1} blocks, of which the chain takes ${limit}`;
-  progress.note(`${found}: give the cycles more blocks, or the validators shorter addresses.`, { code: "space-scarce" });
-}
-
-/** What the largest group's submission takes in each codec. @throws submission-too-large where all would be refused in the task's own */
-function largestSubmissions(task: Task, manifest: Manifest, manager: ExpertManager, scores: ExpertScores): Record<string, number> {
-  const trained = Array.from({ length: manager.groups }, (_, group) =>
-    piecesOf(manifest, "expert", selectForGroup(scores, manager, group, task.experts.selection)).map((piece) => ({
-      name: pieceName(piece),
-      shape: piece.shape,
-    })),
-  );
-  const sizes = Object.fromEntries(
-    codecs.map(({ name }) => [name, Math.max(...trained.map((tensors) => bytesOfSubmission(name, tensors)))]),
-  );
-  const { codec, maximumBytes } = task.submission;
-  if ((sizes[codec] as number) <= maximumBytes) return sizes;
-  const others = Object.entries(sizes).map(([name, bytes]) => `${name} ${formatBytes(bytes)}`);
-  throw new ConnitoError(
-    `Submissions can have ${formatBytes(sizes[codec] as number)}, and submission.maximumBytes allows ${formatBytes(maximumBytes)}: honest work would be refused.`,
-    {
-      code: "submission-too-large",
-      exit: "invalidInput",
-      hint: `Choose another submission.codec (${others.join(", ")}), a lower experts.selection.threshold, more groups, or more bytes.`,
-    },
-  );
-}
-
 /** A long pass over the checkpoint. What was done before it was stopped is not done again. */
 async function indexPieces(
   { workspace, progress, threads, signal }: Context,
@@ -274,55 +196,12 @@ async function indexPieces(
   }
 }
 
-/** What the owner wrote, with stand-ins for what is not made yet. @throws task-invalid */
-function draftTask({ netuid }: Context, { name, groups, domains, overrides }: CreateTaskInput): Task {
-  const hash = (text: string) => hashFields("connito/draft/1", utf8(text));
-  return composeTask(
-    {
-      name,
-      netuid,
-      model: { root: hash("model"), standIns: hash("stand-ins") },
-      groups,
-      scores: hash("scores"),
-      domains: domains.map((domain, index) => ({ name: domain.name, train: hash(`train ${index}`), heldOut: hash(`held-out ${index}`) })),
-      startBlock: 1,
-    },
-    overrides,
-  );
-}
-
 /** The model's end-of-text token: the first, where its config names several. */
 function endOfTextOf(config: unknown): number | undefined {
   const { eos_token_id: own, text_config: inner } = config as { eos_token_id?: unknown; text_config?: unknown };
   const [token] = [own ?? undefined].flat();
   if (Number.isInteger(token) && (token as number) >= 0) return token as number;
   return typeof inner === "object" && inner !== null ? endOfTextOf(inner) : undefined;
-}
-
-/** The first sequences of each domain's training data, equal shares. */
-async function sampleShards(
-  { objects }: Context["workspace"],
-  domains: readonly PreparedDomain[],
-  sampleTokens: number | undefined,
-): Promise<Sample> {
-  const sample: { name: string; sequences: Int32Array[] }[] = [];
-  for (const { name, train } of domains) {
-    const reader = openSequences(train, async (shard) => (await objects.locate(train.shards[shard]?.hash ?? "")) as Location);
-    try {
-      const count = Math.min(train.sequences, sampleShare(domains.length, train.sequenceLength, sampleTokens));
-      const sequences: Int32Array[] = [];
-      while (sequences.length < count) sequences.push(await reader.read(sequences.length));
-      sample.push({ name, sequences });
-    } finally {
-      await reader.close();
-    }
-  }
-  return sample;
-}
-
-/** A data document's own hash, and those of its shards. */
-function objectsOf(data: TokenData): Hash[] {
-  return [documentHash(data), ...data.shards.map(({ hash }) => hash)];
 }
 
 function countsOf({ documents, textBytes, sequences, shards }: TokenData): SideCounts {

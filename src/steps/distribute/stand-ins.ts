@@ -7,12 +7,16 @@ import { openHashMemo } from "../../model/hash-memo.ts";
 import { type MakeStandInsOptions, makeStandIns, makeStandInsByUse } from "../../model/make-stand-ins.ts";
 import { type Manifest, totalBytes } from "../../model/manifest.ts";
 import type { StandInPolicy } from "../../model/stand-in-policy.ts";
+import { documentHash } from "../../protocol/canonical.ts";
 import { allotBits } from "../../protocol/experts/allot-bits.ts";
 import type { ExpertManager } from "../../protocol/experts/expert-manager.ts";
 import type { RouterStatistics } from "../../protocol/experts/router-statistics.ts";
 import type { Hash } from "../../protocol/hash.ts";
 import { formatBytes } from "../../ui/format.ts";
+import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
+import { findManifest, storeManifest } from "../manifests.ts";
+import { measurementId } from "./measure-base.ts";
 import { type MeasuredModel, observedSample } from "./select-experts.ts";
 
 export interface StandInInput {
@@ -24,13 +28,31 @@ export interface StandInInput {
   readonly dryRun: boolean | undefined;
 }
 
-/** What was made before a stop is not made again, as far as the same is wanted. */
-export async function makeTaskStandIns(
+/** What was made before a stop is not made again, as far as the same is wanted: nor, once all are made, is the model run again to round them for its tokens. */
+export async function makeTaskStandIns(context: Context, input: StandInInput): Promise<Manifest> {
+  const { measured, policy, statistics, manager, dryRun } = input;
+  if (policy.kind === "q4-32" || statistics === undefined) return makeAll(context, input, makeStandIns);
+  const { workspace } = context;
+  const allotted = allotBits(statistics, manager.layers(), manager.groups, policy.bits);
+  const id = documentHash({ format: "connito/stand-ins-by-use/1", measurement: measurementId(measured), allotted: documentHash(allotted) });
+  const note = workspace.layout.measurement(id);
+  const root = (await readJson<{ readonly standIns: Hash }>(note))?.standIns;
+  const known = root && (await findManifest(workspace, root));
+  if (known && (await workspace.objects.absent(known.pieces.map(({ hash }) => hash))).length === 0) return known;
+  const { architecture } = measured.checkpoint;
+  const standIns = await makeAll(context, input, (options) =>
+    makeStandInsByUse(options, { architecture, allotted, layers: expertMoments(observedSample(measured)) }),
+  );
+  if (!dryRun) await writeJson(note, { standIns: await storeManifest(workspace, standIns) });
+  return standIns;
+}
+
+async function makeAll(
   { workspace, progress, threads, signal }: Context,
-  { policy, measured, statistics, manager, dryRun }: StandInInput,
+  { measured: { indexed }, dryRun }: StandInInput,
+  make: (options: MakeStandInsOptions) => Promise<Manifest>,
 ): Promise<Manifest> {
   const { objects } = workspace;
-  const { checkpoint, indexed } = measured;
   const memo = await openHashMemo(workspace.layout.hashes);
   try {
     progress.start("Making stand-ins", totalBytes(indexed.manifest.pieces.filter(({ role }) => role === "expert")), "bytes");
@@ -43,14 +65,7 @@ export async function makeTaskStandIns(
       threads,
       signal,
     };
-    const standIns =
-      policy.kind === "q4-32" || statistics === undefined
-        ? await makeStandIns(options)
-        : await makeStandInsByUse(options, {
-            architecture: checkpoint.architecture,
-            allotted: allotBits(statistics, manager.layers(), manager.groups, policy.bits),
-            layers: expertMoments(observedSample(measured)),
-          });
+    const standIns = await make(options);
     progress.succeed(`${standIns.pieces.length} stand-ins made (${formatBytes(totalBytes(standIns.pieces))})`);
     return standIns;
   } finally {
