@@ -20,7 +20,7 @@ import { assignMiners } from "../src/protocol/experts/assignment.ts";
 import { selectExperts, sharesOf } from "../src/protocol/experts/esft.ts";
 import { createExpertManager } from "../src/protocol/experts/expert-manager.ts";
 import { parseGrouping } from "../src/protocol/experts/grouping.ts";
-import { assess, chooseScale } from "../src/protocol/gate.ts";
+import { assess, chooseScale, chooseStep } from "../src/protocol/gate.ts";
 import { fields, fromHex, hashFields, sha256, toHex, utf8 } from "../src/protocol/hash.ts";
 import { drawOpenSequences, drawSequences } from "../src/protocol/held-out.ts";
 import { hotkeyOf } from "../src/protocol/hotkey.ts";
@@ -270,6 +270,11 @@ function evaluationVectors() {
   ];
   const drawn = baseLosses.map((_, index) => ({ domain: index % 2, index }));
   const tried = candidates.map((losses) => assess({ drawn, domains: 2, errorRate: task.merge.errorRate }, baseLosses, losses));
+  const steps = [
+    { moving: [0, 5, 7, 7], resting: [9, 9, 9, 9] },
+    { moving: [0, 0, 0, 0], resting: [0, 4, 3, 1] },
+    { moving: [0, 0], resting: [0, 0] },
+  ];
   const stakes = ["900000000000", "1", "0", "400000000000", "18446744073709551615"];
   const validators = stakes.map((stake, index) => ({ hotkey: hotkey(`validator ${index}`), stake }));
   const scorers = (count: number) =>
@@ -281,7 +286,7 @@ function evaluationVectors() {
     });
   return {
     about:
-      "drawn sequences (6 of each domain in a stage, as [domain, index]); scorers of 6 groups; verdicts and scores by stage (3 stages, error rate 0.01, minimum 1); the gate (error rate 0.2, sequences of two domains in turns): losses by domain, gains, and the choice",
+      "drawn sequences (6 of each domain in a stage, as [domain, index]); scorers of 6 groups; verdicts and scores by stage (3 stages, error rate 0.01, minimum 1); the gate (error rate 0.2, sequences of two domains in turns): losses by domain, gains, and the choice; steps of all groups together, by their gains with the momentum and from rest",
     draw: {
       ...draw,
       stages: stages.map(places),
@@ -298,6 +303,7 @@ function evaluationVectors() {
       })),
     ),
     gate: { baseLosses, candidates, tried, chosen: chooseScale(tried.map(({ gain }) => gain)) ?? null },
+    steps: steps.map(({ moving, resting }) => ({ moving, resting, chosen: chooseStep(moving, resting) ?? null })),
   };
 }
 

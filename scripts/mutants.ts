@@ -285,11 +285,20 @@ export const mutants: readonly Mutant[] = [
     ["gate: the mean decides, not the bound", "errorRate).lower", "errorRate).mean"],
     ["gate: the first contributor is dropped, not the last", "contributors.slice(0, -1)", "contributors.slice(1)"],
     ["gate: of equal scales the later", "gains.indexOf(largest)", "gains.lastIndexOf(largest)"],
+    ["gate: an old momentum keeps everything out", "restingPlace === undefined ?", "true ?"],
+    [
+      "gate: the best step from rest wins always",
+      "if (place !== undefined) return",
+      "if (restingPlace === undefined && place !== undefined) return",
+    ],
   ),
   ...mutantsOf(
     "steps/evaluate/merge-groups.ts",
     ["steps/evaluate/merge-groups.test.ts"],
     ["gate: groups are tried at the largest scale", "Math.min(...task.merge.scales)", "Math.max(...task.merge.scales)"],
+    ["gate: contributors are carried by the momentum", "const fromRest = { task, momentum: nothing };", "const fromRest = search;"],
+    ["gate: a step from rest has the old momentum", "chosen.fromRest ? nothing : search.momentum", "search.momentum"],
+    ["gate: where the momentum goes wrong nothing is tried", "await tryFrom(nothing)", "await tryFrom(search.momentum)"],
     ["step: momentum is forgotten", "await momentum.read(name, before)", "before.fill(0)"],
   ),
   ...mutantsOf(

@@ -109,13 +109,14 @@ export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<nu
         return { before: domainLosses(base, rules.drawn, 1), assessed };
       };
       const search: MergeSearch = { task, momentum: tensorsOf(momentum), measure };
-      const { gradient, scale } = await mergeGroups(search, await gateContributions(search, [{ group: 0, ranked: contributions }]));
+      const outcome = await mergeGroups(search, await gateContributions(search, [{ group: 0, ranked: contributions }]));
+      const { gradient, scale } = outcome;
       if (gradient !== undefined) {
         const [weights, velocity] = [new Map<string, Float32Array>(), new Map<string, Float32Array>()];
         const how = { gradient, scale, place: stepPlace(gradient.sizes) };
         for (const [name, values] of version) {
           await step(
-            search,
+            { task, momentum: outcome.momentum as Tensors },
             how,
             name,
             async (into) => into.set(values),

@@ -51,10 +51,29 @@ export function assess({ drawn, domains, errorRate }: Gate, base: ArrayLike<numb
   return { losses, gain: raisesNone ? scoreOf(gainOf(base, candidate, errorRate).lower) : 0 };
 }
 
-/** The place of the largest gain (one for each scale, in the task's order; the first of equals), or `undefined`: then nothing is merged. */
+/** The place of the largest gain (one for each scale, in the task's order; the first of equals), or `undefined` where there is none. */
 export function chooseScale(gains: readonly number[]): number | undefined {
   const largest = Math.max(0, ...gains);
   return largest > 0 ? gains.indexOf(largest) : undefined;
+}
+
+/** How all groups step together. */
+export interface ChosenStep {
+  /** The place of its scale in the task's order. */
+  readonly place: number;
+  /** Whether the momentum that the version has is left behind. */
+  readonly fromRest: boolean;
+}
+
+/**
+ * The step of all groups together: with the momentum that the version has, and where that gains at no scale, from rest; or `undefined`: then nothing is
+ * merged. What was learned in cycles past may be what is wrong now, and nothing but a merge would ever correct it. Both are gains at every scale; those from rest
+ * matter only where the others are all 0.
+ */
+export function chooseStep(moving: readonly number[], resting: readonly number[]): ChosenStep | undefined {
+  const [place, restingPlace] = [chooseScale(moving), chooseScale(resting)];
+  if (place !== undefined) return { place, fromRest: false };
+  return restingPlace === undefined ? undefined : { place: restingPlace, fromRest: true };
 }
 
 /** The contributors of one group that are tried together, in merge order. */
@@ -65,7 +84,7 @@ export interface Tried<Contributor> {
 
 /**
  * The fall-back within each group by itself: the step of all contributors is tried, then without the last, and so on to none. Gives who is left
- * of each group. `gains` assesses the steps, at the smallest of `merge.scales`, of the groups that are open still; it is asked once a round.
+ * of each group. `gains` assesses the steps, from rest and at the smallest of `merge.scales`, of the groups that are open still; it is asked once a round.
  */
 export async function gateGroups<Contributor>(
   groups: readonly (readonly Contributor[])[],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { gainOf } from "../../src/protocol/evaluation.ts";
-import { assess, chooseScale, domainLosses, gateGroups } from "../../src/protocol/gate.ts";
+import { assess, chooseScale, chooseStep, domainLosses, gateGroups } from "../../src/protocol/gate.ts";
 
 const sequences = 24;
 const drawn = Array.from({ length: sequences }, (_, index) => ({ domain: index % 2, index }));
@@ -79,6 +79,13 @@ describe("gate", () => {
     assert.equal(chooseScale([3, 5, 5]), 1);
     assert.equal(chooseScale([0, 0]), undefined);
     assert.equal(chooseScale([]), undefined);
+  });
+
+  it("steps from rest where the momentum gains at no scale, and only there", () => {
+    assert.deepEqual(chooseStep([0, 1], [9, 9]), { place: 1, fromRest: false });
+    assert.deepEqual(chooseStep([0, 0], [0, 2]), { place: 1, fromRest: true });
+    assert.equal(chooseStep([0, 0], [0, 0]), undefined);
+    assert.equal(chooseStep([], []), undefined);
   });
 
   it("drops each group's last contributor until it improves, all open groups in one round", async () => {

@@ -135,7 +135,7 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("evaluation", () => {
-    const { draw, scorers, scores, gate } = readVectors("evaluation.json");
+    const { draw, scorers, scores, gate, steps } = readVectors("evaluation.json");
     const { stages, gate: judged } = second.secondDraw({ ...draw, first: 6, stages: 3 });
     assert.deepEqual([stages, judged, second.secondOpenDraw(draw.seed, draw.available)], [draw.stages, draw.gate, draw.open]);
     const validators = scorers.validators.map(({ hotkey, stake }) => ({ hotkey, stake: BigInt(stake) }));
@@ -154,6 +154,7 @@ describe("golden vectors, from the text alone", () => {
     }
     const best = Math.max(...assessed.map(({ gain }) => gain));
     assert.equal(gate.chosen, best > 0 ? assessed.findIndex(({ gain }) => gain === best) : null);
+    for (const { moving, resting, chosen } of steps) assert.deepEqual(second.secondStep(moving, resting), chosen);
   });
 
   it("copies", () => {

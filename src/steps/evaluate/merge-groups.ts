@@ -5,7 +5,7 @@
 
 import { outerStep } from "../../kernels/merge.ts";
 import { placed, type Tensors, type Values } from "../../model/tensors.ts";
-import { type Assessment, chooseScale, type DomainLosses, gateGroups } from "../../protocol/gate.ts";
+import { type Assessment, chooseScale, chooseStep, type DomainLosses, gateGroups } from "../../protocol/gate.ts";
 import type { Task } from "../../protocol/task.ts";
 import { aggregate, aggregationPlace } from "./aggregate.ts";
 import { largestOf, openWorkplace, type Workplace } from "./workplace.ts";
@@ -26,8 +26,9 @@ export interface MergeOutcome {
   readonly merged: readonly { readonly group: number; readonly contributors: readonly string[] }[];
   /** The chosen step scale; 0 when nothing was merged. */
   readonly scale: number;
-  /** Of all that is merged; undefined when nothing is. */
+  /** Of all that is merged, and the momentum that it is stepped with; undefined when nothing is. */
   readonly gradient?: Tensors;
+  readonly momentum?: Tensors;
   readonly before: DomainLosses;
   readonly after: DomainLosses;
 }
@@ -44,13 +45,14 @@ export const nothing: Tensors = { sizes: new Map(), read: () => Promise.reject(n
 
 /**
  * The contributors of some groups, each in merge order, through the gate at the smallest scale: one pass a round for all groups. All miners of a
- * group train the same experts.
+ * group train the same experts. They are tried from rest: where earlier cycles were going is not their doing.
  */
 export async function gateContributions(
   search: MergeSearch,
   groups: readonly { readonly group: number; readonly ranked: readonly Contribution[] }[],
 ): Promise<GroupGradient[]> {
   const { task, measure } = search;
+  const fromRest = { task, momentum: nothing };
   const smallest = Math.min(...task.merge.scales);
   const largest = Math.max(0, ...groups.flatMap(({ ranked }) => ranked.slice(0, 1).map(({ deltas }) => largestOf(deltas.sizes))));
   const most = Math.max(0, ...groups.map(({ ranked }) => ranked.length));
@@ -65,7 +67,7 @@ export async function gateContributions(
         const deltas = contributors.map((contribution) => contribution.deltas);
         gradients[group] = await aggregate(deltas, task.merge, place);
       }
-      const { assessed } = await measure(tried.map(({ group }) => move(search, gradients[group] as Tensors, smallest, steps)));
+      const { assessed } = await measure(tried.map(({ group }) => move(fromRest, gradients[group] as Tensors, smallest, steps)));
       return assessed.map(({ gain }) => gain);
     },
   );
@@ -75,22 +77,29 @@ export async function gateContributions(
   });
 }
 
-/** Finds what is merged, and at which scale. */
+/** Finds what is merged, at which scale, and with which momentum. */
 export async function mergeGroups(search: MergeSearch, groups: readonly GroupGradient[]): Promise<MergeOutcome> {
   const { task, measure } = search;
   const passed = groups.filter(({ contributors }) => contributors.length > 0);
   const gradient = joined(passed.map((one) => one.gradient));
   const place = stepPlace(gradient.sizes);
-  const moves = passed.length === 0 ? [] : task.merge.scales.map((scale) => move(search, gradient, scale, place));
-  const { before, assessed } = await measure(moves);
-  const chosen = chooseScale(assessed.map(({ gain }) => gain));
+  const scales = passed.length === 0 ? [] : task.merge.scales;
+  const moving = task.outer.momentum > 0 && [...gradient.sizes.keys()].some((name) => search.momentum.sizes.has(name));
+  const tryFrom = (momentum: Tensors) => measure(scales.map((scale) => move({ task, momentum }, gradient, scale, place)));
+  const { before, assessed } = await tryFrom(search.momentum);
+  const gainsOf = (list: readonly Assessment[]) => list.map(({ gain }) => gain);
+  const isStuck = moving && chooseScale(gainsOf(assessed)) === undefined;
+  const resting = isStuck ? (await tryFrom(nothing)).assessed : [];
+  const chosen = chooseStep(gainsOf(assessed), gainsOf(resting));
   if (chosen === undefined) return { merged: [], scale: 0, before, after: before };
+  const { losses } = (chosen.fromRest ? resting : assessed)[chosen.place] as Assessment;
   return {
     merged: passed.map(({ group, contributors }) => ({ group, contributors })),
-    scale: task.merge.scales[chosen] as number,
+    scale: scales[chosen.place] as number,
     gradient,
+    momentum: chosen.fromRest ? nothing : search.momentum,
     before,
-    after: (assessed[chosen] as Assessment).losses,
+    after: losses,
   };
 }
 
@@ -101,9 +110,11 @@ export function stepPlace(sizes: ReadonlyMap<string, number>): Workplace {
   return openWorkplace(3, largestOf(sizes));
 }
 
+export type OuterState = Pick<MergeSearch, "task" | "momentum">;
+
 /** New fp32 weights and momentum of one tensor, given how to read its base; `work` has them for as long as it runs. */
 export function step<T>(
-  { task, momentum }: Pick<MergeSearch, "task" | "momentum">,
+  { task, momentum }: OuterState,
   { gradient, scale, place }: { readonly gradient: Tensors; readonly scale: number; readonly place: Workplace },
   name: string,
   readBase: (into: Values) => Promise<unknown>,
@@ -121,13 +132,13 @@ export function step<T>(
 }
 
 /** How far the step moves the weights: `scale * step`, which added to them gives the step's bits. */
-function move(search: MergeSearch, gradient: Tensors, scale: number, place: Workplace): Tensors {
+function move(state: OuterState, gradient: Tensors, scale: number, place: Workplace): Tensors {
   return {
     sizes: gradient.sizes,
     // -0 is what can be added to any value, zeros of both signs among them, and leaves it as it is.
     read: (name, into) => {
       const noBase = async (base: Values) => base.fill(-0);
-      return step(search, { gradient, scale, place }, name, noBase, ({ weights }) =>
+      return step(state, { gradient, scale, place }, name, noBase, ({ weights }) =>
         placed(weights, into ?? new Float32Array(weights.length)),
       );
     },

@@ -28,7 +28,7 @@ import { compareResults, groupGradients } from "./contributions.ts";
 import { settleScores } from "./disputes.ts";
 import { cycleSequences } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
-import { type MergeSearch, mergeGroups, step, stepPlace } from "./merge-groups.ts";
+import { type MergeSearch, mergeGroups, nothing, type OuterState, step, stepPlace } from "./merge-groups.ts";
 import { collectReports, committedReports, showReport } from "./reports.ts";
 import { requireValidator, scorersOf } from "./validators.ts";
 
@@ -105,8 +105,8 @@ async function compute(context: Context, membership: Membership, input: { cycle:
   try {
     const search = await openSearch(context, membership, view, opened);
     const gradients = await groupGradients(context, membership, { view, scorers, verdicts, slice: opened.slice, search });
-    const { merged, scale, before, after, gradient } = await mergeGroups(search, gradients);
-    const root = gradient === undefined ? view.base : await keepVersion(context, opened.slice, search, gradient, scale);
+    const { merged, scale, before, after, gradient, momentum = nothing } = await mergeGroups(search, gradients);
+    const root = gradient === undefined ? view.base : await keepVersion(context, opened.slice, { task, momentum }, gradient, scale);
     return { ...facts, merged, scale, evaluationLoss: { before, after }, root };
   } finally {
     await opened.close();
@@ -126,7 +126,7 @@ export async function openSearch(context: Context, membership: Membership, view:
 }
 
 /** Makes and keeps the new version's pieces and manifest, and returns its root. */
-async function keepVersion(context: Context, slice: Slice, search: MergeSearch, gradient: Tensors, scale: number): Promise<string> {
+async function keepVersion(context: Context, slice: Slice, state: OuterState, gradient: Tensors, scale: number): Promise<string> {
   const { objects, layout } = context.workspace;
   const kept = new Set<string>();
   const how = { gradient, scale, place: stepPlace(gradient.sizes) };
@@ -136,7 +136,7 @@ async function keepVersion(context: Context, slice: Slice, search: MergeSearch, 
     update: (name, piece) => {
       const readBase = (into: Values) => readValues(piece, ({ hash }) => objects.stream(hash), into);
       // Nobody else works at this place: what it holds stays until the next tensor.
-      return step(search, how, name, readBase, (stepped) => stepped);
+      return step(state, how, name, readBase, (stepped) => stepped);
     },
     keep: async (bytes) => {
       const hash = await objects.put(bytes);

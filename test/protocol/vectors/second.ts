@@ -407,6 +407,13 @@ export function secondAssessment(base: readonly number[], candidate: readonly nu
   return { losses, gain: worse ? 0 : Math.max(0, Math.floor(1e6 * secondBound(base, candidate, errorRate).bound)) };
 }
 
+/** Section 9's second question of the gate. */
+export function secondStep(moving: readonly number[], rest: readonly number[]) {
+  const tried = [moving, rest].map((gains, which) => ({ place: gains.indexOf(Math.max(...gains)), fromRest: which === 1, gains }));
+  const step = tried.find(({ gains }) => gains.some((gain) => gain > 0));
+  return step === undefined ? null : { place: step.place, fromRest: step.fromRest };
+}
+
 /** Section 8's first places of the runs of a sketch. */
 export function secondPlaces(seed: string, group: number, elements: number, count: number): number[] {
   const random = secondStream(H("connito/sketch/1", hex(seed), little(group, 2)));

@@ -22,8 +22,8 @@ const contribution = (miner: string, name: string, delta: number): Contribution 
   deltas: tensorsOf(new Map([[name, Float32Array.of(delta)]])),
 });
 
-/** The base is 0 in both tensors. */
-function search(contributions: Contribution[][], loss: (a: number, b: number) => number[]) {
+/** The base is 0 in both tensors. With `momentum` in the first, mu is 0.5. */
+function search(contributions: Contribution[][], loss: (a: number, b: number) => number[], momentum?: number) {
   const passes: [number, number][][] = [];
   const measure = async (candidates: readonly Tensors[]) => {
     const read = async (deltas: Tensors, name: string) => (deltas.sizes.has(name) ? ((await deltas.read(name))[0] as number) : 0);
@@ -37,7 +37,11 @@ function search(contributions: Contribution[][], loss: (a: number, b: number) =>
     });
     return { before, assessed };
   };
-  const given: MergeSearch = { task, momentum: tensorsOf(new Map()), measure };
+  const moving = { ...task, outer: { ...task.outer, momentum: 0.5 } };
+  const given: MergeSearch =
+    momentum === undefined
+      ? { task, momentum: tensorsOf(new Map()), measure }
+      : { task: moving, momentum: tensorsOf(new Map([["a", Float32Array.of(momentum)]])), measure };
   const result = (async () => {
     const groups = await gateContributions(
       given,
@@ -51,7 +55,7 @@ function search(contributions: Contribution[][], loss: (a: number, b: number) =>
       weights.set(
         name,
         await step(
-          given,
+          { task: given.task, momentum: outcome.momentum as Tensors },
           how,
           name,
           async (base) => base.fill(0),
@@ -137,6 +141,41 @@ describe("merging groups", () => {
       );
     assert.deepEqual(await stepped("a"), [12, 2]);
     assert.deepEqual(await stepped("b"), [11.5, 1]);
+  });
+
+  it("goes on with the momentum while that gains, and from rest where it does not: what was right once must not keep out what is right now", async () => {
+    const towards = (optimum: number) => (a: number) => [100 * (optimum - a) ** 2, 100];
+    const contributed = [[contribution("x", "a", 1)], []];
+    // From rest a step is 1.5 times the gradient, and the momentum adds a quarter of itself.
+    const along = search(contributed, towards(3), 4);
+    assert.deepEqual([...(await along.result).weights], [["a", 2.5]]);
+    assert.deepEqual(along.passes, [
+      [[0.75, 0]],
+      [
+        [2.5, 0],
+        [1.25, 0],
+      ],
+    ]);
+    const against = search(contributed, towards(1), -12);
+    const { merged, scale, momentum, weights } = await against.result;
+    assert.deepEqual(merged, [{ group: 0, contributors: ["x"] }]);
+    assert.deepEqual([scale, momentum?.sizes.size, [...weights]], [0.5, 0, [["a", 0.75]]]);
+    assert.deepEqual(against.passes.slice(1), [
+      [
+        [-1.5, 0],
+        [-0.75, 0],
+      ],
+      [
+        [1.5, 0],
+        [0.75, 0],
+      ],
+    ]);
+  });
+
+  it("lets nobody through for where the momentum goes", async () => {
+    const { passes, result } = search([[contribution("bad", "a", -1)], []], (a) => [100 - 10 * a, 100], 12);
+    assert.deepEqual((await result).merged, []);
+    assert.deepEqual(passes, [[[-0.75, 0]], []]);
   });
 
   it("takes one pass a round for all groups, and one for all scales", async () => {
