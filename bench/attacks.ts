@@ -1,6 +1,7 @@
 /**
- * The catalogue of attacks, each played by the simulator with several seeds: what the attacker earns, what honest miners keep, whether the model was
- * harmed, whether honest validators agreed; the worst of all seeds. Every attacker trains as long as an honest miner where its strategy trains at all.
+ * The catalogue of attacks, each played by the simulator with several seeds: what attackers earn and honest miners keep of the emission of all runs together
+ * and in the worst run, and, in any of them, whether the model was harmed and whether honest validators agreed. Every attacker trains as long as an honest
+ * miner where its strategy trains at all.
  *
  *     npm run bench -- attacks [--json] [--seeds N] [--first N] [--cycles N] [--only PATTERN] [--directory PATH] [--threads N]
  */
@@ -47,46 +48,71 @@ const attacks: readonly Attack[] = [
     validators: [honestValidators, "wrong-root@600", "copier@500"],
   },
   { name: "poison with huge", miners: [honestMiners, "poison:2", "huge"], validators: [honestValidators] },
+  { name: "negated with huge", miners: [honestMiners, "negated:2", "huge"], validators: [honestValidators] },
   { name: "churn and late records", miners: ["honest:3", "honest/1", "honest/0-0", "noise"], validators: [honestValidators], late: 0.2 },
   { name: "lost records", miners: [honestMiners, "noise"], validators: ["honest:4@400"], lost: 0.1 },
 ];
 
-interface Result {
-  readonly attack: string;
-  readonly seeds: number;
-  /** Of the emission at the end: all attackers' at most, and all honest miners' at least. */
+/** Statuses of verdicts, and how often each was agreed on. */
+type Verdicts = Readonly<Record<string, number>>;
+
+interface Run {
+  readonly seed: string;
+  /** Of the emission at the end: all attackers' and all honest miners'. Both are 0 where nobody was paid. */
   readonly attackerShare: number;
   readonly honestShare: number;
   /** Whether any attacker earned more than an honest miner did on average. */
   readonly attackPays: boolean;
   /** The largest rise of the canonical model's loss from one cycle to the next, nats per token; 0 where it never rose. */
   readonly modelHarm: number;
-  /** What the canonical model gained at least, from first to last. */
+  /** What the canonical model gained, from first to last. */
   readonly modelGain: number;
-  /** Whether honest validators computed one root in every cycle of every run. */
+  /** Whether honest validators computed one root in every cycle. */
   readonly agreed: boolean;
-  /** How many verdicts called honest work a copy. */
-  readonly accused: number;
-  /** What the agreed verdicts on the attackers were, cycle by cycle, and how often. */
-  readonly verdicts: Readonly<Record<string, number>>;
+  /** The agreed verdicts, cycle by cycle. */
+  readonly verdicts: { readonly attackers: Verdicts; readonly honest: Verdicts };
 }
 
-function worst(results: readonly Result[]): Result {
-  const first = results[0] as Result;
-  const verdicts: Record<string, number> = {};
-  for (const one of results) for (const [status, count] of Object.entries(one.verdicts)) verdicts[status] = (verdicts[status] ?? 0) + count;
+/** All runs of an attack: shares of what all runs together paid, and in the worst of them; the most harm, the least gain. */
+interface Result extends Omit<Run, "seed"> {
+  readonly attack: string;
+  readonly worst: Pick<Run, "attackerShare" | "honestShare">;
+  /** How many verdicts called honest work a copy. */
+  readonly accused: number;
+  readonly runs: readonly Run[];
+}
+
+function resultOf(attack: string, runs: readonly Run[]): Result {
+  const verdicts = { attackers: added(runs.map((one) => one.verdicts.attackers)), honest: added(runs.map((one) => one.verdicts.honest)) };
   return {
-    attack: first.attack,
-    seeds: results.length,
-    attackerShare: Math.max(...results.map((one) => one.attackerShare)),
-    honestShare: Math.min(...results.map((one) => one.honestShare)),
-    attackPays: results.some((one) => one.attackPays),
-    modelHarm: Math.max(...results.map((one) => one.modelHarm)),
-    modelGain: Math.min(...results.map((one) => one.modelGain)),
-    agreed: results.every((one) => one.agreed),
-    accused: results.reduce((sum, one) => sum + one.accused, 0),
+    attack,
+    ...sharesOf(runs),
+    worst: {
+      attackerShare: Math.max(...runs.map((one) => one.attackerShare)),
+      honestShare: Math.min(...runs.map((one) => one.honestShare)),
+    },
+    attackPays: runs.some((one) => one.attackPays),
+    modelHarm: Math.max(...runs.map((one) => one.modelHarm)),
+    modelGain: Math.min(...runs.map((one) => one.modelGain)),
+    agreed: runs.every((one) => one.agreed),
+    accused: (verdicts.honest["copy"] ?? 0) + (verdicts.honest["near-copy"] ?? 0),
     verdicts,
+    runs,
   };
+}
+
+/** Of the emission of all runs together: each pays as much, or nothing. */
+function sharesOf(runs: readonly Run[]): Pick<Run, "attackerShare" | "honestShare"> {
+  const sum = (of: (one: Run) => number) => runs.reduce((total, one) => total + of(one), 0);
+  const [attackers, honest] = [sum((one) => one.attackerShare), sum((one) => one.honestShare)];
+  const all = attackers + honest || 1;
+  return { attackerShare: attackers / all, honestShare: honest / all };
+}
+
+function added(all: readonly Verdicts[]): Verdicts {
+  const result: Record<string, number> = {};
+  for (const one of all) for (const [status, count] of Object.entries(one)) result[status] = (result[status] ?? 0) + count;
+  return result;
 }
 
 export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
@@ -107,51 +133,59 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
   const results: Result[] = [];
   try {
     for (const attack of attacks.filter(({ name }) => new RegExp(values.only).test(name))) {
-      const played: Result[] = [];
+      const played: Run[] = [];
       for (let turn = 0; turn < Number(values.seeds); turn++) {
         await rm(join(directory, "players"), { recursive: true, force: true });
         const seed = String(Number(values.first) + turn);
         played.push(await play(attack, seed, Number(values.cycles), directory, Number(values.threads)));
       }
-      results.push(worst(played));
+      results.push(resultOf(attack.name, played));
       progress.note(JSON.stringify(results.at(-1)));
     }
   } finally {
     if (values.directory === undefined) await rm(directory, { recursive: true, force: true });
   }
-  if (values.json)
-    process.stdout.write(`${JSON.stringify({ benchmark: "attacks", cycles: Number(values.cycles), results }, undefined, 2)}\n`);
-  else {
-    const right = (heading: string) => ({ heading, align: "right" as const });
-    const headings = [
-      "attack",
-      right("attackers' share"),
-      right("honest share"),
-      "pays",
-      right("model harm"),
-      right("model gain"),
-      "agreed",
-      right("honest called copies"),
-      "verdicts on attackers",
-    ];
-    const rows = results.map((one) => [
-      one.attack,
-      `${(100 * one.attackerShare).toFixed(2)}%`,
-      `${(100 * one.honestShare).toFixed(2)}%`,
-      one.attackPays ? "YES" : "no",
-      one.modelHarm.toFixed(5),
-      one.modelGain.toFixed(4),
-      one.agreed ? "yes" : "NO",
-      one.accused,
-      Object.entries(one.verdicts)
-        .map(([status, count]) => `${count} ${status}`)
-        .join(", "),
-    ]);
-    process.stdout.write(`${table(headings, rows)}\n`);
+  const together = sharesOf(results.flatMap(({ runs }) => runs));
+  if (values.json) {
+    const result = { benchmark: "attacks", cycles: Number(values.cycles), together, results };
+    return void process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
   }
+  const percent = (share: number) => `${(100 * share).toFixed(2)}%`;
+  const inWords = (verdicts: Verdicts) =>
+    Object.entries(verdicts)
+      .map(([status, count]) => `${count} ${status}`)
+      .join(", ");
+  const right = (heading: string) => ({ heading, align: "right" as const });
+  const headings = [
+    "attack",
+    right("attackers' share, at most"),
+    right("honest share, at least"),
+    "pays",
+    right("model harm"),
+    right("model gain"),
+    "agreed",
+    right("honest called copies"),
+    "verdicts on attackers",
+    "on honest miners",
+  ];
+  const rows = results.map((one) => [
+    one.attack,
+    `${percent(one.attackerShare)}, ${percent(one.worst.attackerShare)}`,
+    `${percent(one.honestShare)}, ${percent(one.worst.honestShare)}`,
+    one.attackPays ? "YES" : "no",
+    one.modelHarm.toFixed(5),
+    one.modelGain.toFixed(4),
+    one.agreed ? "yes" : "NO",
+    one.accused,
+    inWords(one.verdicts.attackers),
+    inWords(one.verdicts.honest),
+  ]);
+  process.stdout.write(
+    `${table(headings, rows)}\n\nOf the emission of all runs together honest miners have ${percent(together.honestShare)}.\n`,
+  );
 }
 
-async function play(attack: Attack, seed: string, cycles: number, directory: string, threads: number): Promise<Result> {
+async function play(attack: Attack, seed: string, cycles: number, directory: string, threads: number): Promise<Run> {
   const cast = castOf(attack.miners, attack.validators);
   const signal = new AbortController().signal;
   const { late = 0, lost = 0 } = attack;
@@ -159,22 +193,19 @@ async function play(attack: Attack, seed: string, cycles: number, directory: str
   const { players, losses, agreed } = await simulate(input);
   const miners = players.filter(({ role }) => role === "miner");
   const sum = (of: typeof miners) => of.reduce((total, { share }) => total + share, 0);
+  const verdictsOn = (of: typeof miners) =>
+    added(of.flatMap(({ statuses }) => statuses.map((status) => ({ [status ?? "not assigned"]: 1 }))));
   const honest = miners.filter((one) => one.honest);
   const attackers = miners.filter((one) => !one.honest);
   const rises = losses.slice(1).map((loss, cycle) => loss - (losses[cycle] as number));
-  const verdicts: Record<string, number> = {};
-  for (const { statuses } of attackers)
-    for (const status of statuses) verdicts[status ?? "not assigned"] = (verdicts[status ?? "not assigned"] ?? 0) + 1;
   return {
-    attack: attack.name,
-    seeds: 1,
+    seed,
     attackerShare: sum(attackers),
     honestShare: sum(honest),
     attackPays: attackers.some(({ share }) => share > sum(honest) / honest.length),
     modelHarm: Math.max(0, ...rises),
     modelGain: (losses[0] as number) - (losses.at(-1) as number),
     agreed: agreed.every(Boolean),
-    accused: honest.flatMap(({ statuses }) => statuses).filter((status) => status === "copy" || status === "near-copy").length,
-    verdicts,
+    verdicts: { attackers: verdictsOn(attackers), honest: verdictsOn(honest) },
   };
 }

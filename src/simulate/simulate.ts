@@ -11,6 +11,7 @@ import { developmentSigner, type Signer } from "../chain/signer.ts";
 import { roles } from "../cycle/roles.ts";
 import { runCycles, type StepEvent } from "../cycle/runner.ts";
 import { ConnitoError } from "../errors.ts";
+import type { StandInPolicy } from "../model/stand-in-policy.ts";
 import { cycleWindow } from "../protocol/clock.ts";
 import type { Stream } from "../protocol/random.ts";
 import type { TaskOverrides } from "../protocol/task.ts";
@@ -43,6 +44,12 @@ export interface SimulationInput {
 const netuid = 1;
 const tao = 1_000_000_000;
 const leadBlocks = 4;
+
+/**
+ * Of experts this small the default two bits a value say so little that training learns to make up for what is missing, which harms the whole model: honest
+ * work must be worth something here.
+ */
+const standIns: StandInPolicy = { kind: "by-use", bits: 4 };
 
 /** Rules that suit a model of this size; what a simulation wants to look at can be changed. */
 const taskOverrides: TaskOverrides = {
@@ -110,6 +117,7 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
           domains: base.domains,
           groups: 2,
           grouping: "even",
+          standIns,
           heldOutShare: 0.1,
           overrides: merged(taskOverrides, { ...input.overrides, cycle: { ...input.overrides?.cycle, startBlock } }),
           leadBlocks,

@@ -7,6 +7,7 @@ import { windowOf } from "../../protocol/clock.ts";
 import { commitmentHash } from "../../protocol/commitment.ts";
 import { toHex } from "../../protocol/hash.ts";
 import { encodeRecord } from "../../protocol/records.ts";
+import type { Task } from "../../protocol/task.ts";
 import { recordsAt } from "../../steps/chain-records.ts";
 import { commit, saltName } from "../../steps/commit/commit.ts";
 import { reveal } from "../../steps/commit/reveal.ts";
@@ -30,6 +31,11 @@ export const honest: Strategy = {
   honest: true,
   steps: (scene) => replacing(roles.miner, { train: training(scene) }),
 };
+
+/** The task as it is to whoever climbs where others descend. */
+function uphill(task: Task): Task {
+  return { ...task, inner: { ...task.inner, learningRate: -task.inner.learningRate } };
+}
 
 type Change = (delta: Delta, context: Context, cycle: number) => Delta;
 
@@ -243,7 +249,16 @@ export const minerAttacks: readonly Strategy[] = [
     },
     false,
   ),
-  afterTraining("poison", "the opposite of what it learned", (delta) => changed(delta, (value) => -value)),
+  {
+    name: "poison",
+    role: "miner",
+    summary: "trains uphill, towards what makes the model worse",
+    steps: (scene) =>
+      replacing(roles.miner, {
+        train: (context, membership, input) => training(scene)(context, { ...membership, task: uphill(membership.task) }, input),
+      }),
+  },
+  afterTraining("negated", "the opposite of what it learned", (delta) => changed(delta, (value) => -value)),
   afterTraining("huge", "its delta times fifty", (delta) => changed(delta, (value) => 50 * value)),
   afterTraining("overshoot", "its delta times three, together with others of its kind", (delta) => changed(delta, (value) => 3 * value)),
   afterTraining("overflow", "finite values that overflow", (delta) => changed(delta, () => 3e38)),
