@@ -22,7 +22,7 @@ import { createExpertManager } from "../src/protocol/experts/expert-manager.ts";
 import { parseGrouping } from "../src/protocol/experts/grouping.ts";
 import { assess, chooseScale, chooseStep } from "../src/protocol/gate.ts";
 import { fields, fromHex, hashFields, sha256, toHex, utf8 } from "../src/protocol/hash.ts";
-import { drawOpenSequences, drawSequences } from "../src/protocol/held-out.ts";
+import { areStages, drawOpenSequences, drawSequences } from "../src/protocol/held-out.ts";
 import { hotkeyOf } from "../src/protocol/hotkey.ts";
 import { merkleRoot } from "../src/protocol/merkle.ts";
 import { averageDeltas, outerStep } from "../src/protocol/outer-step.ts";
@@ -286,12 +286,17 @@ function evaluationVectors() {
     });
   return {
     about:
-      "drawn sequences (6 of each domain in a stage, as [domain, index]); scorers of 6 groups; verdicts and scores by stage (3 stages, error rate 0.01, minimum 1); the gate (error rate 0.2, sequences of two domains in turns): losses by domain, gains, and the choice; steps of all groups together, by their gains with the momentum and from rest",
+      "drawn sequences (6 of each domain in a stage, as [domain, index]), and whether stages of such numbers are those, or those of other data; scorers of 6 groups; verdicts and scores by stage (3 stages, error rate 0.01, minimum 1); the gate (error rate 0.2, sequences of two domains in turns): losses by domain, gains, and the choice; steps of all groups together, by their gains with the momentum and from rest",
     draw: {
       ...draw,
       stages: stages.map(places),
       gate: places(judged),
       open: places(drawOpenSequences({ ...draw, task })),
+      numbers: [[12, 12, 14], [12, 12, 24], [12, 12], [12], [12, 12, 16], [24], [10], [12, 13], [12, 12, 24, 48], []].map((numbers) => ({
+        numbers,
+        drawn: areStages(task, numbers, draw.available),
+        possible: areStages(task, numbers),
+      })),
     },
     scorers: { seed: draw.seed, validators, drawn: [2, 3, 9].map((count) => ({ count, groups: scorers(count) })) },
     scores: candidates.flatMap((candidateLosses) =>

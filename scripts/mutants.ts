@@ -200,6 +200,13 @@ export const mutants: readonly Mutant[] = [
       "places.slice(budget + from, budget + to)",
       "places.slice(Math.max(0, from), Math.max(budget, to))",
     ],
+    ["held-out: stages of any size pass", "return stages.join() ===", "return true || stages.join() ==="],
+    ["held-out: known sizes of the data do not matter", "known === undefined ? !isPossible : budget !== known", "!isPossible"],
+    [
+      "held-out: any open sequences pass",
+      "if (available !== undefined) return keys.join()",
+      "if (available !== undefined) return true || keys.join()",
+    ],
   ),
   ...mutantsOf(
     "protocol/scorers.ts",
@@ -317,6 +324,8 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "steps/evaluate/evidence.ts",
     ["steps/evaluate/evidence.test.ts"],
+    ["evidence: stages that were not drawn pass", "if (!areStages(draw.task, stages, draw.available))", "if (false)"],
+    ["evidence: open sequences that were not drawn pass", "if (!measuredNone && !areOpenSequences(draw, open))", "if (false)"],
     ["evidence: a score without losses is founded", "return follows(entry, judged) ? [] : [entry.miner];", "return [];"],
   ),
   ...mutantsOf(

@@ -7,6 +7,9 @@ import type { Hash } from "./hash.ts";
 import { stream } from "./random.ts";
 import type { Task } from "./task.ts";
 
+/** What a draw needs of a task. */
+export type DrawTask = Pick<Task, "data" | "evaluation">;
+
 export interface DrawnSequence {
   /** Place of the domain in the task. */
   readonly domain: number;
@@ -50,29 +53,69 @@ export interface DrawnSequences {
  * the domain where the gate and one stage do not fit.
  */
 export function drawSequences(input: {
-  readonly task: Pick<Task, "data" | "evaluation">;
+  readonly task: DrawTask;
   readonly seed: Hash;
   readonly available: readonly number[];
 }): DrawnSequences {
   const { task, available } = input;
-  const { sequencesPerDomain: first, stages } = task.evaluation;
-  const pools = task.data.domains.map(({ name }, domain) => {
-    const pool = placesOf("pool", available[domain] ?? 0);
-    if (pool.length < 2 * first) throw tooShort(name, pool.length, available[domain] ?? 0, 2 * first);
-    return pool;
-  });
-  const budget = Math.min(first * 2 ** (stages - 1), ...pools.map((pool) => pool.length >> 1));
+  const pools = poolsOf(task, available);
+  const budget = budgetOf(task, pools);
   const random = stream(input.seed);
   const drawn = pools.map((pool) => random.draw(2 * budget, pool.length).map((place) => pool[place] as number));
   const part = (from: number, to: number): DrawnSequence[] =>
     drawn.flatMap((places, domain) => places.slice(budget + from, budget + to).map((index) => ({ domain, index })));
-  const result: DrawnSequence[][] = [];
-  for (let done = 0; done < budget; ) {
-    const next = Math.min(budget, done === 0 ? first : 2 * done);
-    result.push(part(done, next));
-    done = next;
-  }
-  return { stages: result, gate: part(-budget, 0) };
+  const ends = stageEnds(task, budget);
+  return { stages: ends.map((end, stage) => part(ends[stage - 1] ?? 0, end)), gate: part(-budget, 0) };
+}
+
+function poolsOf({ data, evaluation }: DrawTask, available: readonly number[]): number[][] {
+  const least = 2 * evaluation.sequencesPerDomain;
+  return data.domains.map(({ name }, domain) => {
+    const pool = placesOf("pool", available[domain] ?? 0);
+    if (pool.length < least) throw tooShort(name, pool.length, available[domain] ?? 0, least);
+    return pool;
+  });
+}
+
+/** Sequences of a domain in all stages together: what the task wants, or half of the smallest pool. */
+function budgetOf({ evaluation }: DrawTask, pools: readonly (readonly number[])[]): number {
+  return Math.min(evaluation.sequencesPerDomain * 2 ** (evaluation.stages - 1), ...pools.map((pool) => pool.length >> 1));
+}
+
+/** How many sequences of a domain are measured when each stage ends. */
+function stageEnds({ evaluation }: DrawTask, budget: number): number[] {
+  const ends: number[] = [];
+  for (let end = evaluation.sequencesPerDomain; ends.at(-1) !== budget; end *= 2) ends.push(Math.min(budget, end));
+  return ends;
+}
+
+/**
+ * Whether stages of so many sequences are those of a cycle: of held-out data as large as `available` says, or, for who may not know that, of data of any size.
+ */
+export function areStages(task: DrawTask, stages: readonly number[], available?: readonly number[]): boolean {
+  const domains = task.data.domains.length;
+  const known = available && budgetOf(task, poolsOf(task, available));
+  const budget = stages.reduce((sum, size) => sum + size, 0) / domains;
+  const isPossible = budget >= task.evaluation.sequencesPerDomain && budget <= budgetOf(task, []);
+  if (!Number.isInteger(budget) || (known === undefined ? !isPossible : budget !== known)) return false;
+  const ends = stageEnds(task, budget);
+  return stages.join() === ends.map((end, stage) => domains * (end - (ends[stage - 1] ?? 0))).join();
+}
+
+/**
+ * Whether these are a cycle's open sequences, in order: those that `drawOpenSequences` gives of held-out data of a known size, or, for who may not know that,
+ * some that it may give.
+ */
+export function areOpenSequences(
+  { task, seed, available }: { readonly task: DrawTask; readonly seed: Hash; readonly available: readonly number[] | undefined },
+  shown: readonly DrawnSequence[],
+): boolean {
+  const key = ({ domain, index }: DrawnSequence) => `${domain} ${index}`;
+  const keys = shown.map(key);
+  if (available !== undefined) return keys.join() === drawOpenSequences({ task, seed, available }).map(key).join();
+  const inOrder = shown.every(({ domain }, at) => domain >= (shown[at - 1]?.domain ?? 0) && domain < task.data.domains.length);
+  const few = task.data.domains.every((_, domain) => shown.filter((one) => one.domain === domain).length <= shownSequences);
+  return inOrder && few && new Set(keys).size === keys.length && shown.every(({ index }) => heldOutPart(index) === "open");
 }
 
 /** The open sequences of a cycle: at most eight of each domain, by the same seed on a fresh stream. */

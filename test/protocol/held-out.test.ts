@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type DrawnSequence, drawOpenSequences, drawSequences, heldOutPart, placesOf } from "../../src/protocol/held-out.ts";
+import {
+  areOpenSequences,
+  areStages,
+  type DrawnSequence,
+  drawOpenSequences,
+  drawSequences,
+  heldOutPart,
+  placesOf,
+} from "../../src/protocol/held-out.ts";
 import { exampleTask, hash } from "./support.ts";
 
 const task = exampleTask({ evaluation: { sequencesPerDomain: 5, stages: 3 } });
@@ -53,6 +61,53 @@ describe("held-out sequences", () => {
       gate.slice(0, 20).map(({ index }) => index),
       gate.slice(20).map(({ index }) => index),
     );
+  });
+
+  it("are known by their number from all others: exactly where the data's size is known, else as data of some size would give them", () => {
+    const sizes = fc.array(fc.integer({ min: 0, max: 45 }), { maxLength: 4 });
+    fc.assert(
+      fc.property(fc.string().map(hash), available, sizes, (seed, counts, other) => {
+        const stages = drawSequences({ task, seed, available: counts }).stages.map(({ length }) => length);
+        assert.ok(areStages(task, stages, counts));
+        assert.ok(areStages(task, stages));
+        assert.equal(areStages(task, other, counts), other.join() === stages.join());
+      }),
+    );
+    for (const stages of [[10], [10, 10], [10, 2], [10, 10, 20], [10, 10, 2]]) assert.ok(areStages(task, stages), `${stages}`);
+    for (const stages of [
+      [],
+      [0],
+      [8],
+      [2, 2, 4],
+      [10, 3],
+      [10, 12],
+      [20, 20],
+      [10, 10, 22],
+      [10, 10, 10, 10],
+      [10, 0],
+      [Number.MAX_SAFE_INTEGER],
+    ])
+      assert.ok(!areStages(task, stages), `${stages}`);
+  });
+
+  it("that are shown are known too", () => {
+    const counts = [400, 40];
+    const draw = { task, seed: hash("seed"), available: counts };
+    const drawn = drawOpenSequences(draw);
+    const unknown = { ...draw, available: undefined };
+    for (const known of [draw, unknown]) {
+      assert.ok(areOpenSequences(known, drawn));
+      for (const wrong of [
+        [...drawn].reverse(),
+        [...drawn, { domain: 2, index: 3 }],
+        [...drawn, drawn.at(-1) as DrawnSequence],
+        drawn.map(({ domain, index }) => ({ domain, index: index + 1 })),
+        Array.from({ length: 9 }, (_, at) => ({ domain: 0, index: 16 * at + 3 })),
+      ])
+        assert.ok(!areOpenSequences(known, wrong), JSON.stringify(wrong));
+    }
+    const others = drawOpenSequences({ ...draw, seed: hash("another") });
+    assert.deepEqual([areOpenSequences(draw, others), areOpenSequences(unknown, others), areOpenSequences(draw, [])], [false, true, false]);
   });
 
   it("need enough text, and say which domain has too little", () => {

@@ -138,6 +138,8 @@ describe("golden vectors, from the text alone", () => {
     const { draw, scorers, scores, gate, steps } = readVectors("evaluation.json");
     const { stages, gate: judged } = second.secondDraw({ ...draw, first: 6, stages: 3 });
     assert.deepEqual([stages, judged, second.secondOpenDraw(draw.seed, draw.available)], [draw.stages, draw.gate, draw.open]);
+    for (const { numbers, drawn, possible } of draw.numbers)
+      assert.deepEqual([drawn, possible], [second.secondNumbers(numbers, draw.available), second.secondNumbers(numbers)]);
     const validators = scorers.validators.map(({ hotkey, stake }) => ({ hotkey, stake: BigInt(stake) }));
     for (const { count, groups } of scorers.drawn) {
       for (const [group, drawn] of groups.entries()) assert.deepEqual(second.secondScorers(scorers.seed, group, validators, count), drawn);

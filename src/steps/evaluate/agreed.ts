@@ -12,6 +12,7 @@ import type { Context } from "../context.ts";
 import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { unfounded } from "./evidence.ts";
+import { knownDraw } from "./held-out.ts";
 import type { MergeResult } from "./merge.ts";
 import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
@@ -31,7 +32,7 @@ export async function agreedVerdicts(context: Context, membership: Membership, c
     }
     const weighed = weigh(view, reports);
     const disputed = disputedMiners(weighed);
-    const borneOut = disputed.length === 0 ? weighed : await leaveOutUnfounded(context, membership, reports, weighed, disputed);
+    const borneOut = disputed.length === 0 ? weighed : await leaveOutUnfounded(context, membership, cycle, { reports, weighed, disputed });
     const open = new Set(disputedMiners(borneOut));
     const settled = new Map(agreedScores(borneOut).map((entry) => [entry.miner, entry]));
     return agreedScores(weighed).map((entry) => {
@@ -49,13 +50,21 @@ export async function agreedVerdicts(context: Context, membership: Membership, c
 async function leaveOutUnfounded(
   context: Context,
   membership: Membership,
-  reports: ReadonlyMap<string, SignedReport>,
-  weighed: readonly WeighedReport[],
-  disputed: readonly string[],
+  cycle: number,
+  {
+    reports,
+    weighed,
+    disputed,
+  }: {
+    readonly reports: ReadonlyMap<string, SignedReport>;
+    readonly weighed: readonly WeighedReport[];
+    readonly disputed: readonly string[];
+  },
 ): Promise<WeighedReport[]> {
+  const draw = await knownDraw(context, membership, cycle);
   const result: WeighedReport[] = [];
   for (const { stake, report } of weighed) {
-    const evidence = await fetchEvidence(context, membership, reports.get(report.validator) as SignedReport);
+    const evidence = await fetchEvidence(context, membership, draw, reports.get(report.validator) as SignedReport);
     const wrong = unfounded(membership.task, report.entries, evidence);
     const entries = report.entries.filter(({ miner }) => !disputed.includes(miner) || !wrong.includes(miner));
     result.push({ stake, report: { ...report, entries } });

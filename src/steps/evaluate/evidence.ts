@@ -7,6 +7,7 @@ import * as v from "valibot";
 import { ConnitoError } from "../../errors.ts";
 import { canonicalJson } from "../../protocol/canonical.ts";
 import { type Evidence, type Judgement, judge } from "../../protocol/evaluation.ts";
+import { areOpenSequences, areStages, type DrawTask } from "../../protocol/held-out.ts";
 import type { ReportEntry } from "../../protocol/report.ts";
 
 const finite = v.pipe(v.number(), v.finite());
@@ -67,6 +68,31 @@ export function parseEvidence(bytes: Uint8Array): ScoreEvidence {
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;
   throw invalid(`${v.getDotPath(issue) ?? "the document"}: ${issue.message}`);
+}
+
+/** What a reader knows of a cycle's draw by itself: the held-out data's sizes only where it may have their documents. */
+export interface KnownDraw {
+  readonly task: DrawTask;
+  readonly seed: string;
+  readonly available: readonly number[] | undefined;
+}
+
+/**
+ * Refuses evidence on other stages or open sequences than were drawn: with fewer stages, or smaller ones, losses would found a score that they do not
+ * found. Where time was out before the first stage, none are shown. @throws evidence-not-drawn
+ */
+export function checkDrawn(draw: KnownDraw, { stages, baseLosses, open }: Pick<ScoreEvidence, "stages" | "baseLosses" | "open">): void {
+  const measuredNone = baseLosses.length === 0 && open.length === 0;
+  if (!areStages(draw.task, stages, draw.available)) throw notDrawn(`stages of ${stages.slice(0, 12).join(", ") || "no"} sequences`);
+  if (!measuredNone && !areOpenSequences(draw, open)) throw notDrawn("open sequences");
+}
+
+function notDrawn(what: string): ConnitoError {
+  return new ConnitoError(`The evidence is not of what was drawn: its ${what} are not the cycle's`, {
+    code: "evidence-not-drawn",
+    exit: "verification",
+    hint: "The validator that signed it made it with other rules, or lied; nothing follows from it. Look at the other scorers' reports.",
+  });
 }
 
 function invalid(reason: string, cause?: unknown): ConnitoError {

@@ -21,7 +21,7 @@ import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { openCandidate, roomForDecoded } from "./candidates.ts";
 import { follows, judgeAgain, type Likeness, type ScoreEvidence } from "./evidence.ts";
-import { evaluationSeed } from "./held-out.ts";
+import { evaluationSeed, knownDraw } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
 import type { MergeResult } from "./merge.ts";
 import { type Comparison, compareSubmissions, effects, type Sketched } from "./near-copies.ts";
@@ -95,9 +95,10 @@ export async function explainScore(context: Context, membership: Membership, inp
   const weighed = weigh(view, reports);
 
   const evidences = new Map<string, ScoreEvidence | undefined>();
+  const draw = await knownDraw(context, membership, input.cycle);
   for (const { hotkey } of scorers[group] ?? []) {
     const signed = reports.get(hotkey);
-    if (signed !== undefined) evidences.set(hotkey, await fetchEvidence(context, membership, signed));
+    if (signed !== undefined) evidences.set(hotkey, await fetchEvidence(context, membership, draw, signed));
   }
   const measured = input.measure ? await openMeasurement(context, membership, view, verdicts, verdict, paidIn(task, evidences)) : undefined;
   try {

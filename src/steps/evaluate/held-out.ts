@@ -7,7 +7,8 @@ import { seed } from "../../protocol/random.ts";
 import type { Context } from "../context.ts";
 import type { Slice } from "../distribute/slice.ts";
 import type { Membership } from "../membership.ts";
-import { openTaskData, provideShards, type TaskSequences } from "../task-data.ts";
+import { openTaskData, provideShards, provideTokenData, type TaskSequences } from "../task-data.ts";
+import type { KnownDraw } from "./evidence.ts";
 
 /** A sequence drawn for evaluation, with its place in the task's domains. */
 export interface HeldOutSequence extends DrawnSequence {
@@ -82,6 +83,22 @@ export interface CycleSequences {
 /** What a cycle's sequences, scorers and sketches are drawn with, known once the reveal window is final. */
 export async function evaluationSeed(context: Context, { task, taskHash }: Membership, cycle: number): Promise<string> {
   return seed("evaluation", taskHash, cycle, await context.chain.blockHash(windowOf(task, cycle, "reveal").last));
+}
+
+/** What anybody knows of a cycle's draw. The documents that say how large held-out data are go to validators and the owner alone. */
+export async function knownDraw(context: Context, membership: Membership, cycle: number): Promise<KnownDraw> {
+  const { task } = membership;
+  const seed = await evaluationSeed(context, membership, cycle);
+  const available: number[] = [];
+  for (const { name, heldOut } of task.data.domains) {
+    const data = await provideTokenData(context, membership, heldOut, `the held-out data of ${name}`).catch((error: unknown) => {
+      if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
+      return undefined;
+    });
+    if (data === undefined) return { task, seed, available: undefined };
+    available.push(data.sequences);
+  }
+  return { task, seed, available };
 }
 
 /** Draws the cycle's sequences. @throws held-out-missing, held-out-too-short */

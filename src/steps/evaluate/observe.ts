@@ -11,6 +11,7 @@ import { afterFinalized, awaitOpening } from "../windows.ts";
 import { agreedVerdicts } from "./agreed.ts";
 import { unfounded } from "./evidence.ts";
 import { collectGroupResults, findGroupResult } from "./group-results.ts";
+import { knownDraw } from "./held-out.ts";
 import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { groupsOf, scorersOf } from "./validators.ts";
 
@@ -44,8 +45,9 @@ export async function observeValidators(
     }
   }
   const unfoundedOf = new Map<string, readonly string[]>();
+  const draw = await knownDraw(context, membership, cycle);
   for (const [hotkey, signed] of reports)
-    unfoundedOf.set(hotkey, unfounded(membership.task, signed.report.entries, await fetchEvidence(context, membership, signed)));
+    unfoundedOf.set(hotkey, unfounded(membership.task, signed.report.entries, await fetchEvidence(context, membership, draw, signed)));
   const { validators } = view.participants;
   const rows = standings({
     validators: validators.map(({ hotkey }) => ({ hotkey, groups: groupsOf(scorers, hotkey) })),

@@ -20,7 +20,7 @@ import { peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { type SentRecord, sendRecord } from "../send-record.ts";
-import { maximumEvidenceBytes, parseEvidence, type ScoreEvidence } from "./evidence.ts";
+import { checkDrawn, type KnownDraw, maximumEvidenceBytes, parseEvidence, type ScoreEvidence } from "./evidence.ts";
 import { groupsOf } from "./validators.ts";
 
 export function reportPath(workspace: Workspace, cycle: number, validator: string): string {
@@ -120,12 +120,15 @@ export async function collectReports(
 export async function fetchEvidence(
   context: Context,
   membership: Membership,
+  draw: KnownDraw,
   { report }: SignedReport,
 ): Promise<ScoreEvidence | undefined> {
   try {
     const sources = await peerSources(context, membership.task);
     await provideObject(context, sources, { hash: report.evidence, maximumBytes: maximumEvidenceBytes, what: "a validator's evidence" });
-    return parseEvidence(await context.workspace.objects.read(report.evidence));
+    const evidence = parseEvidence(await context.workspace.objects.read(report.evidence));
+    checkDrawn(draw, evidence);
+    return evidence;
   } catch (error) {
     if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
     context.progress.note(`No evidence of ${report.validator}: ${error.message}`, { code: error.code });

@@ -407,6 +407,16 @@ export function secondAssessment(base: readonly number[], candidate: readonly nu
   return { losses, gain: worse ? 0 : Math.max(0, Math.floor(1e6 * secondBound(base, candidate, errorRate).bound)) };
 }
 
+/** Section 8's stages of two domains, 6 sequences each in the first of at most 3, by their numbers: of these data, or of some. */
+export function secondNumbers(numbers: readonly number[], available?: readonly number[]): boolean {
+  const all = (sizes: readonly number[]) => {
+    const { stages } = secondDraw({ seed: "00".repeat(32), available: sizes, first: 6, stages: 3 });
+    return stages.map((stage) => stage.length).join();
+  };
+  const some = available === undefined ? Array.from({ length: 100 }, (_, extra) => [16 + extra, 200]) : [available];
+  return some.some((sizes) => all(sizes) === numbers.join());
+}
+
 /** Section 9's second question of the gate. */
 export function secondStep(moving: readonly number[], rest: readonly number[]) {
   const tried = [moving, rest].map((gains, which) => ({ place: gains.indexOf(Math.max(...gains)), fromRest: which === 1, gains }));

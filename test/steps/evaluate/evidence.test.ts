@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { canonicalJson } from "../../../src/protocol/canonical.ts";
+import { drawOpenSequences, drawSequences } from "../../../src/protocol/held-out.ts";
 import type { Status } from "../../../src/protocol/verdict.ts";
 import {
+  checkDrawn,
   encodeEvidence,
   judgeAgain,
   type MinerEvidence,
@@ -9,7 +11,7 @@ import {
   type ScoreEvidence,
   unfounded,
 } from "../../../src/steps/evaluate/evidence.ts";
-import { exampleTask } from "../../protocol/support.ts";
+import { exampleTask, hash } from "../../protocol/support.ts";
 
 const task = exampleTask();
 const evidence: ScoreEvidence = {
@@ -57,6 +59,27 @@ describe("evidence", () => {
     assert.deepEqual(unfounded(task, [entry("sure", "accepted", 500_000)], undefined), ["sure"]);
     const cut = { ...evidence, baseLosses: [3] };
     assert.deepEqual(unfounded(task, [entry("sure", "accepted", 500_000)], cut), ["sure"]);
+  });
+
+  it("is refused when its stages or open sequences are not those drawn, also by who knows no more than the task", () => {
+    const draw = { task, seed: hash("seed"), available: [300, 200] };
+    const stages = drawSequences(draw).stages.map(({ length }) => length);
+    const open = drawOpenSequences(draw).map((one) => ({ ...one, tokens: [1], baseLoss: 2 }));
+    const whole = { stages, open, baseLosses: [3] };
+    for (const known of [draw, { ...draw, available: undefined }]) {
+      checkDrawn(known, whole);
+      checkDrawn(known, { stages, open: [], baseLosses: [] });
+      for (const lie of [
+        { ...whole, stages: stages.slice(0, -1).map((size) => size / 2) },
+        { ...whole, stages: [2] },
+        { ...whole, stages: [] },
+        { ...whole, open: open.map((one) => ({ ...one, index: 4 })) },
+      ])
+        assert.throws(() => checkDrawn(known, lie), { code: "evidence-not-drawn" }, JSON.stringify(lie.stages));
+    }
+    // What only the size of the data tells.
+    assert.throws(() => checkDrawn(draw, { ...whole, stages: stages.slice(0, 1) }), { code: "evidence-not-drawn" });
+    assert.throws(() => checkDrawn(draw, { ...whole, open: [] }), { code: "evidence-not-drawn" });
   });
 
   it("is refused when it is something else", () => {
