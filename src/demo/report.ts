@@ -48,6 +48,7 @@ export interface DemoReport {
   readonly task: string;
   /** Bytes of each group's slice of the base. */
   readonly slices: CreateTaskResult["slices"];
+  readonly baseRoot: string;
   readonly baseLoss: Readonly<Record<string, number>>;
   readonly cycles: readonly DemoCycle[];
   /** Weight on the chain by uid: the mean over validators, the largest being 65,535. */
@@ -55,6 +56,36 @@ export interface DemoReport {
   /** Which participant each hotkey and uid is. */
   readonly participants: readonly { readonly name: string; readonly hotkey: string; readonly uid: number }[];
   readonly seconds: number;
+}
+
+/**
+ * What a demo that came to its end did not show all the same: validators with different versions, versions that all missed their vote, or none at all.
+ * The report stands; a script must not take it for a success.
+ */
+export function shortfallOf({ baseRoot, cycles }: Pick<DemoReport, "baseRoot" | "cycles">): ConnitoError | undefined {
+  const disagreed = cycles.filter(({ validatorRoots }) => new Set(Object.values(validatorRoots)).size > 1);
+  if (disagreed.length > 0) {
+    return new ConnitoError(`Validators computed different versions in cycle ${disagreed.map(({ cycle }) => cycle).join(", ")}.`, {
+      code: "demo-disagreement",
+      exit: "verification",
+      hint: "Honest validators have the same bytes: run it again with --directory, and report it with the logs of both validators.",
+    });
+  }
+  if (cycles.some(({ canonicalRoot }) => canonicalRoot !== baseRoot)) return undefined;
+  if (cycles.some(({ validatorRoots }) => Object.values(validatorRoots).some((root) => root !== baseRoot))) {
+    return new ConnitoError("No version was adopted: what validators computed missed the vote in every cycle.", {
+      code: "demo-not-adopted",
+      exit: "deadlineMissed",
+      retryable: true,
+      hint: "Run it again with less beside it: the demo wants two cores, and its blocks do not wait for them. --directory keeps the validators' logs.",
+    });
+  }
+  return new ConnitoError("No version was made: nothing that was submitted passed the gate.", {
+    code: "demo-nothing-merged",
+    exit: "deadlineMissed",
+    retryable: true,
+    hint: "Run it again with less beside it, or with more --cycles: miners came to too few steps to be told from luck.",
+  });
 }
 
 export interface ReportSource {
@@ -87,6 +118,7 @@ export async function collectReport({
     for (let cycle = 0; cycle < cycles; cycle++) list.push(await describeCycle(directory, cycle, validators, wallets));
     return {
       task,
+      baseRoot: base.root,
       baseLoss: base.loss,
       cycles: list,
       weights: meanWeights(
