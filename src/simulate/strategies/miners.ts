@@ -57,13 +57,11 @@ function afterTraining(name: string, summary: string, change: Change, trained = 
   };
 }
 
+/** So many honest miners are looked into, the first of the cast: enough that one of them is of the thief's group. */
+const leaks = 16;
+
 /** Takes what others of its group have trained, before they reveal it, and commits after them. */
-function fromLeak(
-  name: string,
-  summary: string,
-  leaks: number,
-  make: (stolen: readonly Delta[], context: Context, cycle: number) => Delta,
-): Strategy {
+function fromLeak(name: string, summary: string, make: (stolen: readonly Delta[], context: Context, cycle: number) => Delta): Strategy {
   return {
     name,
     role: "miner",
@@ -162,28 +160,34 @@ const echo =
   };
 
 export const minerAttacks: readonly Strategy[] = [
-  fromLeak("byte-copy", "another's file, committed later", 3, ([first]) => first as Delta),
-  fromLeak("noisy-copy", "another's delta with a tenth of noise", 3, ([first], context, cycle) =>
-    noisy(first as Delta, 0.1, context, cycle),
-  ),
-  fromLeak("hidden-copy", "another's delta with half its size of noise", 3, ([first], context, cycle) =>
+  fromLeak("byte-copy", "another's file, committed later", ([first]) => first as Delta),
+  fromLeak("noisy-copy", "another's delta with a tenth of noise", ([first], context, cycle) => noisy(first as Delta, 0.1, context, cycle)),
+  fromLeak("hidden-copy", "another's delta with half its size of noise", ([first], context, cycle) =>
     noisy(first as Delta, 0.5, context, cycle),
   ),
-  fromLeak("scaled-copy", "another's delta times 1.1", 3, ([first]) => changed(first as Delta, (value) => 1.1 * value)),
-  fromLeak("mixture", "the mean of two others' deltas", 3, ([first, second = first]) => mixed(first as Delta, 0.5, second as Delta, 0.5)),
+  fromLeak("scaled-copy", "another's delta times 1.1", ([first]) => changed(first as Delta, (value) => 1.1 * value)),
+  fromLeak("mixture", "the mean of two others' deltas", ([first, second = first]) => mixed(first as Delta, 0.5, second as Delta, 0.5)),
   {
     name: "trained-on-copy",
     role: "miner",
     summary: "another's delta, with a fifth of its own training",
-    leaks: 3,
+    leaks,
     steps: (scene) => {
-      const steal = fromLeak("", "", 3, ([first]) => first as Delta).steps(scene);
+      const steal = fromLeak("", "", ([first]) => first as Delta).steps(scene);
       const run = steal.find(({ name }) => name === "train")?.run as RunStep;
       return replacing(steal, {
         train: async (context, membership, input) => {
           await train(context, membership, { ...input, maximumSteps: scene.trainingSteps });
           const work = await workOf(context, membership, input.cycle);
           const own = (await deltasOf(context, membership, input.cycle, work)) as Delta;
+          // Where there is nothing to take, its own training alone would be honest work.
+          await submit(
+            context,
+            membership,
+            input.cycle,
+            work,
+            changed(own, () => 0),
+          );
           await run(context, membership, input);
           const stolen = (await deltasOf(context, membership, input.cycle, work)) as Delta;
           return submit(context, membership, input.cycle, work, mixed(stolen, 1, own, 0.2));
@@ -225,7 +229,7 @@ export const minerAttacks: readonly Strategy[] = [
     name: "replay",
     role: "miner",
     summary: "what another of its group has revealed in the cycle before, made anew for this one",
-    leaks: 3,
+    leaks,
     steps: (scene) =>
       replacing(roles.miner, {
         train: async (context, membership, { cycle }) => {
@@ -284,10 +288,7 @@ export const minerAttacks: readonly Strategy[] = [
         },
       }),
   },
-  fromLeak(
-    "sybil",
-    "a second hotkey for work that another of its group has done, with a twentieth of noise",
-    3,
-    ([first], context, cycle) => noisy(first as Delta, 0.05, context, cycle),
+  fromLeak("sybil", "a second hotkey for work that another of its group has done, with a twentieth of noise", ([first], context, cycle) =>
+    noisy(first as Delta, 0.05, context, cycle),
   ),
 ];
