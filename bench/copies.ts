@@ -3,7 +3,7 @@
  * of the data, the number of steps and the learning rate, on the shipped engine, for each kind of codec; the shipped rules judge random groups of them,
  * and what attackers make of their submissions. The rate of false alarms is compared with the aim of 0.1%, and each attack's rate of discovery with 1.
  *
- *     npm run bench -- copies [--bases N] [--first N] [--runs N] [--codec NAME] [--json]
+ *     npm run bench -- copies [--bases N] [--first N] [--runs N] [--codec NAME] [--losses N] [--draw TEXT] [--paid] [--json]
  */
 import { parseArgs } from "node:util";
 import type { Codec } from "../src/model/codecs/index.ts";
@@ -12,14 +12,13 @@ import { gainOf } from "../src/protocol/evaluation.ts";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
 import { attacks, trainedOn } from "./copies/attacks.ts";
-import { type Case, createJudge, type Judge } from "./copies/judge.ts";
+import { type Case, createJudge, type Judge, type Seen } from "./copies/judge.ts";
 import { codecs, type Delta, openSubject, pretrainSteps, type Subject, seeded } from "./copies/subject.ts";
 
 /** Miners in a group, the attacker included. */
 const groupSizes = [2, 3, 5, 8];
-/** Honest groups of each size that sketches judge, and how many of those whom they leave open losses judge: each takes five models to measure. */
+/** Honest groups of each size that sketches judge; of those whom they leave open losses judge some, each of which takes five models to measure. */
 const judgedBySketches = 5_000;
-const judgedByLosses = 125;
 /** Copies that each attack makes for a group of each size. */
 const tries = 10;
 /** Whose submissions are trained on from: each has to be trained. */
@@ -59,6 +58,11 @@ export async function run(): Promise<void> {
       first: { type: "string", default: "0" },
       runs: { type: "string", default: "40" },
       codec: { type: "string" },
+      losses: { type: "string", default: "125" },
+      /** Other groups, and other places of sketches. */
+      draw: { type: "string", default: "" },
+      /** Each is paid by its own losses, in place of all alike; honest work that is paid nothing is not judged. */
+      paid: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
     },
   });
@@ -71,8 +75,11 @@ export async function run(): Promise<void> {
     const subject = await openSubject(index, runs, wanted);
     for (const [codec, honest] of subject.honest) {
       const about = { codec: codec.name, pretrainSteps: pretrainSteps[index % pretrainSteps.length] as number };
-      const judge = createJudge(subject, codec, `${index} ${codec.name}`, (honest[0] as Delta).length);
-      for (const row of await judgeAll(subject, codec, judge, honest, index)) rows.push({ ...about, ...row });
+      const name = `${index} ${codec.name}${values.draw}`;
+      const elements = (honest[0] as Delta).length;
+      const judge = createJudge(subject, codec, { name, elements, errorRate: values.paid ? errorRate : undefined });
+      const how = { name, base: index, judgedByLosses: Number(values.losses) };
+      for (const row of await judgeAll(subject, codec, judge, honest, how)) rows.push({ ...about, ...row });
       worth.push({ ...about, paid: await worthOf(subject, codec, judge, honest, index) });
       progress.note(JSON.stringify({ rows: rows.slice(-groupSizes.length), worth: worth.at(-1) }));
     }
@@ -124,17 +131,20 @@ async function judgeAll(
   codec: Codec,
   judge: Judge,
   honest: readonly Delta[],
-  base: number,
+  { name: drawn, base, judgedByLosses }: { readonly name: string; readonly base: number; readonly judgedByLosses: number },
 ): Promise<Omit<Row, keyof Subjected>[]> {
-  const random = seeded(`groups ${base} ${codec.name}`);
-  const seen = honest.map(judge.see);
+  const random = seeded(`groups ${drawn}`);
+  // All in one pass; each is asked for again.
+  await judge.losses(honest);
+  const seen: Seen[] = [];
+  for (const delta of honest) seen.push(await judge.see(delta));
   const goneOn = new Map<string, Delta>();
   for (const steps of trainedOn)
     for (let victim = 0; victim < victims; victim++) {
       const delta = await subject.goOn(honest[victim] as Delta, steps, `${base} ${victim}`);
       goneOn.set(`${steps} ${victim}`, subject.sent(codec, delta));
     }
-  const groupOf = (members: readonly number[]) => members.map((member) => seen[member] as (typeof seen)[number]);
+  const groupOf = (members: readonly number[]) => members.map((member) => seen[member] as Seen);
 
   /** How many of these sketches call copies, and what losses say of the first of those that they leave open. */
   const settle = async (cases: readonly Case[], most = cases.length): Promise<{ copies: number; effects: Effects[] }> => {
@@ -152,14 +162,15 @@ async function judgeAll(
   for (const groupSize of groupSizes) {
     const cases = Array.from({ length: judgedBySketches }, (): Case => {
       return { group: groupOf(random.draw(groupSize, honest.length)), place: 1 + random.uniform(groupSize - 1) };
-    });
+    }).filter(({ group, place }) => (group[place] as Seen).paid > 0);
     const { copies, effects } = await settle(cases, judgedByLosses);
     const found: Record<string, number> = {};
     const attacked = async (name: string, group: (turn: number) => { members: readonly number[]; copy: Delta }) => {
-      const against = Array.from({ length: tries }, (_, turn): Case => {
+      const against: Case[] = [];
+      for (let turn = 0; turn < tries; turn++) {
         const { members, copy } = group(turn);
-        return { group: [...groupOf(members), judge.see(copy)], place: members.length };
-      });
+        against.push({ group: [...groupOf(members), await judge.see(copy)], place: members.length });
+      }
       const outcome = await settle(against);
       found[name] = outcome.copies + outcome.effects.filter(isNoise).length;
     };

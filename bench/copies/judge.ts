@@ -12,6 +12,7 @@ import {
   likenessOf,
   type Sketch,
 } from "../../src/protocol/copies.ts";
+import { gainOf } from "../../src/protocol/evaluation.ts";
 import { sha256, toHex, utf8 } from "../../src/protocol/hash.ts";
 import type { Delta, Subject } from "./subject.ts";
 
@@ -19,6 +20,8 @@ import type { Delta, Subject } from "./subject.ts";
 export interface Seen {
   readonly delta: Delta;
   readonly sketch: Sketch;
+  /** What it would be paid, in nats per token; where that is not looked at, 1 for all. */
+  readonly paid: number;
   /** With those that it was compared with before. */
   readonly cosines: WeakMap<Seen, number>;
 }
@@ -30,7 +33,7 @@ export interface Case {
 }
 
 export interface Judge {
-  see(delta: Delta): Seen;
+  see(delta: Delta): Promise<Seen>;
   likeness(one: Case): Likeness;
   /** What each adds to those explaining it; of cases that are `unclear`. Many are measured in one pass. */
   effects(cases: readonly (Case & { readonly likeness: Likeness })[]): Promise<Effects[]>;
@@ -41,7 +44,12 @@ export interface Judge {
 /** Cases in a pass. */
 const together = 8;
 
-export function createJudge(subject: Subject, codec: Codec, name: string, elements: number): Judge {
+/** With `errorRate` each is paid by its own losses, else all alike. */
+export function createJudge(
+  subject: Subject,
+  codec: Codec,
+  { name, elements, errorRate }: { readonly name: string; readonly elements: number; readonly errorRate?: number | undefined },
+): Judge {
   const seed = toHex(sha256(utf8(name)));
   const sketcher = createSketcher(drawPlaces(seed, 0, elements, codec.kept));
   const sign = drawSigns(seed, 0, "all");
@@ -54,7 +62,7 @@ export function createJudge(subject: Subject, codec: Codec, name: string, elemen
   const measured = new WeakMap<Delta, Float64Array>();
   let base: Float64Array | undefined;
 
-  const losses: Judge["losses"] = async (deltas) => {
+  const measure: Judge["losses"] = async (deltas) => {
     const missing = deltas.filter((delta, index) => !measured.has(delta) && deltas.indexOf(delta) === index);
     if (missing.length > 0 || base === undefined) {
       const found = await subject.losses(missing);
@@ -62,6 +70,11 @@ export function createJudge(subject: Subject, codec: Codec, name: string, elemen
       for (const [index, delta] of missing.entries()) measured.set(delta, found.candidates[index] as Float64Array);
     }
     return { base, candidates: deltas.map((delta) => measured.get(delta) as Float64Array) };
+  };
+
+  const payOf = async (delta: Delta, error: number): Promise<number> => {
+    const { base: losses, candidates } = await measure([delta]);
+    return Math.max(0, gainOf(losses, candidates[0] as Float64Array, error).lower);
   };
 
   /** The explained part, and it less the rest, plus and less the rest with random signs. */
@@ -78,25 +91,29 @@ export function createJudge(subject: Subject, codec: Codec, name: string, elemen
   };
 
   return {
-    losses,
-    see(delta) {
+    losses: measure,
+    async see(delta) {
       sketcher.add(delta);
-      return { delta, sketch: sketcher.finish(), cosines: new WeakMap() };
+      return {
+        delta,
+        sketch: sketcher.finish(),
+        paid: errorRate === undefined ? 1 : await payOf(delta, errorRate),
+        cosines: new WeakMap(),
+      };
     },
     likeness: ({ group, place }) =>
       likenessOf(
         group.map((a) => group.map((b) => cosine(a, b))),
         place,
         codec.kept !== undefined,
-        // All are taken to be paid alike.
-        group.map(() => 1),
+        group.map(({ paid }) => paid),
       ),
     async effects(cases) {
       const result: Effects[] = [];
       for (let first = 0; first < cases.length; first += together) {
         const part = cases.slice(first, first + together);
         const models = part.map((one) => [(one.group[one.place] as Seen).delta, ...beside(one)]);
-        const found = await losses(models.flat());
+        const found = await measure(models.flat());
         for (const [index, { likeness }] of part.entries()) {
           const of = found.candidates.slice(5 * index, 5 * index + 5);
           const [own, explained, mirrored, scrambled, scrambledMirrored] = of as [

@@ -16,7 +16,7 @@ import { possibleGroups } from "../../protocol/experts/expert-manager.ts";
 import type { TaskOverrides } from "../../protocol/task.ts";
 import { type CreateTaskResult, createTask, type SideCounts } from "../../steps/distribute/create-task.ts";
 import type { DomainSources } from "../../steps/distribute/prepare-data.ts";
-import { formatBytes, formatCount } from "../../ui/format.ts";
+import { formatBytes, formatCount, formatDuration } from "../../ui/format.ts";
 import { fields, table } from "../../ui/table.ts";
 
 const maximumJsonBytes = 64 * 2 ** 20;
@@ -81,6 +81,14 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       slices: v.array(v.object({ backbone: v.number(), experts: v.number(), momentum: v.number(), standIns: v.number() })),
       data: v.array(v.object({ name: v.string(), train: side, heldOut: side })),
       submissionBytes: v.record(v.string(), v.number()),
+      evaluation: v.object({
+        scoring: v.number(),
+        gate: v.number(),
+        scoreBlocks: v.number(),
+        ballotBlocks: v.number(),
+        blockSeconds: v.number(),
+        lossSeconds: v.optional(v.number()),
+      }),
       kept: v.optional(keptSchema),
     });
   }
@@ -117,7 +125,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     });
   }
 
-  protected render({ task, taskHash, block, data, slices, submissionBytes, kept }: CreateTaskResult): string {
+  protected render({ task, taskHash, block, data, slices, submissionBytes, evaluation, kept }: CreateTaskResult): string {
     const { phases, startBlock } = task.cycle;
     const sides = data.flatMap(({ name, train, heldOut }) => [
       [name, "train", ...describeSide(train)],
@@ -139,6 +147,8 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
           .map(([phase, blocks]) => `${phase} ${blocks}`)
           .join(", "),
       ],
+      ["scoring", describeScoring(evaluation)],
+      ["merging", describeGate(evaluation)],
       ["starts at", `block ${startBlock}`],
       ["on the chain", block === undefined ? "no (dry run)" : `block ${block}`],
     ]);
@@ -184,6 +194,25 @@ function withOptimizer(overrides: TaskOverrides, optimizer: "adamw" | "muon" | u
 function describeSubmissions(codec: string, bytes: Readonly<Record<string, number>>): string {
   const others = Object.entries(bytes).flatMap(([name, size]) => (name === codec ? [] : [`${name}: ${formatBytes(size)}`]));
   return `${codec}, up to ${formatBytes(bytes[codec] as number)} a miner and cycle (${others.join(", ")})`;
+}
+
+/** At the pace of this machine, which validators' own may be far from. */
+function describeScoring({ scoring, scoreBlocks, blockSeconds, lossSeconds }: CreateTaskResult["evaluation"]): string {
+  const seconds = scoreBlocks * blockSeconds;
+  const what = `${formatCount(scoring)} sequences at most, of the base and of each submission, in ${formatDuration(1000 * seconds)}`;
+  if (lossSeconds === undefined) return what;
+  const submissions = Math.floor(seconds / (scoring * lossSeconds)) - 1;
+  return submissions < 1
+    ? `${what}: at this machine's pace not one submission; give cycle.phases.score more blocks`
+    : `${what}: ${formatCount(submissions)} submissions at this machine's pace`;
+}
+
+function describeGate({ gate, ballotBlocks, blockSeconds, lossSeconds }: CreateTaskResult["evaluation"]): string {
+  const seconds = ballotBlocks * blockSeconds;
+  const what = `${formatCount(gate)} sequences at most in ${formatDuration(1000 * seconds)}`;
+  if (lossSeconds === undefined) return what;
+  const takes = gate * lossSeconds;
+  return `${what}: ${formatDuration(1000 * takes)} at this machine's pace${takes > seconds ? "; give cycle.phases.merge more blocks" : ""}`;
 }
 
 /** The largest of all groups. */

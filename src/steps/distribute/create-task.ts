@@ -12,6 +12,7 @@ import { manifestRoot } from "../../model/manifest.ts";
 import { expertLayout, planSlice, type SlicePlan } from "../../model/slice.ts";
 import { defaultPolicy, type StandInPolicy } from "../../model/stand-in-policy.ts";
 import { canonicalJson, documentHash } from "../../protocol/canonical.ts";
+import { type EvaluationNeeds, evaluationNeeds } from "../../protocol/evaluation-needs.ts";
 import type { ExpertScores } from "../../protocol/experts/esft.ts";
 import { createExpertManager } from "../../protocol/experts/expert-manager.ts";
 import { groupExperts, type KeptWeight, keptWeight } from "../../protocol/experts/group-experts.ts";
@@ -67,6 +68,8 @@ export interface CreateTaskResult {
   readonly submissionBytes: Readonly<Record<string, number>>;
   /** What every group's slice takes at the base, in bytes. */
   readonly slices: readonly SlicePlan["bytes"][];
+  /** What validators have to measure in a cycle, and in how much time, at the pace at which experts were measured here; without one where they were not. */
+  readonly evaluation: EvaluationNeeds & { readonly blockSeconds: number; readonly lossSeconds?: number };
   /** What groups keep together of each domain, evenly split and as the task groups them; absent where nothing was measured. */
   readonly kept?: Partial<Record<"even" | GroupingObjective, readonly KeptWeight[]>>;
 }
@@ -124,7 +127,7 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
     scratchDirectory: workspace.directory,
     signal: context.signal,
   };
-  const statistics = measures ? await measureBase(context, measured) : undefined;
+  const { statistics, lossSeconds } = measures ? await measureBase(context, measured) : {};
   const scores = input.scores ?? scoresOf(statistics as RouterStatistics);
   const grouping = input.grouping === "even" ? undefined : groupExperts(statistics as RouterStatistics, input.groups, input.grouping);
   const layout = expertLayout(checkpoint.architecture);
@@ -163,7 +166,12 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const data = domains.map(({ name, train, heldOut }) => ({ name, train: countsOf(train), heldOut: countsOf(heldOut) }));
   const kept = statistics && { even: keptBy(), ...(grouping && { [grouping.objective]: keptBy(grouping) }) };
   const slices = Array.from({ length: input.groups }, (_, group) => planSlice({ manifest, standIns, manager, group }).bytes);
-  const summary = { task, taskHash: hash, data, slices, submissionBytes, ...(kept && { kept }) };
+  const needs = evaluationNeeds(
+    task,
+    domains.map(({ heldOut }) => heldOut.sequences),
+  );
+  const evaluation = { ...needs, blockSeconds: await blockSeconds(context, best), ...(lossSeconds !== undefined && { lossSeconds }) };
+  const summary = { task, taskHash: hash, data, slices, submissionBytes, evaluation, ...(kept && { kept }) };
   if (input.dryRun) return summary;
 
   await workspace.objects.put(canonicalJson(task));
@@ -171,6 +179,14 @@ export async function createTask(context: Context, input: CreateTaskInput): Prom
   const record = encodeRecord({ kind: "task", taskHash: hash, locator: requireLocator(context, "task") });
   const { block } = await sendRecord(context, { key: `task/${hash}`, prepare: async () => ({ record, notes: {} }) });
   return { ...summary, block };
+}
+
+/** Of the last blocks; 12 where there are none to go by. */
+async function blockSeconds({ chain }: Context, best: number): Promise<number> {
+  const blocks = Math.min(10, best - 1);
+  if (blocks < 1) return 12;
+  const [first, last] = await Promise.all([best - blocks, best].map(async (block) => chain.timestamp(await chain.blockHash(block))));
+  return ((last as number) - (first as number)) / 1000 / blocks;
 }
 
 /** A long pass over the checkpoint. What was done before it was stopped is not done again. */

@@ -2,6 +2,7 @@
  * What the base's experts do on the task's domains, measured once: it takes hours for a large model. What was measured of the same base, on the same
  * sequences, is taken as it is, after a stop as after a dry run.
  */
+import * as v from "valibot";
 import { openSequences } from "../../data/sequence-reader.ts";
 import type { Location } from "../../files.ts";
 import { manifestRoot } from "../../model/manifest.ts";
@@ -16,20 +17,32 @@ import { type MeasuredModel, measureExperts, type Sample, sampleShare } from "./
 /** Of 61 layers with 256 experts, counts of pairs take some 15 MB a domain. */
 const maximumBytes = 256 * 2 ** 20;
 
+export interface Measurement {
+  readonly statistics: RouterStatistics;
+  /** Seconds that a forward pass of one sequence took, on all threads: the pace of what is measured later. */
+  readonly lossSeconds: number;
+}
+
+const kept = v.object({ lossSeconds: v.pipe(v.number(), v.minValue(0)), statistics: v.unknown() });
+
 /** The measurement, from the workspace or made now and kept there. Throws what `measureExperts` throws. */
 export async function measureBase(
   { workspace, progress }: Pick<Context, "workspace" | "progress">,
   measured: MeasuredModel,
-): Promise<RouterStatistics> {
+): Promise<Measurement> {
   const file = workspace.layout.measurement(measurementId(measured));
   const known = await readJson(file, maximumBytes);
   if (known !== undefined) {
     progress.note("The experts were measured before on the same sequences.");
-    return parseRouterStatistics(known);
+    const { lossSeconds, statistics } = v.parse(kept, known);
+    return { lossSeconds, statistics: parseRouterStatistics(statistics) };
   }
+  const started = performance.now();
   const statistics = await measureExperts(measured, progress);
-  await writeAtomic(file, [JSON.stringify(statistics)]);
-  return statistics;
+  const sequences = measured.sample.reduce((sum, one) => sum + one.sequences.length, 0);
+  const measurement = { lossSeconds: (performance.now() - started) / 1000 / sequences, statistics };
+  await writeAtomic(file, [JSON.stringify(measurement)]);
+  return measurement;
 }
 
 /** Everything that follows from a measurement follows from what this names: the base, the sequences and their length. */
