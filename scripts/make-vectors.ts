@@ -10,7 +10,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { codecNamed } from "../src/model/codecs/index.ts";
 import { type AggregationRule, aggregateDeltas } from "../src/protocol/aggregate.ts";
-import { agreedScores, disputedMiners, mergeOrder, voteOnVersion } from "../src/protocol/agreement.ts";
+import { agreedScores, disputedMiners, heldToChain, mergeOrder, voteOnVersion } from "../src/protocol/agreement.ts";
 import { artifactRoot } from "../src/protocol/artifact.ts";
 import { canonicalJson, documentHash } from "../src/protocol/canonical.ts";
 import { ballotHash, commitmentHash } from "../src/protocol/commitment.ts";
@@ -36,6 +36,7 @@ import { requestProof, type SessionRequest, sessionKey } from "../src/protocol/s
 import { parseTask, taskHash } from "../src/protocol/task.ts";
 import { decodeTokens, parseTokenData, placeOfSequence, sequenceBytes, shardBytes } from "../src/protocol/token-data.ts";
 import { trainingShare } from "../src/protocol/training-share.ts";
+import type { ChainVerdict } from "../src/protocol/verdict.ts";
 import { weightsOf } from "../src/protocol/weights.ts";
 
 const name = (text: string) => toHex(sha256(utf8(text)));
@@ -571,11 +572,25 @@ function agreementVectors() {
       new Map(miners.map((miner, uid) => [miner, uid + 10])),
     ),
   });
+  const [shown, other] = [name("artifact 0"), name("another")];
+  const chain = (["to-fetch", "not-revealed", "copy"] as const).flatMap((status) => {
+    const root = status === "not-revealed" ? null : shown;
+    const verdict = { miner: miners[0] as string, group: 0, status, root } as ChainVerdict;
+    const said = (["accepted", "no-gain", "unreachable", "not-revealed", "copy", "unscored"] as const).flatMap((of) =>
+      [null, shown, other].map((root) => ({ status: of, root })),
+    );
+    return said.map((one) => {
+      const entries = [{ miner: miners[0] as string, group: 0, score: one.status === "accepted" ? 1 : 0, ...one }];
+      const [held] = heldToChain([{ stake: 1n, report: createReport({ ...reportOf(0), entries }) }], [verdict]);
+      return { chain: { status, root }, said: one, counts: held?.report.entries.length === 1 };
+    });
+  });
   return {
     about:
-      "reports with the message signed, and agreed scores; scores by stake (null: unscored) of a miner, and what is agreed by who measured it again; votes on the version of cycle 5 (missedCycles 2); weights at cycle 4 (uids 10, 11, 12 by hotkey)",
+      "reports with the message signed, and agreed scores; what the chain says of a miner and what a report says, and whether that counts; scores by stake (null: unscored) of a miner, and what is agreed by who measured it again; votes on the version of cycle 5 (missedCycles 2); weights at cycle 4 (uids 10, 11, 12 by hotkey)",
     reports: reports.map(({ stake, report }) => ({ stake, report, message: toHex(reportMessage(report)) })),
     agreed: agreedScores(reports.map(({ stake, report }) => ({ stake: BigInt(stake), report }))),
+    chain,
     disputes: [
       dispute(
         [

@@ -5,7 +5,7 @@
 import type { Hash } from "./hash.ts";
 import type { Hotkey } from "./hotkey.ts";
 import type { ReportEntry, ScoreReport } from "./report.ts";
-import { type CommitPlace, compareCommits } from "./verdict.ts";
+import { type ChainVerdict, type CommitPlace, compareCommits, isChainStatus } from "./verdict.ts";
 
 /** What the validators say together of one miner. */
 export type AgreedScore = ReportEntry;
@@ -26,6 +26,21 @@ const slack = 100;
 export function areCompatible(a: Pick<ReportEntry, "status" | "score">, b: Pick<ReportEntry, "status" | "score">): boolean {
   if (a.status === "unscored" || b.status === "unscored") return true;
   return Math.max(a.score, b.score) <= 2 * Math.min(a.score, b.score) + slack;
+}
+
+/**
+ * The reports without what they say of a miner against the chain, which says the same to everybody: who committed and revealed nothing is paid nothing,
+ * whoever scored it. `unscored` contradicts nothing.
+ */
+export function heldToChain(reports: readonly WeighedReport[], verdicts: readonly ChainVerdict[]): WeighedReport[] {
+  const byMiner = new Map(verdicts.map((verdict) => [verdict.miner, verdict]));
+  const fits = ({ miner, status, root }: ReportEntry): boolean => {
+    if (status === "unscored") return true;
+    const verdict = byMiner.get(miner);
+    if (verdict === undefined || root !== verdict.root) return false;
+    return verdict.status === "to-fetch" ? !isChainStatus(status) : status === verdict.status;
+  };
+  return reports.map(({ stake, report }) => ({ stake, report: { ...report, entries: report.entries.filter(fits) } }));
 }
 
 /** The miners of whom two reports say what cannot both be true, rising: somebody has to measure them again. */

@@ -60,7 +60,12 @@ export const statuses = {
 export type Status = keyof typeof statuses;
 
 /** The statuses that follow from the chain alone. */
-export type ChainStatus = "not-committed" | "not-revealed" | "commitment-mismatch" | "wrong-group" | "copy";
+const chainStatuses = ["not-committed", "not-revealed", "commitment-mismatch", "wrong-group", "copy"] as const;
+export type ChainStatus = (typeof chainStatuses)[number];
+
+export function isChainStatus(status: Status): status is ChainStatus {
+  return (chainStatuses as readonly Status[]).includes(status);
+}
 
 export function isStatus(value: unknown): value is Status {
   return typeof value === "string" && Object.hasOwn(statuses, value);

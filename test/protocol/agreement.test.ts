@@ -5,12 +5,14 @@ import {
   agreedScores,
   areCompatible,
   disputedMiners,
+  heldToChain,
   mergeOrder,
   voteOnVersion,
   type WeighedReport,
 } from "../../src/protocol/agreement.ts";
 import type { Hotkey } from "../../src/protocol/hotkey.ts";
 import { createReport, type ReportEntry } from "../../src/protocol/report.ts";
+import type { ChainVerdict, Status } from "../../src/protocol/verdict.ts";
 import { hash, hotkey, hotkeys } from "./support.ts";
 import { secondMedian } from "./vectors/second.ts";
 
@@ -33,6 +35,40 @@ function reportsOn(rows: readonly { stake: bigint; score: number | "unscored" }[
 
 const stake = fc.bigInt({ min: 1n, max: 1_000_000_000_000_000n });
 const rows = fc.array(fc.record({ stake, score: fc.nat(1_000) }), { minLength: 1, maxLength: 9 });
+
+describe("what reports say against the chain", () => {
+  const root = hash("artifact");
+  const place = { block: 1, extrinsicIndex: 0 };
+  const opened = { miner: a, group: 0, status: "to-fetch", root, commit: { hotkey: a, ...place }, reveal: {} } as unknown as ChainVerdict;
+  const verdicts: ChainVerdict[] = [
+    opened,
+    { miner: b, group: 0, status: "not-committed", root: null },
+    { miner: c, group: 0, status: "copy", root },
+  ];
+  const left = (miner: Hotkey, status: Status, revealed: string | null) => {
+    const one: ReportEntry = { miner, group: 0, status, score: status === "accepted" ? 5 : 0, root: revealed };
+    const [held] = heldToChain(
+      [{ stake: 1n, report: createReport({ ...head, validator: validators[0] as Hotkey, entries: [one] }) }],
+      verdicts,
+    );
+    return held?.report.entries.length === 1;
+  };
+
+  it("does not count: nobody is accepted who showed nothing, and nobody refused for what the chain does not say", () => {
+    for (const status of ["accepted", "no-gain", "near-copy", "unreachable", "malformed"] as const) {
+      assert.ok(left(a, status, root), status);
+      assert.ok(!left(a, status, hash("another")), status);
+      assert.ok(!left(b, status, root), status);
+      assert.ok(!left(c, status, root), status);
+      assert.ok(!left(d, status, root), status);
+    }
+    for (const status of ["copy", "wrong-group", "commitment-mismatch"] as const) assert.ok(!left(a, status, root), status);
+    assert.ok(!left(a, "not-revealed", null));
+    assert.ok(!left(b, "not-revealed", null));
+    assert.ok(left(b, "not-committed", null) && left(c, "copy", root));
+    for (const miner of [a, b, c]) assert.ok(left(miner, "unscored", null) && left(miner, "unscored", root));
+  });
+});
 
 describe("agreed score", () => {
   it("is the stake-weighted lower median", () => {

@@ -248,7 +248,9 @@ describe("golden vectors, from the text alone", () => {
   });
 
   it("agreement", () => {
-    const { reports, agreed, disputes, votes, weights } = readVectors("agreement.json");
+    const { reports, agreed, chain, disputes, votes, weights } = readVectors("agreement.json");
+    for (const { chain: known, said, counts } of chain)
+      assert.equal(second.secondCounts(known, said), counts, JSON.stringify({ known, said }));
     for (const { said, measured, ...found } of disputes) assert.deepEqual(found, second.secondDispute(said, measured));
     for (const { report, message } of reports) assert.equal(second.secondReportMessage(report), message);
     for (const { miner, score } of agreed) {

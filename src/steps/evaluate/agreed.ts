@@ -16,6 +16,7 @@ import { knownDraw } from "./held-out.ts";
 import type { MergeResult } from "./merge.ts";
 import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
+import { readVerdicts } from "./verdicts.ts";
 
 /** The agreed verdicts of a cycle whose score window is final; undefined where they cannot be known any more, which is said. */
 export async function agreedVerdicts(context: Context, membership: Membership, cycle: number): Promise<readonly AgreedScore[] | undefined> {
@@ -30,7 +31,7 @@ export async function agreedVerdicts(context: Context, membership: Membership, c
       const missing = [...committed.keys()].filter((hotkey) => !reports.has(hotkey));
       context.progress.note(`Reports of cycle ${cycle} that nobody delivers: ${missing.join(", ")}`, { code: "reports-missing", missing });
     }
-    const weighed = weigh(view, reports);
+    const weighed = weigh(view, reports, await readVerdicts(context, membership, view));
     const disputed = disputedMiners(weighed);
     const borneOut = disputed.length === 0 ? weighed : await leaveOutUnfounded(context, membership, cycle, { reports, weighed, disputed });
     const open = new Set(disputedMiners(borneOut));

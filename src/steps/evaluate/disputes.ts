@@ -3,7 +3,7 @@
  * whoever merges measures what is disputed again, and what that contradicts does not count, whatever the stake behind it. Who said it is named.
  */
 
-import { type AgreedScore, agreedScores, areCompatible, disputedMiners } from "../../protocol/agreement.ts";
+import { type AgreedScore, agreedScores, areCompatible, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
 import { votingWindows } from "../../protocol/clock.ts";
 import { groupOfMiner } from "../../protocol/experts/assignment.ts";
 import type { ReportEntry, SignedReport } from "../../protocol/report.ts";
@@ -13,6 +13,7 @@ import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { findReport, weigh } from "./reports.ts";
 import { measureGroups } from "./score.ts";
+import { readVerdicts } from "./verdicts.ts";
 
 /** The agreed scores of a cycle. What this validator scored itself is not measured twice. */
 export async function settleScores(
@@ -21,7 +22,8 @@ export async function settleScores(
   view: CycleView,
   reports: ReadonlyMap<string, SignedReport>,
 ): Promise<AgreedScore[]> {
-  const weighed = weigh(view, reports);
+  const weighed = weigh(view, reports, await readVerdicts(context, membership, view));
+  nameChainContradicted(context, reports, weighed);
   const disputed = disputedMiners(weighed);
   if (disputed.length === 0) return agreedScores(weighed);
   const measured = await measureDisputed(context, membership, view, disputed);
@@ -39,6 +41,21 @@ export async function settleScores(
     });
   }
   return agreedScores(weighed, measured);
+}
+
+/** What the chain alone contradicts counts for nobody, and needs no measuring. */
+function nameChainContradicted(context: Context, reports: ReadonlyMap<string, SignedReport>, weighed: readonly WeighedReport[]): void {
+  for (const { report } of weighed) {
+    const said = reports.get(report.validator)?.report.entries ?? [];
+    if (said.length === report.entries.length) continue;
+    const left = new Set(report.entries.map(({ miner }) => miner));
+    const miners = said.map(({ miner }) => miner).filter((miner) => !left.has(miner));
+    context.progress.note(`${report.validator} reported what the chain contradicts, of ${miners.join(", ")}.`, {
+      code: "report-contradicted",
+      validator: report.validator,
+      miners,
+    });
+  }
 }
 
 async function measureDisputed(

@@ -92,7 +92,7 @@ export async function explainScore(context: Context, membership: Membership, inp
   const scorers = await scorersOf(context, membership, view);
   const committed = await committedReports(context, membership, view, scorers);
   const reports = await collectReports(context, membership, view, scorers, committed);
-  const weighed = weigh(view, reports);
+  const weighed = weigh(view, reports, { verdicts });
 
   const evidences = new Map<string, ScoreEvidence | undefined>();
   const draw = await knownDraw(context, membership, input.cycle);

@@ -14,6 +14,7 @@ import { collectGroupResults, findGroupResult } from "./group-results.ts";
 import { knownDraw } from "./held-out.ts";
 import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { groupsOf, scorersOf } from "./validators.ts";
+import { readVerdicts } from "./verdicts.ts";
 
 export interface ObservedValidator extends Standing {
   readonly stake: bigint;
@@ -53,7 +54,9 @@ export async function observeValidators(
     validators: validators.map(({ hotkey }) => ({ hotkey, groups: groupsOf(scorers, hotkey) })),
     committed: new Set(committed.keys()),
     reports: new Map([...reports].map(([hotkey, { report }]) => [hotkey, report])),
-    agreed: (await agreedVerdicts(context, membership, cycle)) ?? agreedScores(weigh(view, reports)),
+    agreed:
+      (await agreedVerdicts(context, membership, cycle)) ??
+      agreedScores(weigh(view, reports, await readVerdicts(context, membership, view))),
   });
   return {
     cycle,

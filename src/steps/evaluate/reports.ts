@@ -6,11 +6,12 @@
 import { verifySignature } from "../../chain/signer.ts";
 import { ConnitoError } from "../../errors.ts";
 import { collectBytes, type Source } from "../../exchange/exchange.ts";
-import type { WeighedReport } from "../../protocol/agreement.ts";
+import { heldToChain, type WeighedReport } from "../../protocol/agreement.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import { fromHex, type Hash, toHex } from "../../protocol/hash.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import { maximumReportBytes, parseSignedReport, reportMessage, type ScoreReport, type SignedReport } from "../../protocol/report.ts";
+import type { ChainVerdict } from "../../protocol/verdict.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Workspace } from "../../workspace/workspace.ts";
 import { recordsInWindow, type Validator } from "../chain-records.ts";
@@ -136,12 +137,17 @@ export async function fetchEvidence(
   }
 }
 
-/** With their validators' stake, as agreement takes them. */
-export function weigh(view: CycleView, reports: ReadonlyMap<string, SignedReport>): WeighedReport[] {
-  return view.participants.validators.flatMap(({ hotkey, stake }) => {
+/** With their validators' stake, and without what the chain contradicts, as agreement takes them. */
+export function weigh(
+  view: CycleView,
+  reports: ReadonlyMap<string, SignedReport>,
+  { verdicts }: { readonly verdicts: readonly ChainVerdict[] },
+): WeighedReport[] {
+  const weighed = view.participants.validators.flatMap(({ hotkey, stake }) => {
     const signed = reports.get(hotkey);
     return signed === undefined ? [] : [{ stake, report: signed.report }];
   });
+  return heldToChain(weighed, verdicts);
 }
 
 async function fetchReport(

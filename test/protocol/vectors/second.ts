@@ -274,6 +274,18 @@ export function secondMedian(reports: readonly { stake: bigint; score: number }[
   return scores.find((score) => 2n * below(score) >= total) as number;
 }
 
+interface Said {
+  readonly status: string;
+  readonly root: string | null;
+}
+
+/** Section 9's reports against the chain. */
+export function secondCounts(chain: Said, said: Said): boolean {
+  const byChain = ["not-committed", "not-revealed", "commitment-mismatch", "wrong-group", "copy"];
+  const status = chain.status === "to-fetch" ? !byChain.includes(said.status) : said.status === chain.status;
+  return said.status === "unscored" || (status && said.root === chain.root);
+}
+
 /** Section 9's disputes: the agreed score for who measured the miner again. */
 export function secondDispute(said: readonly (readonly [number, number | null])[], measured: number | null) {
   const reports = said.flatMap(([stake, score]) => (score === null ? [] : [{ stake: BigInt(stake), score }]));
