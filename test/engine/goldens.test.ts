@@ -1,6 +1,6 @@
 /**
  * The engine against transformers: logits, loss and gradients of small random checkpoints of every family that it computes. What transformers gives stands in
- * goldens/FAMILY.json and comes from `npm run goldens`; nothing of it is needed here.
+ * goldens/FAMILY.json and comes from `npm run goldens`; nothing of it is needed here. With GOLDEN_DIFFERENCES=1 the largest differences of each family are printed.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -101,11 +101,22 @@ function tensorsOf({ seed, tensors, twins = [] }: Golden, { experts }: Architect
   return values;
 }
 
+/** The largest differences of a family: of logits as they are, of gradients as a share of the tensor's own (its length, or its largest value where it is stored whole). */
+interface Differences {
+  logits: number;
+  gradients: number;
+}
+
+const differences = new Map<string, Differences>();
+
 /** Logits, loss and gradients, by stored names, are those of the golden file. */
-function checkComputed(golden: Golden, { experts }: Architecture, computed: Pick<Computed, "logits" | "loss" | "gradients">): void {
+function checkComputed(golden: Golden, { family, experts }: Architecture, computed: Pick<Computed, "logits" | "loss" | "gradients">): void {
+  const most = differences.get(family) ?? { logits: 0, gradients: 0 };
+  differences.set(family, most);
   const expected = floats(golden.logits);
   assert.equal(computed.logits.length, expected.length);
   const worst = computed.logits.reduce((most, value, index) => Math.max(most, Math.abs(value - (expected[index] as number))), 0);
+  most.logits = Math.max(most.logits, worst);
   assert.ok(worst < 1e-4, `logits differ by ${worst}`);
   assert.ok(Math.abs(computed.loss - golden.loss) < 1e-5, `the loss is ${computed.loss} for ${golden.loss}`);
 
@@ -115,10 +126,9 @@ function checkComputed(golden: Golden, { experts }: Architecture, computed: Pick
     const own = Float64Array.from(computed.gradients.get(name) as Float32Array);
     const [norm, ...products] = gradient;
     const tolerance = 1e-4 * norm + 1e-8;
-    assert.ok(
-      Math.abs(Math.sqrt(product(own, own)) - norm) <= tolerance,
-      `the gradient of ${name} is ${Math.hypot(...own)} long, not ${norm}`,
-    );
+    const longer = Math.abs(Math.sqrt(product(own, own)) - norm);
+    if (norm > 1e-6) most.gradients = Math.max(most.gradients, longer / norm);
+    assert.ok(longer <= tolerance, `the gradient of ${name} is ${Math.hypot(...own)} long, not ${norm}`);
     for (const [index, which] of ["a", "b"].entries()) {
       const vector = goldenValues(`${which}/${name}`, own.length);
       const difference = Math.abs(product(own, vector) - (products[index] as number));
@@ -128,6 +138,7 @@ function checkComputed(golden: Golden, { experts }: Architecture, computed: Pick
     const all = floats(whole);
     const largest = all.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     for (const [index, value] of all.entries()) {
+      if (largest > 1e-6) most.gradients = Math.max(most.gradients, Math.abs((own[index] as number) - value) / largest);
       assert.ok(
         Math.abs((own[index] as number) - value) <= 1e-4 * largest,
         `the gradient of ${name} at ${index} is ${own[index]}, not ${value}`,
@@ -200,6 +211,12 @@ function idleExperts({ sequences, positions }: Golden, { experts, expertsPerToke
 const goldensIn = (file: string): Golden[] => JSON.parse(readFileSync(join(directory, file), "utf8"));
 
 describe("engine/goldens", () => {
+  after(() => {
+    if (process.env["GOLDEN_DIFFERENCES"] !== "1") return;
+    for (const [family, { logits, gradients }] of differences)
+      console.log(`${family}: logits ${logits.toExponential(1)}, gradients ${gradients.toExponential(1)}`);
+  });
+
   it("has golden files of every family that the engine computes", () => {
     assert.deepEqual(
       files.map((file) => file.slice(0, -".json".length)),
