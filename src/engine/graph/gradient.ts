@@ -4,7 +4,7 @@
  */
 import type { GraphNode, Tensor } from "./graph.ts";
 import { scalar } from "./graph.ts";
-import { sum } from "./operators/elementwise.ts";
+import { sumOfProducts } from "./operators/matrix.ts";
 import { sameShape } from "./shape.ts";
 
 /**
@@ -57,7 +57,7 @@ function dependents(nodes: readonly GraphNode[], variables: readonly Tensor[]): 
 function total(parts: Map<string, Tensor[]>, tensor: Tensor): Tensor | undefined {
   const list = parts.get(tensor.name);
   if (list === undefined) return undefined;
-  const result = sum(list);
+  const result = sumOfProducts(list);
   parts.set(tensor.name, [result]);
   return result;
 }
