@@ -189,13 +189,12 @@ const total = (emit: Emitter, parts: readonly string[]) => (parts.length === 1 ?
 function addUp(emit: Emitter, parts: readonly string[], heads: Heads, shape: readonly number[], output: string): void {
   const blocks = blocksOf(heads);
   const whole = parts.map((part, index) => {
-    const byRow = transposed(emit, part, [3, 0, 1, 2]);
     const { firstKey, keys } = blocks[index] as Block;
     const after = heads.positions - firstKey - keys;
-    if (firstKey === 0 && after === 0) return byRow;
-    return emit.node("Pad", [byRow, emit.integers([firstKey, 0, 0, 0, after, 0, 0, 0])]);
+    if (firstKey === 0 && after === 0) return part;
+    return emit.node("Pad", [part, emit.integers([0, 0, 0, firstKey, 0, 0, 0, after])]);
   });
-  reshaped(emit, total(emit, whole), shape, output);
+  reshaped(emit, transposed(emit, total(emit, whole), [3, 0, 1, 2]), shape, output);
 }
 
 /**

@@ -3,7 +3,7 @@
  * mean, plus a learned bias.
  */
 import { apply, applyOne, type Operator, type Tensor, type TensorType } from "../graph.ts";
-import { lastLength, matrixShape, mismatch, sameShape } from "../shape.ts";
+import { matrixShape, mismatch, sameShape, staticMatrix } from "../shape.ts";
 
 interface Epsilon {
   readonly epsilon: number;
@@ -32,7 +32,8 @@ const operator: Operator<Epsilon> = {
 
 /**
  * With r the inverse root mean square of a row x of n elements and w the weight, y = x r w, and
- * dx = r (dy w - x r^2 sum(dy x w) / n); dw sums dy x r over the rows. Both sums are products of dy x with a vector.
+ * dx = r (dy w - x r^2 sum(dy x w) / n); dw sums dy x r over the rows. Both sums are products of a row vector with dy x, which ONNX Runtime
+ * computes without packing anything.
  */
 const gradientOperator: Operator<undefined> = {
   name: "rmsNormGradient",
@@ -42,17 +43,17 @@ const gradientOperator: Operator<undefined> = {
   ],
   lower: (emit, names, [dx, dw], { inputs }) => {
     const [dy, x, weight, inverse] = names as [string, string, string, string];
-    const columns = lastLength("rmsNorm", (inputs[1] as Tensor).shape);
+    const [rows, columns] = staticMatrix("rmsNorm", inputs[1] as Tensor);
     const product = emit.node("Mul", [dy, x]);
     if (dx !== undefined) {
-      const column = emit.node("Reshape", [weight, emit.integers([columns, 1])]);
-      const means = emit.node("Gemm", [product, column], { attributes: { alpha: { float: 1 / columns } } });
-      const factor = emit.node("Mul", [emit.node("Mul", [inverse, inverse]), means]);
+      const row = emit.node("Reshape", [emit.node("Mul", [weight, emit.float(1 / columns)]), emit.integers([1, columns])]);
+      const means = emit.node("Gemm", [row, product], { attributes: { transB: { int: 1 } } });
+      const factor = emit.node("Mul", [emit.node("Mul", [inverse, inverse]), emit.node("Reshape", [means, emit.integers([rows, 1])])]);
       const difference = emit.node("Sub", [emit.node("Mul", [dy, weight]), emit.node("Mul", [x, factor])]);
       emit.node("Mul", [difference, inverse], { output: dx });
     }
     if (dw !== undefined) {
-      const summed = emit.node("Gemm", [inverse, product], { attributes: { transA: { int: 1 } } });
+      const summed = emit.node("Gemm", [emit.node("Reshape", [inverse, emit.integers([1, rows])]), product]);
       emit.node("Reshape", [summed, emit.integers([columns])], { output: dw });
     }
   },
