@@ -73,6 +73,7 @@ export default class Train extends BaseCommand<typeof Train, TrainResult | LossC
         layers: v.object({ ...need.entries, scratch: v.number(), room: v.number() }),
       }),
       way: v.picklist(["whole", "layers"]),
+      packed: v.boolean(),
       fits: v.boolean(),
     });
     return v.union([trained, curve, plan]);

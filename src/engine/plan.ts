@@ -5,7 +5,7 @@
 import { type Architecture, listWeights, type TensorSpec } from "../model/families/index.ts";
 import type { BatchShape } from "./decoder/batch.ts";
 import { elementCount } from "./flat-tensors.ts";
-import { peakBytes } from "./graph/footprint.ts";
+import { packedBytes, peakBytes } from "./graph/footprint.ts";
 import { layOutLayers } from "./layers/layer-state.ts";
 import { type Stage, stageGradients, stageWeights } from "./layers/stages.ts";
 import { shareSequences } from "./parts.ts";
@@ -24,13 +24,15 @@ export interface PlannedTraining {
   readonly threads?: number;
   /** How many values can change, where not all can (places.ts). */
   readonly places?: number;
+  /** Whether frozen matrices are kept packed as well (trainer.ts), all at once; true where left out. */
+  readonly packed?: boolean;
   /** Names of experts' tensors without a stand-in, which share zeros. */
   readonly absent?: ReadonlySet<string>;
 }
 
 /** Bytes of memory, by what they are for. */
 export interface Need {
-  /** Frozen and trained weights as they are read, fp32, and the places where they can change. */
+  /** Frozen and trained weights as they are read, fp32, packed copies, and the places where they can change. */
   readonly weights: number;
   /** Gradients, one for each part of a batch that is computed at the same time, and the optimizer's moments. */
   readonly gradients: number;
@@ -74,10 +76,12 @@ export function needOfWhole(planned: PlannedTraining): Need {
   const { parts } = shareSequences(planned.batchSequences, threads);
   const part = { ...planned, batchSequences: planned.batchSequences / parts };
   const { graph, outputs } = gradientGraph(architecture, batchOf(part), trainable);
+  const frozen = new Set(specs.flatMap(({ name }) => (wanted.has(name) || planned.absent?.has(name) ? [] : [name])));
+  const copies = planned.packed === false ? 0 : packedBytes(graph.nodes, Object.values(outputs), frozen);
   const computed = parts * peakBytes(graph.nodes, Object.values(outputs), rowsOfExpert(part));
   return summed({
     // The trained ones are copied, so that the base stays to subtract from.
-    weights: bytesOf(present(specs, planned)) + trained + placeBytes * (planned.places ?? 0),
+    weights: bytesOf(present(specs, planned)) + trained + copies + placeBytes * (planned.places ?? 0),
     gradients: trained * (parts + (accumulation > 1 ? 1 : 0)),
     optimizer: moments,
     activations: arenaFactor * (computed + updateBytes(optimizer, shared, threads)) + sessionBytes.whole,

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { peakBytes } from "../../src/engine/graph/footprint.ts";
+import { packedBytes, peakBytes } from "../../src/engine/graph/footprint.ts";
 import { createGraph, input } from "../../src/engine/graph/graph.ts";
 import { add, multiply } from "../../src/engine/graph/operators/elementwise.ts";
+import { matrixProduct } from "../../src/engine/graph/operators/matrix.ts";
 import { reduceSum } from "../../src/engine/graph/operators/reduce.ts";
 import { reshape } from "../../src/engine/graph/operators/reshape.ts";
 import { type LayerNeed, type Need, needByLayers, needOfWhole } from "../../src/engine/plan.ts";
@@ -12,7 +13,16 @@ import { smallModels, smallQwen3Moe } from "./small-models.ts";
 const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
 const trainableOf = (architecture: Architecture) => listWeights(architecture).flatMap(({ name, expert }) => (expert === 1 ? [name] : []));
 const planned = (architecture: Architecture, more = {}) => ({
-  ...{ architecture, trainable: trainableOf(architecture), sequenceLength: 8, batchSequences: 2, accumulation: 1, optimizer, threads: 1 },
+  ...{
+    architecture,
+    trainable: trainableOf(architecture),
+    sequenceLength: 8,
+    batchSequences: 2,
+    accumulation: 1,
+    optimizer,
+    threads: 1,
+    packed: false,
+  },
   ...more,
 });
 const parts = ({ weights, gradients, optimizer, activations, checkpoint }: Need) =>
@@ -67,6 +77,17 @@ describe("what training will need", () => {
       assert.equal(needOfWhole(planned(architecture, { places: 100 })).weights, whole.weights + 400);
     });
   }
+
+  it("counts a packed copy of a frozen matrix for each product that reads it, columns in sixteens", () => {
+    const graph = createGraph();
+    const [x, w] = [input(graph, "x", "float32", [3, 8]), input(graph, "w", "float32", [20, 8])];
+    const y = matrixProduct(matrixProduct(x, w, { transposeB: true }), w);
+    assert.equal(packedBytes(graph.nodes, [y], new Set(["w"])), 4 * (8 * 32 + 20 * 16));
+    assert.equal(packedBytes(graph.nodes, [y], new Set(["x"])), 0);
+    const [packed, plain] = [true, false].map((packed) => needOfWhole(planned(smallQwen3Moe, { packed }))) as [Need, Need];
+    assert.ok(packed.weights > plain.weights);
+    assert.equal(packed.total - plain.total, packed.weights - plain.weights);
+  });
 
   it("does not count experts that have no stand-in", () => {
     const absent = new Set(

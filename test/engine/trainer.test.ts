@@ -91,6 +91,16 @@ function checkAgainstReference(
 
 describe("engine/trainer", () => {
   for (const architecture of smallModels) {
+    it("trains the same with and without packed copies of frozen matrices, to rounding", async () => {
+      const trained = { trainable: expertNames(smallQwen3Moe, 1) };
+      const sequences = smallSequences(smallQwen3Moe, 3, positions);
+      const [packed, plain] = [
+        await gradientsOf(smallQwen3Moe, sequences, trained),
+        await gradientsOf(smallQwen3Moe, sequences, { ...trained, packed: false }),
+      ];
+      assert.ok(largestDifference(packed, plain) < 1e-6);
+    });
+
     it(`has the gradient of a whole ${architecture.family}, tensor by tensor`, async () => {
       const sequences = smallSequences(architecture, 3, positions);
       const gradients = await gradientsOf(architecture, sequences);

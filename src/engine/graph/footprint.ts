@@ -39,6 +39,21 @@ export function peakBytes(nodes: readonly GraphNode[], outputs: readonly Tensor[
   return peak;
 }
 
+/**
+ * Bytes of the copies that ONNX Runtime makes of constant matrices: one for each product that has one of `constants` on its right, arranged as it reads it,
+ * with columns in sixteens.
+ */
+export function packedBytes(nodes: readonly GraphNode[], outputs: readonly Tensor[], constants: ReadonlySet<string>): number {
+  return neededBy(nodes, outputs)
+    .filter(({ operator, inputs }) => operator.name === "matrixProduct" && constants.has((inputs[1] as Tensor).name))
+    .reduce((sum, { inputs, outputs }) => {
+      const [right, result] = [(inputs[1] as Tensor).shape, (outputs[0] as Tensor).shape];
+      const columns = Number(result[1]);
+      const rows = sizeOf(right, () => 0) / columns;
+      return sum + elementBytes.float32 * rows * 16 * Math.ceil(columns / 16);
+    }, 0);
+}
+
 function neededBy(nodes: readonly GraphNode[], outputs: readonly Tensor[]): GraphNode[] {
   const used = new Set(outputs.map(({ name }) => name));
   const needed = nodes.toReversed().filter((node) => {

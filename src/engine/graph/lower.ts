@@ -5,20 +5,24 @@ import { staticShape } from "./shape.ts";
 
 /**
  * The model that computes `outputs`, by the names they are to have. Inputs that no output depends on are left out.
- * An output may be an input of the graph or stand under several names.
+ * An output may be an input of the graph or stand under several names. Inputs named in `constants` are not fed at every run, but once, at load.
  */
-export function lowerGraph(graph: Graph, outputs: Readonly<Record<string, Tensor>>): OnnxModel {
+export function lowerGraph(
+  graph: Graph,
+  outputs: Readonly<Record<string, Tensor>>,
+  constants: ReadonlySet<string> = new Set(),
+): OnnxModel & Required<Pick<OnnxModel, "externals">> {
   const { nodes, used } = neededNodes(graph, Object.values(outputs));
   const lowered: OnnxNode[] = [];
   const initializers: Record<string, OnnxTensor> = {};
-  const constants = new Map<string, string>();
+  const tables = new Map<string, string>();
   let fresh = 0;
 
   const table: Emitter["table"] = (key, make) => {
-    const known = constants.get(key);
+    const known = tables.get(key);
     if (known !== undefined) return known;
-    const name = `c${constants.size}`;
-    constants.set(key, name);
+    const name = `c${tables.size}`;
+    tables.set(key, name);
     initializers[name] = make();
     return name;
   };
@@ -59,8 +63,10 @@ export function lowerGraph(graph: Graph, outputs: Readonly<Record<string, Tensor
   }
   for (const [name, tensor] of copies) emitterOf("output").node("Identity", [nameOf(tensor)], { output: name });
   for (const [name, { type, shape, data }] of graph.constants) if (used.has(name)) initializers[name] = { type, shape, data };
+  const read = graph.inputs.filter(({ name }) => used.has(name)).map(described);
   return {
-    inputs: graph.inputs.filter(({ name }) => used.has(name)).map(described),
+    inputs: read.filter(({ name }) => !constants.has(name)),
+    externals: read.filter(({ name }) => constants.has(name)),
     outputs: Object.entries(outputs).map(([name, tensor]) => ({ ...described(tensor), name })),
     initializers,
     nodes: lowered,

@@ -50,6 +50,8 @@ export interface OnnxModel {
   readonly outputs: readonly OnnxValue[];
   /** Constants by name. */
   readonly initializers?: Readonly<Record<string, OnnxTensor>>;
+  /** Constants whose data are handed over when the model is loaded. */
+  readonly externals?: readonly OnnxValue[];
   /** In an order in which every value is made before it is used. */
   readonly nodes: readonly OnnxNode[];
 }

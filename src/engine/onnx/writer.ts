@@ -41,6 +41,7 @@ export function encodeModel(model: OnnxModel): Uint8Array<ArrayBuffer> {
     for (const node of model.nodes) message(writer, 1, () => writeNode(writer, node));
     writer.tag(2, WireType.LengthDelimited).string(model.name ?? "graph");
     for (const [name, tensor] of initializers) message(writer, 5, () => writeTensor(writer, tensor, name));
+    for (const external of model.externals ?? []) message(writer, 5, () => writeExternal(writer, external));
     for (const input of model.inputs) message(writer, 11, () => writeValue(writer, input));
     for (const output of model.outputs) message(writer, 12, () => writeValue(writer, output));
   });
@@ -97,6 +98,18 @@ function writeTensor(writer: BinaryWriter, tensor: OnnxTensor, name: string): vo
   writer.tag(2, WireType.Varint).int32(number);
   if (name !== "") writer.tag(8, WireType.LengthDelimited).string(name);
   writer.tag(9, WireType.LengthDelimited).bytes(new Uint8Array(buffer, byteOffset, byteLength));
+}
+
+/** A TensorProto without data: data_location (14) is EXTERNAL (1), and external_data (13) has to name a file, which nobody reads. */
+function writeExternal(writer: BinaryWriter, { name, type, shape }: OnnxValue): void {
+  for (const length of shape) writer.tag(1, WireType.Varint).int64(length);
+  writer.tag(2, WireType.Varint).int32(elementTypes[type].number);
+  writer.tag(8, WireType.LengthDelimited).string(name);
+  message(writer, 13, () => {
+    writer.tag(1, WireType.LengthDelimited).string("location");
+    writer.tag(2, WireType.LengthDelimited).string("memory");
+  });
+  writer.tag(14, WireType.Varint).int32(1);
 }
 
 function writeValue(writer: BinaryWriter, value: OnnxValue): void {

@@ -48,6 +48,7 @@ export const statusFunctions = {
   defaultAllocator: [78, [address]],
   sessionEndProfiling: [110, [address, address, address]],
   addSessionConfigEntry: [130, [address, "str", "str"]],
+  addExternalInitializers: [210, [address, address, address, size]],
 } as const satisfies Record<string, readonly [position: number, parameters: readonly string[]]>;
 
 /** Functions that take one handle, accept null and return nothing. */

@@ -16,6 +16,11 @@ export interface SessionOptions {
    * second copy. Packed and unpacked products may differ in their last bits.
    */
   readonly prepack?: boolean;
+  /**
+   * What the model declares as external, by name. The values are read where they lie, until the session is disposed of; a matrix that is re-packed is not
+   * read again, and the re-packed copy serves all runs.
+   */
+  readonly constants?: Readonly<Record<string, Value>>;
   /** Microseconds for which a thread without work looks out for more before it sleeps. Without, it sleeps at once: several processes share a machine. */
   readonly spin?: number;
   /** False takes memory from the system and gives it back in each run, where true (the default) keeps it for the next: slower, and smaller between runs. */
@@ -55,17 +60,26 @@ export async function openSession(model: Uint8Array | string, options: SessionOp
   const library = await loadLibrary();
   const configured = configure(library, options);
   const slot = createSlots(1);
+  let constants: Pin[] = [];
+  const unpin = () => {
+    for (const held of constants) held.unpin();
+  };
   try {
+    constants = Object.values(options.constants ?? {}).map((value) => pin(value, library));
+    await handOver(library, configured, Object.keys(options.constants ?? {}), constants);
     if (typeof model === "string") {
       await library.callAsync("createSession", [library.environment, model, configured, library.addressOf(slot)], [slot]);
     } else {
       const parameters = [library.environment, library.addressOf(model), model.byteLength, configured, library.addressOf(slot)];
       await library.callAsync("createSessionFromArray", parameters, [model, slot]);
     }
+  } catch (cause) {
+    unpin();
+    throw cause;
   } finally {
     library.release("sessionOptions", configured);
   }
-  return createSession(library, slot[0] ?? 0n, options.profile !== undefined);
+  return createSession(library, slot[0] ?? 0n, options.profile !== undefined, unpin);
 }
 
 function configure(library: Library, options: SessionOptions): bigint {
@@ -81,6 +95,8 @@ function configure(library: Library, options: SessionOptions): bigint {
       "session.intra_op.allow_spinning": options.spin === undefined ? "0" : "1",
       ...(options.spin === undefined ? {} : { "session.intra_op.spin_duration_us": String(options.spin) }),
       "session.inter_op.allow_spinning": "0",
+      // Past the arena, which would keep twice what re-packed constants take.
+      "session.use_device_allocator_for_initializers": "1",
       "session.disable_prepacking": options.prepack === false ? "1" : "0",
     };
     for (const [key, value] of Object.entries(entries)) library.call("addSessionConfigEntry", configured, key, value);
@@ -91,7 +107,16 @@ function configure(library: Library, options: SessionOptions): bigint {
   }
 }
 
-function createSession(library: Library, handle: bigint, profiled: boolean): Session {
+async function handOver(library: Library, configured: bigint, names: readonly string[], constants: readonly Pin[]): Promise<void> {
+  if (names.length === 0) return;
+  const texts = nativeStrings(library, names);
+  const table = createSlots(2 * names.length);
+  table.set([...names.map((name) => texts.addresses.get(name) ?? 0n), ...constants.map(({ handle }) => handle)]);
+  const at = library.addressOf(table);
+  await library.callAsync("addExternalInitializers", [configured, at, at + BigInt(8 * names.length), names.length], [table, texts]);
+}
+
+function createSession(library: Library, handle: bigint, profiled: boolean, unpin: () => void): Session {
   const inputs = names(library, handle, "sessionInputCount", "sessionInputName");
   const outputs = names(library, handle, "sessionOutputCount", "sessionOutputName");
   const inputNames = nativeStrings(library, inputs);
@@ -102,6 +127,7 @@ function createSession(library: Library, handle: bigint, profiled: boolean): Ses
   const release = () => {
     if (profiled) library.call("allocatorFree", library.allocator, library.produce("sessionEndProfiling", handle, library.allocator));
     library.release("session", handle);
+    unpin();
   };
 
   const run: Session["run"] = async (feeds, wanted = outputs, options = {}) => {

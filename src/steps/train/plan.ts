@@ -34,6 +34,8 @@ export interface TrainingPlan {
   };
   /** The way that will be taken: all at once where that surely fits. */
   readonly way: Way;
+  /** Whether there is room, all at once, for packed copies of frozen matrices, which make it faster. */
+  readonly packed: boolean;
   /** Whether the chosen way is expected to fit. */
   readonly fits: boolean;
 }
@@ -66,16 +68,20 @@ export async function planTraining(
     places: placesIn(task, selected),
     absent: new Set(slice.plan.pieces.filter(({ dtype }) => dtype === "Q0_64").map(pieceName)),
   };
-  const whole = needOfWhole(planned);
+  const fits = ({ total }: Need) => margin * total <= available;
+  const roomy = needOfWhole(planned);
+  const packed = fits(roomy);
+  const whole = packed ? roomy : needOfWhole({ ...planned, packed });
   const layers = needByLayers(planned, available / margin);
-  const way: Way = margin * whole.total <= available ? "whole" : "layers";
+  const way: Way = fits(whole) ? "whole" : "layers";
   return {
     group,
     trained: { tensors: selected.length, parameters: selected.reduce((sum, { shape }) => sum + (elementsOf(shape) as number), 0) },
     disk: slice.plan.bytes,
     memory: { available, runtime, whole, layers },
     way,
-    fits: margin * (way === "whole" ? whole : layers).total <= available,
+    packed,
+    fits: fits(way === "whole" ? whole : layers),
   };
 }
 

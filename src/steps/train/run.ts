@@ -64,10 +64,10 @@ async function openEngine(
     threads: context.threads,
     ...(places === undefined ? {} : { places }),
   };
-  const { way, fits, memory } = await planTraining(context, membership, experts);
+  const { way, packed, fits, memory } = await planTraining(context, membership, experts);
   if (way === "whole") {
     const weights = await sliceWeights(context, experts.slice);
-    return { trainer: await openTrainer({ ...options, weights }), base: async (name) => weights.get(name) as Float32Array };
+    return { trainer: await openTrainer({ ...options, weights, packed }), base: async (name) => weights.get(name) as Float32Array };
   }
   const [total, free] = [memory.layers.total, memory.available].map(formatBytes);
   context.progress.note(`Training layer by layer: ${total} planned, ${free} free${fits ? "" : ", which may not be enough"}`, {

@@ -33,7 +33,26 @@ function slowModel(size: number, depth: number): Uint8Array {
 
 const vector = (...data: number[]) => float32Value([data.length], new Float32Array(data));
 
+/** y = x w, with w handed over at load. */
+const externalModel = () =>
+  encodeModel({
+    inputs: [{ name: "x", type: "float32", shape: [1, 2] }],
+    outputs: [{ name: "y", type: "float32", shape: [1, 2] }],
+    externals: [{ name: "w", type: "float32", shape: [2, 2] }],
+    nodes: [{ operator: "Gemm", inputs: ["x", "w"], outputs: ["y"] }],
+  });
+
 describe("engine/runtime/session", () => {
+  it("takes constants at load, and refuses a model without them", async () => {
+    const w = float32Value([2, 2], Float32Array.of(1, 2, 3, 4));
+    const loaded = await openSession(externalModel(), { threads: 1, constants: { w } });
+    assert.deepEqual(loaded.inputs, ["x"]);
+    const { y } = await loaded.run({ x: float32Value([1, 2], Float32Array.of(10, 1)) });
+    assert.deepEqual([...(y?.float32() ?? [])], [13, 24]);
+    loaded.dispose();
+    await assert.rejects(openSession(externalModel(), { threads: 1 }), { code: "engine-failed" });
+  });
+
   let session: Session;
   before(async () => {
     session = await openSession(updateModel(3), { threads: 1 });
