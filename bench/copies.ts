@@ -41,8 +41,9 @@ interface Row extends Subjected {
   /** The least that what those add does, and the least that it does more than its own values at random. */
   readonly leastEffect?: number;
   readonly leastOfRandom?: number;
-  /** Copies found, by attack, of `tries`. */
+  /** Copies found, by attack, of `tries`; and of those that losses were asked of, the most that what they add does more than at random. */
   readonly found: Record<string, number>;
+  readonly mostOfRandom: Record<string, number>;
 }
 
 /** What a copy would be paid if it was not found, of what its original is paid. */
@@ -126,6 +127,10 @@ function upperBound(events: number): number {
   return bound;
 }
 
+function ofRandom({ effect, random }: Effects): number {
+  return effect / random;
+}
+
 async function judgeAll(
   subject: Subject,
   codec: Codec,
@@ -165,6 +170,7 @@ async function judgeAll(
     }).filter(({ group, place }) => (group[place] as Seen).paid > 0);
     const { copies, effects } = await settle(cases, judgedByLosses);
     const found: Record<string, number> = {};
+    const mostOfRandom: Record<string, number> = {};
     const attacked = async (name: string, group: (turn: number) => { members: readonly number[]; copy: Delta }) => {
       const against: Case[] = [];
       for (let turn = 0; turn < tries; turn++) {
@@ -173,6 +179,7 @@ async function judgeAll(
       }
       const outcome = await settle(against);
       found[name] = outcome.copies + outcome.effects.filter(isNoise).length;
+      if (outcome.effects.length > 0) mostOfRandom[name] = Math.max(...outcome.effects.map(ofRandom));
     };
     for (const [name, attack] of Object.entries(attacks))
       await attacked(name, () => {
@@ -195,9 +202,10 @@ async function judgeAll(
       byLosses: effects.filter(isNoise).length,
       ...(effects.length > 0 && {
         leastEffect: Math.min(...effects.map(({ effect }) => effect)),
-        leastOfRandom: Math.min(...effects.map(({ effect, random: ofRandom }) => effect / ofRandom)),
+        leastOfRandom: Math.min(...effects.map(ofRandom)),
       }),
       found,
+      mostOfRandom,
     });
   }
   return rows;
