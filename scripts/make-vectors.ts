@@ -382,6 +382,7 @@ function copyVectors() {
     effects: [
       { size: 1, random: 1 },
       { size: 0.3, random: 0.3 },
+      { size: 1.4, random: 1 },
       { size: 0.01, random: 0.001 },
       { size: 0.01, random: 0.008 },
     ].map(({ size, random: times }) => {

@@ -231,6 +231,7 @@ export const mutants: readonly Mutant[] = [
     ["copies: copies move what is usual", "Math.min(most, Math.max(", "Math.min(1, Math.max("],
     ["copies: a few short trainings make the long ones suspect", "(3 * pairs.length - 1) >> 2", "(pairs.length - 1) >> 1"],
     ["copies: what noise adds among few is paid", "effect < least.effect && ", "false && "],
+    ["copies: noise that does half as much is learning", "effect: 0.75,", "effect: 0.5,"],
     ["copies: what a large model learns is noise", "effect < least.ofRandom * random", "true"],
     ["copies: what signs add is measured", "share > 0 && !sparse", "share > 0"],
     ["copies: a long rest does more", " / 2 / Math.sqrt(1 - share ** 2)", " / 2"],

@@ -32,7 +32,7 @@ const held = { one: 0.8, oneOfFewer: 0.9, two: 0.95, cosine: 0.25 };
  * What is learned moves the losses: each by its length, as much as this part of what the explained part does; or this many times as much as its own values
  * do with signs drawn at random. What does neither is noise.
  */
-const least = { effect: 0.5, ofRandom: 2 };
+const least = { effect: 0.75, ofRandom: 2 };
 
 /** Runs of places in the group's deltas, laid end to end in canonical order; a run goes on from the first place behind the last. */
 export interface Places {

@@ -225,6 +225,9 @@ describe("near copies", () => {
       [1, 0.1, false],
       [0.04, 0.001, false],
       [1, 1, false],
+      [0.7, 0.4, true],
+      [0.9, 0.6, false],
+      [0.7, 0.3, false],
       [0.05, 0.05, true],
       [0.001, 0.001, true],
     ] as const;
