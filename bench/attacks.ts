@@ -27,11 +27,17 @@ const honestValidators = "honest:3@400";
 /** Dishonest stake just under half: 1,100 of 2,300. */
 const minority = "@1100";
 
+/** What alone, or with one honest miner in its group, would be something else. */
+const together: Readonly<Record<string, readonly string[]>> = {
+  overshoot: [honestMiners, "overshoot:3"],
+  mixture: ["honest:6", "mixture"],
+};
+
 const attacks: readonly Attack[] = [
   { name: "none", miners: [honestMiners], validators: [honestValidators] },
   ...minerStrategies
     .filter(({ honest }) => honest !== true)
-    .map(({ name }) => ({ name, miners: [honestMiners, name === "overshoot" ? "overshoot:3" : name], validators: [honestValidators] })),
+    .map(({ name }) => ({ name, miners: together[name] ?? [honestMiners, name], validators: [honestValidators] })),
   ...validatorStrategies
     .filter(({ honest }) => honest !== true)
     .map(({ name }) => ({
@@ -145,9 +151,9 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
   } finally {
     if (values.directory === undefined) await rm(directory, { recursive: true, force: true });
   }
-  const together = sharesOf(results.flatMap(({ runs }) => runs));
+  const ofAll = sharesOf(results.flatMap(({ runs }) => runs));
   if (values.json) {
-    const result = { benchmark: "attacks", cycles: Number(values.cycles), together, results };
+    const result = { benchmark: "attacks", cycles: Number(values.cycles), ...ofAll, results };
     return void process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
   }
   const percent = (share: number) => `${(100 * share).toFixed(2)}%`;
@@ -181,7 +187,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     inWords(one.verdicts.honest),
   ]);
   process.stdout.write(
-    `${table(headings, rows)}\n\nOf the emission of all runs together honest miners have ${percent(together.honestShare)}.\n`,
+    `${table(headings, rows)}\n\nOf the emission of all runs together honest miners have ${percent(ofAll.honestShare)}.\n`,
   );
 }
 
