@@ -3,49 +3,52 @@
  * is missing): a group of miners (codec/subnet.ts) trains half of the experts on a domain, and the held-out loss is compared with that of the same group
  * sending everything in fp32. Curves are kept in --directory too; one that is long enough is not run again. Then the speed of encoding and decoding, beside
  * copying the same memory. Options: --json, --directory PATH, --pretrain STEPS, --cycles 1,5,20, --steps N (a cycle's), --miners 1,3, --only PATTERN,
- * --domain NAME, --rate FACTOR and --outer-rate RATE (for codecs of places), --threads N.
+ * --domain NAME, --threads N. For codecs of places: --rate FACTOR, --outer-rate RATE, --outer-momentum MU, --scales 1,0.7,..., --period CYCLES (that have the
+ * same places) and --feedback.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { placeRate } from "../src/engine/places.ts";
 import { type Codec, codecs } from "../src/model/codecs/index.ts";
 import { bytesOf } from "../src/model/dtype.ts";
 import { documentHash } from "../src/protocol/canonical.ts";
-import { outerOfPlaces } from "../src/protocol/task-defaults.ts";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
-import { inner, losses, type Policy, rulesOf, type Subnet, trainsPlaces } from "./codec/subnet.ts";
+import { inner, losses, type PlaceUse, type Policy, placeUse, rulesOf, type Subnet, stepsAsPlaces } from "./codec/subnet.ts";
+import { unrounded } from "./codec/unrounded.ts";
 import { createRandom } from "./random.ts";
 import { openBase } from "./transfer/base.ts";
 import type { Domain } from "./transfer/experiment.ts";
 
 const reference: Policy = { name: "fp32" };
-const policies: readonly Policy[] = codecs.flatMap((codec): Policy[] => {
-  const feedback = { codec, feedback: true };
-  if (codec.place === undefined)
+const policies: readonly Policy[] = [
+  { name: "fp32, stepped as places are", outerOfPlaces: true },
+  { name: unrounded.name, codec: unrounded },
+  ...codecs.flatMap((codec): Policy[] => {
+    const feedback = { codec, feedback: true };
+    if (codec.place === undefined)
+      return [
+        { name: codec.name, codec },
+        { ...feedback, name: `${codec.name}, with error feedback` },
+      ];
     return [
       { name: codec.name, codec },
-      { ...feedback, name: `${codec.name}, with error feedback` },
+      { name: `${codec.name}, of a dense run`, codec, dense: true },
+      { ...feedback, name: `${codec.name}, of a dense run, with error feedback`, dense: true },
     ];
-  return [
-    { name: codec.name, codec },
-    { name: `${codec.name}, of a dense run`, codec, dense: true },
-    { ...feedback, name: `${codec.name}, of a dense run, with error feedback`, dense: true },
-  ];
-});
+  }),
+];
+
+function said({ rate, outer, period, feedback }: PlaceUse): string {
+  const step = `rate ${rate}, outer rate ${outer.learningRate}, momentum ${outer.momentum}`;
+  return `${step}, places for ${period}${feedback ? ", with feedback" : ""}`;
+}
 
 /** The losses after 0 to `cycles` cycles, from the file of an earlier run as far as it goes. */
 async function curve(directory: string, subnet: Subnet, policy: Policy, cycles: number): Promise<number[]> {
-  const { domain, miners, steps, rate, outerRate } = subnet;
-  const parameters = [
-    policy.name,
-    domain.name,
-    `${miners} miners`,
-    `${steps} steps`,
-    ...(trainsPlaces(policy) ? [`rate ${rate}`, `outer rate ${outerRate}`] : []),
-  ];
+  const { domain, miners, steps, places } = subnet;
+  const parameters = [policy.name, domain.name, `${miners} miners`, `${steps} steps`, ...(stepsAsPlaces(policy) ? [said(places)] : [])];
   // A curve made under other rules is another one.
   const rules = documentHash(rulesOf(subnet, policy)).slice(0, 8);
   const file = join(directory, `${[...parameters, rules].join(", ").replaceAll(" ", "-")}.json`);
@@ -110,8 +113,12 @@ export async function run(): Promise<void> {
       steps: { type: "string", default: "25" },
       threads: { type: "string", default: "2" },
       domain: { type: "string", default: "speeches" },
-      rate: { type: "string", default: String(placeRate) },
-      "outer-rate": { type: "string", default: String(outerOfPlaces.learningRate) },
+      rate: { type: "string", default: String(placeUse.rate) },
+      "outer-rate": { type: "string", default: String(placeUse.outer.learningRate) },
+      "outer-momentum": { type: "string", default: String(placeUse.outer.momentum) },
+      scales: { type: "string", default: placeUse.scales.join() },
+      period: { type: "string", default: String(placeUse.period) },
+      feedback: { type: "boolean", default: false },
       miners: { type: "string", default: "1,3" },
       only: { type: "string", default: "" },
     },
@@ -123,6 +130,13 @@ export async function run(): Promise<void> {
   const domain = base.domains.find(({ name }) => name === flags.domain) as Domain;
   const directory = join(flags.directory, "curves");
   await mkdir(directory, { recursive: true });
+  const places: PlaceUse = {
+    rate: Number(flags.rate),
+    outer: { learningRate: Number(flags["outer-rate"]), momentum: Number(flags["outer-momentum"]) },
+    scales: flags.scales.split(",").map(Number),
+    period: Number(flags.period),
+    feedback: flags.feedback,
+  };
   const only = new RegExp(flags.only);
   const rows = [];
   for (const miners of flags.miners.split(",").map(Number)) {
@@ -132,8 +146,7 @@ export async function run(): Promise<void> {
       optimizer: inner,
       miners,
       steps,
-      rate: Number(flags.rate),
-      outerRate: Number(flags["outer-rate"]),
+      places,
       threads,
     };
     const run = (policy: Policy) => curve(directory, subnet, policy, Math.max(...cycles));

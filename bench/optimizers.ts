@@ -7,13 +7,12 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { placeRate } from "../src/engine/places.ts";
 import { type OptimizerOptions, openTrainer } from "../src/engine/trainer.ts";
 import { codecs } from "../src/model/codecs/index.ts";
-import { muonDefaults, outerOfPlaces } from "../src/protocol/task-defaults.ts";
+import { muonDefaults } from "../src/protocol/task-defaults.ts";
 import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
-import { inner, losses } from "./codec/subnet.ts";
+import { inner, losses, placeUse } from "./codec/subnet.ts";
 import { batchSequences, openBase } from "./transfer/base.ts";
 import type { Domain, TrainedBase } from "./transfer/experiment.ts";
 
@@ -84,8 +83,7 @@ export async function run(): Promise<void> {
           domain,
           miners: 1,
           steps,
-          rate: placeRate,
-          outerRate: outerOfPlaces.learningRate,
+          places: placeUse,
           threads,
           optimizer: { ...optimizer, learningRate },
           alone: true,

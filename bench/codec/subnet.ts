@@ -4,6 +4,7 @@
  */
 import { createWalk } from "../../src/data/walk.ts";
 import { openEvaluator } from "../../src/engine/evaluator.ts";
+import { placeRate } from "../../src/engine/places.ts";
 import { type OptimizerOptions, openTrainer } from "../../src/engine/trainer.ts";
 import type { Codec } from "../../src/model/codecs/index.ts";
 import type { TensorSpec } from "../../src/model/families/index.ts";
@@ -28,10 +29,11 @@ import type { Domain, TrainedBase } from "../transfer/experiment.ts";
 type Named = ReadonlyMap<string, Float32Array>;
 
 export const inner = { learningRate: 5e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clipNorm: 1 };
-/** The part of a task that says how to merge and to measure, as a task of this codec has it by default. */
-export const rulesOf = ({ outerRate }: Subnet, policy: Policy) => {
-  const outer = { ...taskDefaults.outer, ...(trainsPlaces(policy) && { ...outerOfPlaces, learningRate: outerRate }) };
-  return { outer, merge: taskDefaults.merge, evaluation: taskDefaults.evaluation };
+/** The part of a task that says how to merge and to measure, as a task of this codec has it unless the subnet differs. */
+export const rulesOf = ({ places: { outer, scales } }: Subnet, policy: Policy) => {
+  const { merge, evaluation } = taskDefaults;
+  if (!stepsAsPlaces(policy)) return { outer: taskDefaults.outer, merge, evaluation };
+  return { outer: { ...taskDefaults.outer, ...outer }, merge: { ...merge, scales }, evaluation };
 };
 const taskHash = hashFields("connito/bench-codec/1");
 const gateSequences = taskDefaults.evaluation.sequencesPerDomain * 2 ** (taskDefaults.evaluation.stages - 1);
@@ -45,10 +47,34 @@ export interface Policy {
   readonly dense?: boolean;
   /** What a cycle's submission could not say is added to the next one's change. */
   readonly feedback?: boolean;
+  /** Everything is trained and sent, and stepped as places are. */
+  readonly outerOfPlaces?: boolean;
 }
 
 /** Whether only the codec's places are trained, and others in each cycle. */
 export const trainsPlaces = ({ codec, dense }: Policy) => codec?.place !== undefined && !dense;
+export const stepsAsPlaces = (policy: Policy) => trainsPlaces(policy) || policy.outerOfPlaces === true;
+
+/** How codecs of places are used. */
+export interface PlaceUse {
+  /** What the learning rate is multiplied by. */
+  readonly rate: number;
+  readonly outer: { readonly learningRate: number; readonly momentum: number };
+  readonly scales: readonly number[];
+  /** Cycles that share places; momentum goes on where they are. */
+  readonly period: number;
+  /** What signs could not say is added to the next change at the same places. */
+  readonly feedback: boolean;
+}
+
+/** As a task has it by default. */
+export const placeUse: PlaceUse = {
+  rate: placeRate,
+  outer: outerOfPlaces,
+  scales: taskDefaults.merge.scales,
+  period: 1,
+  feedback: false,
+};
 
 export interface Subnet {
   readonly base: TrainedBase;
@@ -57,10 +83,7 @@ export interface Subnet {
   readonly miners: number;
   /** Of a cycle. */
   readonly steps: number;
-  /** What the learning rate is multiplied by where only places are trained. */
-  readonly rate: number;
-  /** The outer learning rate there. */
-  readonly outerRate: number;
+  readonly places: PlaceUse;
   readonly threads: number;
   /** One miner's change is added as it is: what a cycle of training is worth, whatever becomes of it in a merge. */
   readonly alone?: boolean;
@@ -83,10 +106,14 @@ export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<nu
   try {
     yield await lossOf(version, domain.heldOut);
     for (let cycle = 0; ; cycle++) {
+      const drawn = placesIn(subnet, policy, trained, cycle);
+      if (drawn !== undefined) momentum = new Map([...momentum].map(([name, values]) => [name, only(values, drawn.get(name))]));
+      if (drawn !== undefined && drawnIn(subnet, cycle) === cycle) for (const own of owed) own.clear();
       const contributions: Contribution[] = [];
       for (let miner = 0; miner < miners; miner++) {
-        const change = await learn(subnet, policy, { trained, version, cycle, miner });
-        contributions.push({ miner: `${miner}`, deltas: tensorsOf(say(policy, change, cycle, owed[miner] as Map<string, Float32Array>)) });
+        const change = await learn(subnet, { version, cycle, miner, ...(drawn && { places: drawn }) });
+        const said = say(subnet, policy, { change, cycle, owed: owed[miner] as Map<string, Float32Array> });
+        contributions.push({ miner: `${miner}`, deltas: tensorsOf(said) });
       }
       if (subnet.alone) {
         version = await moved(version, contributions[0]?.deltas);
@@ -98,14 +125,14 @@ export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<nu
         (_, i) => domain.pool[(cycle * gateSequences + i) % domain.pool.length] as Int32Array,
       );
       const rules = { drawn: gate.map((_, index) => ({ domain: 0, index })), domains: 1, errorRate: taskDefaults.merge.errorRate };
+      const measured = async (delta?: Tensors) => {
+        evaluator.replace(await moved(version, delta));
+        return evaluator.losses(gate);
+      };
+      const base = await measured();
       const measure: MergeSearch["measure"] = async (candidates) => {
-        const losses = async (delta?: Tensors) => {
-          evaluator.replace(await moved(version, delta));
-          return evaluator.losses(gate);
-        };
-        const base = await losses();
         const assessed = [];
-        for (const candidate of candidates) assessed.push(assess(rules, base, await losses(candidate)));
+        for (const candidate of candidates) assessed.push(assess(rules, base, await measured(candidate)));
         return { before: domainLosses(base, rules.drawn, 1), assessed };
       };
       const search: MergeSearch = { task, momentum: tensorsOf(momentum), measure };
@@ -136,21 +163,16 @@ export async function* losses(subnet: Subnet, policy: Policy): AsyncGenerator<nu
 }
 
 interface Turn {
-  readonly trained: readonly TensorSpec[];
   readonly version: Named;
   readonly cycle: number;
   readonly miner: number;
+  readonly places?: ReadonlyMap<string, Uint32Array>;
 }
 
 /** What a miner's training in a cycle changes. */
-async function learn(
-  { base, domain, optimizer, miners, steps, rate, threads }: Subnet,
-  { codec, dense }: Policy,
-  turn: Turn,
-): Promise<Named> {
-  const { trained, version, cycle, miner } = turn;
+async function learn({ base, domain, optimizer, miners, steps, places: { rate }, threads }: Subnet, turn: Turn): Promise<Named> {
+  const { version, cycle, miner, places } = turn;
   const { architecture, sequenceLength } = base;
-  const places = codec && !dense ? submissionPlaces(codec.name, { task: taskHash, cycle, group: 0 }, trained) : undefined;
   const options = { architecture, trainable: [...version.keys()], optimizer, sequenceLength, batchSequences, threads };
   const weights = new Map([...base.weights, ...version]);
   const trainer = await openTrainer({ ...options, weights, ...(places && { places }) });
@@ -169,12 +191,38 @@ async function learn(
   }
 }
 
+/** The cycle whose places this one has. */
+const drawnIn = ({ places: { period } }: Subnet, cycle: number) => cycle - (cycle % period);
+
+/** The values that a cycle's miners train, by tensor; undefined where they train all. */
+function placesIn(subnet: Subnet, policy: Policy, trained: readonly TensorSpec[], cycle: number): Map<string, Uint32Array> | undefined {
+  // What is not rounded has the places of signs.
+  if (!trainsPlaces(policy)) return undefined;
+  return submissionPlaces("signs-10", { task: taskHash, cycle: drawnIn(subnet, cycle), group: 0 }, trained);
+}
+
+/** The values at some places, and zeros elsewhere. */
+function only(values: Float32Array, places: Uint32Array | undefined): Float32Array {
+  const kept = new Float32Array(values.length);
+  for (const place of places ?? []) kept[place] = values[place] as number;
+  return kept;
+}
+
+interface Saying {
+  readonly change: Named;
+  readonly cycle: number;
+  /** What earlier submissions could not say, and from now on this one. */
+  readonly owed: Map<string, Float32Array>;
+}
+
 /** What the others read of a change. */
-function say({ codec, feedback }: Policy, change: Named, cycle: number, owed: Map<string, Float32Array>): Named {
+function say(subnet: Subnet, policy: Policy, { change, cycle, owed }: Saying): Named {
+  const { codec } = policy;
   if (codec === undefined) return change;
+  const feedback = policy.feedback ?? (trainsPlaces(policy) && subnet.places.feedback);
   return new Map(
     [...change].map(([name, values]) => {
-      const seed = placesSeed({ task: taskHash, cycle, group: 0 }, name);
+      const seed = placesSeed({ task: taskHash, cycle: drawnIn(subnet, cycle), group: 0 }, name);
       const wanted = feedback ? sum(values, owed.get(name)) : values;
       const said = codec.decode(codec.encode(wanted, seed), wanted.length, seed);
       if (feedback) owed.set(name, difference(wanted, said));
