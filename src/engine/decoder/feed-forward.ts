@@ -33,23 +33,22 @@ export function feedForward(
   const routed = route(input, layer, weights, architecture.expertsPerToken, computation);
   const routing = sortByExpert(routed.experts, architecture.experts);
   const gates = dispatchSlots(routed.gates, routing);
+  // The weight of a result may as well multiply what the last matrix reads, where that is narrower and nothing is added behind it.
+  const innerWidth = Number(weights.of("expert.down", layer, 0).shape[experts.inputFirst ? 0 : 1]);
+  const weighsInner = !weighsInput && innerWidth < architecture.hiddenSize && weights.find("expert.downBias", layer, 0) === undefined;
   const networks = dispatch(input, routing).map((rows, expert) => {
     const gate = gates[expert] as Tensor;
     const read = weighsInput ? multiply(rows, gate) : rows;
-    const inner = expertActivations(read, layer, expert, weights, experts);
-    const down = (x: Tensor) => {
-      const bias = weights.find("expert.downBias", layer, expert);
-      return linear(x, weights.of("expert.down", layer, expert), bias, experts.inputFirst);
-    };
-    if (weighsInput) return { gate, read, inner, result: down(inner) };
-    // The weight of a result may as well multiply what the last matrix reads, where that is narrower and nothing is added behind it.
-    const narrow = Number(inner.shape[1]) < architecture.hiddenSize && weights.find("expert.downBias", layer, expert) === undefined;
-    return { gate, read, inner, result: narrow ? down(multiply(inner, gate)) : multiply(down(inner), gate) };
+    const inner = expertActivations(read, layer, expert, weights, experts, weighsInner ? gate : undefined);
+    const bias = weights.find("expert.downBias", layer, expert);
+    const result = linear(inner, weights.of("expert.down", layer, expert), bias, experts.inputFirst);
+    return { gate, read, inner, result: weighsInput || weighsInner ? result : multiply(result, gate) };
   });
   const weighed = () =>
-    networks.map(({ gate, read, inner }) =>
-      weighsInput ? { input: read, inner } : { input: multiply(read, gate), inner: multiply(inner, gate) },
-    );
+    networks.map(({ gate, read, inner }) => ({
+      input: weighsInput ? read : multiply(read, gate),
+      inner: weighsInput || weighsInner ? inner : multiply(inner, gate),
+    }));
   const combined = combine(
     networks.map(({ result }) => result),
     routing,
@@ -69,11 +68,20 @@ function shared(x: Tensor, layer: number, weights: Weights): Tensor {
   return weight === undefined ? result : multiply(result, sigmoid(linear(x, weight)));
 }
 
-/** One expert's rows [its tokens, hidden] to what its last matrix reads. */
-function expertActivations(x: Tensor, layer: number, expert: number, weights: Weights, experts: ExpertRules): Tensor {
+/** One expert's rows [its tokens, hidden] to what its last matrix reads, times the weight of each row where there is one. */
+function expertActivations(
+  x: Tensor,
+  layer: number,
+  expert: number,
+  weights: Weights,
+  experts: ExpertRules,
+  weight: Tensor | undefined,
+): Tensor {
   const { activation } = experts;
   const [gate, up] = gateAndUp(x, layer, expert, weights, experts);
-  return activation === "swiglu" ? swiglu(gate, up) : clampedSwiglu(gate, up, activation);
+  if (activation === "swiglu") return swiglu(gate, up, weight);
+  const result = clampedSwiglu(gate, up, activation);
+  return weight === undefined ? result : multiply(result, weight);
 }
 
 function gateAndUp(x: Tensor, layer: number, expert: number, weights: Weights, experts: ExpertRules): readonly [Tensor, Tensor] {

@@ -8,45 +8,52 @@ interface Steepness {
   readonly steepness: number;
 }
 
-/** Outputs: the result, sigmoid(s gate), silu(gate). */
+/** Inputs: gate, up, and a weight of each row where there is one. */
 const operator: Operator<Steepness> = {
   name: "swiglu",
-  outputs: ([gate, up]) => {
+  outputs: ([gate, up, weight]) => {
     const { shape } = gate as TensorType;
     if (!sameShape(shape, (up as TensorType).shape)) throw mismatch("swiglu", shape, (up as TensorType).shape);
-    return [0, 1, 2].map(() => ({ type: "float32", shape }));
+    const column = [...shape.slice(0, -1), 1];
+    if (weight !== undefined && !sameShape(weight.shape, column)) throw mismatch("swiglu", column, weight.shape);
+    return [{ type: "float32", shape }];
   },
-  lower: (emit, [gate, up], [result, sigmoid, silu], { attributes: { steepness } }) => {
-    const steep = () => (steepness === 1 ? (gate as string) : emit.node("Mul", [gate as string, emit.float(steepness)]));
-    const halfway =
-      sigmoid === undefined && silu === undefined
-        ? emit.node("QuickGelu", [gate as string], { attributes: { alpha: { float: steepness } }, domain: "com.microsoft" })
-        : emit.node("Mul", [gate as string, emit.node("Sigmoid", [steep()], { output: sigmoid })], { output: silu });
-    emit.node("Mul", [halfway, up as string], { output: result });
+  lower: (emit, [gate, up, weight], [output], { attributes: { steepness } }) => {
+    const silu = emit.node("QuickGelu", [gate as string], { attributes: { alpha: { float: steepness } }, domain: "com.microsoft" });
+    if (weight === undefined) emit.node("Mul", [silu, up as string], { output });
+    else emit.node("Mul", [emit.node("Mul", [silu, up as string]), weight], { output });
   },
-  gradient: ({ inputs, outputs, attributes }, [dy]) => [
-    ...apply(gradientOperator, [dy as Tensor, inputs[1] as Tensor, outputs[1] as Tensor, outputs[2] as Tensor], attributes),
-  ],
+  gradient: ({ inputs, attributes }, [dy]) => [...apply(gradientOperator, [dy as Tensor, ...inputs], attributes)],
 };
 
-/** With g = sigmoid(s a) and y = silu(a) = a g: silu'(a) = g + s y (1 - g). */
+/**
+ * With g = sigmoid(s a), y = silu(a) = a g and q = dy up: the gate's gradient is q (g + s y (1 - g)) = g (q - s q y) + s q y, and a row's weight has the sum of
+ * q y. g and y are computed again rather than kept: they would have left the cache, and half of what an expert keeps would be theirs.
+ */
 const gradientOperator: Operator<Steepness> = {
   name: "swigluGradient",
-  outputs: ([dy]) => [dy as TensorType, dy as TensorType].map(({ shape }) => ({ type: "float32", shape })),
-  lower: (emit, names, [dGate, dUp], { attributes: { steepness } }) => {
-    const [dy, up, sigmoid, silu] = names as [string, string, string, string];
-    if (dGate !== undefined) {
-      const rest = emit.node("Sub", [silu, emit.node("Mul", [silu, sigmoid])]);
-      const slope = emit.node("Add", [sigmoid, steepness === 1 ? rest : emit.node("Mul", [rest, emit.float(steepness)])]);
-      emit.node("Mul", [emit.node("Mul", [dy, up]), slope], { output: dGate });
-    }
-    if (dUp !== undefined) emit.node("Mul", [dy, silu], { output: dUp });
+  outputs: ([, ...inputs]) => inputs.map(({ shape }) => ({ type: "float32", shape })),
+  lower: (emit, [dy, gate, up, weight], [dGate, dUp, dWeight], { attributes: { steepness } }) => {
+    const [upstream, a] = [dy as string, gate as string];
+    const steep = (x: string) => (steepness === 1 ? x : emit.node("Mul", [x, emit.float(steepness)]));
+    const weighed = (x: readonly [string, string], operator: "Mul" | "Add", output: string) =>
+      void (weight === undefined ? emit.node(operator, x, { output }) : emit.node("Mul", [emit.node(operator, x), weight], { output }));
+    const sigmoid = emit.node("Sigmoid", [steep(a)]);
+    const silu = emit.node("Mul", [a, sigmoid]);
+    if (dUp !== undefined) weighed([upstream, silu], "Mul", dUp);
+    if (dGate === undefined && dWeight === undefined) return;
+    const through = emit.node("Mul", [upstream, up as string]);
+    const along = emit.node("Mul", [through, silu]);
+    if (dWeight !== undefined) emit.node("ReduceSum", [along, emit.integers([-1])], { output: dWeight });
+    if (dGate === undefined) return;
+    const bent = steep(along);
+    weighed([emit.node("Mul", [sigmoid, emit.node("Sub", [through, bent])]), bent], "Add", dGate);
   },
 };
 
-/** gate and up of one shape. */
-export function swiglu(gate: Tensor, up: Tensor): Tensor {
-  return applyOne(operator, [gate, up], { steepness: 1 });
+/** gate and up of one shape [.., n]; the result's rows are multiplied by `weight` [.., 1] where there is one. */
+export function swiglu(gate: Tensor, up: Tensor, weight?: Tensor): Tensor {
+  return applyOne(operator, weight === undefined ? [gate, up] : [gate, up, weight], { steepness: 1 });
 }
 
 export interface ClampedSwiglu {

@@ -3,7 +3,7 @@ import { clampedSwiglu, swiglu } from "../../../../src/engine/graph/operators/sw
 import { checkGradients, evaluate } from "../finite-differences.ts";
 
 describe("engine/graph/operators/swiglu", () => {
-  it("is silu(gate) * up, also where nothing is kept for a gradient", async () => {
+  it("is silu(gate) * up", async () => {
     const gate = [-2, 0, 0.5, 3];
     const up = [1, 2, -1, 0.5];
     const { y } = await evaluate({ gate: { shape: [4], data: gate }, up: { shape: [4], data: up } }, ({ gate, up }) => ({
@@ -18,6 +18,13 @@ describe("engine/graph/operators/swiglu", () => {
     const fed = { gate: { shape: [3, 4] }, up: { shape: [3, 4] } };
     for (const variables of [["gate", "up"], ["gate"], ["up"]]) {
       await checkGradients(fed, ({ gate, up }) => swiglu(gate!, up!), { variables });
+    }
+  });
+
+  it("multiplies rows by weights where there are some, with the gradients, together and one by one", async () => {
+    const fed = { gate: { shape: [3, 4] }, up: { shape: [3, 4] }, weight: { shape: [3, 1] } };
+    for (const variables of [["gate", "up", "weight"], ["gate"], ["up"], ["weight"]]) {
+      await checkGradients(fed, ({ gate, up, weight }) => swiglu(gate!, up!, weight!), { variables });
     }
   });
 
