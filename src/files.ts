@@ -325,8 +325,17 @@ export async function resumeFile<T>(path: string, id: string, fill: (handle: Fil
   return onStorage(path, async () => {
     // In a directory that others may write to too, the name could be a link of theirs.
     const handle = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
-    return complete(handle, temporary, path, fill);
+    if (await isOwnAlone(handle)) return complete(handle, temporary, path, fill);
+    await handle.close();
+    await rm(temporary, { force: true });
+    return complete(await open(temporary, "wx", 0o644), temporary, path, fill);
   });
+}
+
+/** Whether it is a file of this user under one name: one of somebody else could be changed after it was checked, one of two names is another file, too. */
+async function isOwnAlone(handle: FileHandle): Promise<boolean> {
+  const found = await handle.stat();
+  return found.isFile() && found.nlink === 1 && (process.getuid === undefined || found.uid === process.getuid());
 }
 
 /** Nobody writes for so long without a byte: what is older was left by a kill. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync, utimesSync } from "node:fs";
+import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync, utimesSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnitoError } from "../src/errors.ts";
@@ -114,6 +114,16 @@ describe("files", () => {
         resumeFile(join(directory, "a"), "one", (handle) => writeAll(handle, Buffer.from("x"))),
         failure("file-missing"),
       );
+      assert.equal(readFileSync(victim, "utf8"), "of somebody");
+    });
+  });
+
+  it("does not go on in a file that has another name too", async () => {
+    await inDirectory(async (directory) => {
+      const victim = writeFile(directory, "victim", "of somebody");
+      linkSync(victim, join(directory, ".a.one.tmp"));
+      await resumeFile(join(directory, "a"), "one", (handle) => writeAll(handle, Buffer.from("x")));
+      assert.equal(readFileSync(join(directory, "a"), "utf8"), "x");
       assert.equal(readFileSync(victim, "utf8"), "of somebody");
     });
   });
