@@ -31,7 +31,7 @@ export interface SlicePlan {
 
 export interface PlanSliceOptions {
   readonly manifest: Manifest;
-  /** Needed for a group's slice; `none` leaves the other groups' experts out, as of a checkpoint whose packed experts have no stand-ins. */
+  /** Those of the base, needed for a group's slice; `none` leaves the other groups' experts out, as of a checkpoint whose packed experts have no stand-ins. */
   readonly standIns?: Manifest | "none";
   readonly manager: Pick<ExpertManager, "expertsOf">;
   readonly group: number | "whole";
@@ -52,7 +52,9 @@ export function planSlice({ manifest, standIns, manager, group }: PlanSliceOptio
   const inGroup = new Set(manager.expertsOf(group).flatMap(({ layer, experts }) => experts.map((expert) => `${layer}/${expert}`)));
   const found = new Set<string>();
   const isOwn = ({ layer, expert }: Piece) => inGroup.has(`${layer}/${expert}`);
-  const standInOf = new Map(others?.pieces.map((piece) => [pieceName(piece), piece]));
+  // Of an expert that was merged the version has a stand-in of its own.
+  const merged = manifest.pieces.filter(({ role }) => role === "stand-in");
+  const standInOf = new Map([...(others?.pieces ?? []), ...merged].map((piece) => [pieceName(piece), piece]));
   const own: Piece[] = [];
   const stands: Piece[] = [];
   for (const piece of manifest.pieces) {

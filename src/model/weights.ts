@@ -11,7 +11,7 @@ import { type Architecture, familyNamed, listWeights, requireComputable } from "
 import { readLowBits } from "./low-bits.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
 import { isStandInDtype, lowBitsOf, type Piece, pieceKey, pieceName, type ReadPiece, readWholePiece, type StandInDtype } from "./pieces.ts";
-import { dequantize } from "./stand-ins.ts";
+import { dequantize, quantize } from "./stand-ins.ts";
 import { placed, type Tensors, type Values } from "./tensors.ts";
 
 /** A piece's values as fp32, checked against its hash; in `into` where that is given. */
@@ -60,11 +60,13 @@ export async function loadWeights(options: LoadWeightsOptions): Promise<Map<stri
 /** Gives weights by name, in fp32, each read from its piece when it is asked for. */
 export type LoadWeights = (names: readonly string[]) => Promise<Map<string, Float32Array>>;
 
-/** Experts without a stand-in share zeros. Throws `config-not-computable`, and `weights-mismatch` where the pieces are not exactly the model's tensors. */
+/** An expert that is there goes before its stand-in; experts without bits share zeros. Throws `config-not-computable`, and `weights-mismatch` where the pieces are not exactly the model's tensors. */
 export function weightLoader(options: Pick<LoadWeightsOptions, "pieces" | "readPiece" | "architecture">): LoadWeights {
   const { readPiece, architecture } = options;
   requireComputable(architecture);
-  const pieces = options.pieces.filter((piece) => piece.role !== "momentum");
+  const there = new Set(options.pieces.filter(({ role }) => role === "expert").map(pieceName));
+  const isWeight = (piece: Piece) => piece.role !== "momentum" && !(piece.role === "stand-in" && there.has(pieceName(piece)));
+  const pieces = options.pieces.filter(isWeight);
   const sources = new Map(pieces.map((piece) => [pieceName(piece), piece]));
   const specs = listWeights(architecture);
   for (const { name, shape } of specs) {
@@ -122,8 +124,8 @@ export interface NewVersionOptions {
 }
 
 /**
- * The version after a merge: the expert tensors that changed have new pieces of weights and momentum; everything else is shared. One tensor is in
- * memory at a time. Throws `weights-mismatch` for a name or length that is not the version's, `weights-non-finite` for a value that would not
+ * The version after a merge: the expert tensors that changed have new pieces of weights and momentum, and a stand-in of what they are now (that of the
+ * base would have other groups learn what is learned already); everything else is shared. One tensor is in memory at a time. Throws `weights-mismatch` for a name or length that is not the version's, `weights-non-finite` for a value that would not
  * be finite in the tensor's dtype.
  */
 export async function newVersion({ manifest, changed, update, keep }: NewVersionOptions): Promise<Manifest> {
@@ -144,8 +146,13 @@ export async function newVersion({ manifest, changed, update, keep }: NewVersion
         throw mismatch(`the update of ${pieceKey(piece)} has another length`);
       const dtype = requireFloatDtype(piece.dtype, pieceKey(piece));
       const encoded = fromFloat32(dtype, weights);
-      if (!allFinite(toFloat32(dtype, encoded)) || !allFinite(momentum)) throw nonFinite(piece);
-      pieces.push(await store(piece, encoded), await store({ ...piece, role: "momentum", dtype: "F32" }, fromFloat32("F32", momentum)));
+      const values = toFloat32(dtype, encoded);
+      if (!allFinite(values) || !allFinite(momentum)) throw nonFinite(piece);
+      pieces.push(
+        await store(piece, encoded),
+        await store({ ...piece, role: "momentum", dtype: "F32" }, fromFloat32("F32", momentum)),
+        await store({ ...piece, role: "stand-in", dtype: "Q4_32" }, quantize(values, piece.shape)),
+      );
       used++;
     }
   }

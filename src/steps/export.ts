@@ -2,6 +2,7 @@
 import { ConnitoError } from "../errors.ts";
 import { exportVersion } from "../model/export.ts";
 import { readArchitecture } from "../model/families/index.ts";
+import { totalBytes } from "../model/manifest.ts";
 import type { WrittenCheckpoint } from "../model/write-shards.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Context } from "./context.ts";
@@ -29,22 +30,15 @@ export async function exportStep(
   const { objects } = workspace;
   const manifest = await findManifest(workspace, root);
   if (manifest === undefined) throw notHere(root, "its manifest");
-  const wanted = [
-    manifest.config,
-    manifest.tokenizer,
-    ...manifest.pieces.filter(({ role }) => role !== "momentum").map(({ hash }) => hash),
-  ];
+  const pieces = manifest.pieces.filter(({ role }) => role === "backbone" || role === "expert");
+  const wanted = [manifest.config, manifest.tokenizer, ...pieces.map(({ hash }) => hash)];
   let missing = 0;
   for (const hash of wanted) if (!(await objects.has(hash))) missing++;
   if (missing > 0) throw notHere(root, `${missing} of ${wanted.length} pieces`);
 
   const config = await objects.read(manifest.config);
-  const architecture = readArchitecture(JSON.parse(Buffer.from(config).toString("utf8")), new Set(manifest.pieces.map(({ name }) => name)));
-  progress.start(
-    "writing the checkpoint",
-    manifest.pieces.reduce((sum, { bytes, role }) => sum + (role === "momentum" ? 0 : bytes), 0),
-    "bytes",
-  );
+  const architecture = readArchitecture(JSON.parse(Buffer.from(config).toString("utf8")), new Set(pieces.map(({ name }) => name)));
+  progress.start("writing the checkpoint", totalBytes(pieces), "bytes");
   try {
     const exported = await exportVersion({
       manifest,

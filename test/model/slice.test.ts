@@ -6,6 +6,8 @@ import { describeSlice, sizeCheckpoint } from "../../src/model/describe.ts";
 import { createManifest, diffManifests, manifestRoot, totalBytes } from "../../src/model/manifest.ts";
 import { type Piece, pieceKey, pieceName, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";
 import { locateSlice, planSlice, type SlicePlan, writeSliceFile } from "../../src/model/slice.ts";
+import { dequantize, quantize } from "../../src/model/stand-ins.ts";
+import { weightLoader } from "../../src/model/weights.ts";
 import { start } from "../cli/process.ts";
 import { type Example, makeExample } from "./example.ts";
 import { failure, inDirectory, independentRead, someFloats, versionWith, writeFile } from "./support.ts";
@@ -13,10 +15,13 @@ import { failure, inDirectory, independentRead, someFloats, versionWith, writeFi
 const withExample = (use: (example: Example, directory: string) => Promise<void>) => () =>
   inDirectory(async (directory) => use(await makeExample(directory), directory));
 
-/** The version after one expert tensor of group 1 changed. */
+/** The expert tensor of group 1 that changes, of 10 rows of 12 values, and what its stand-in takes. */
+const merged = "model.layers.1.mlp.experts.3.up_proj.weight";
+const standInBytes = 10 * (12 / 2 + 2);
+
+/** The version after it changed. */
 async function nextVersion({ manifest, objects }: Example) {
-  const name = "model.layers.1.mlp.experts.3.up_proj.weight";
-  const next = await versionWith(manifest, new Map([[name, { weights: someFloats(1, 120), momentum: someFloats(2, 120) }]]));
+  const next = await versionWith(manifest, new Map([[merged, { weights: someFloats(1, 120), momentum: someFloats(2, 120) }]]));
   for (const [hash, bytes] of next.objects) objects.set(hash, bytes);
   return next.manifest;
 }
@@ -52,7 +57,7 @@ describe("slice", () => {
   );
 
   it(
-    "of a whole has all but stand-ins, and momentum once there is some, which a group's slice has not",
+    "of a whole has all but the base's stand-ins, and momentum once there is some, which a group's slice has not",
     withExample(async (example) => {
       const { manifest, standIns, manager } = example;
       const before = planSlice({ manifest, manager, group: "whole" });
@@ -60,13 +65,14 @@ describe("slice", () => {
       const next = await nextVersion(example);
       const after = planSlice({ manifest: next, manager, group: "whole" });
       assert.equal(after.bytes.momentum, 480);
-      assert.equal(after.bytes.standIns, 0);
+      assert.equal(before.bytes.standIns, 0);
+      assert.equal(after.bytes.standIns, standInBytes);
       assert.equal(planSlice({ manifest: next, standIns, manager, group: 1 }).bytes.momentum, 0);
     }),
   );
 
   it(
-    "of the next version costs a miner only what changed in its group",
+    "of the next version costs a miner what changed in its group, and others the stand-in of it",
     withExample(async (example) => {
       const { manifest, standIns, manager } = example;
       const next = await nextVersion(example);
@@ -74,8 +80,25 @@ describe("slice", () => {
         const had = new Set(planSlice({ manifest, standIns, manager, group }).pieces.map((piece) => piece.hash));
         return totalBytes(planSlice({ manifest: next, standIns, manager, group }).pieces.filter((piece) => !had.has(piece.hash)));
       });
-      assert.deepEqual(missing, [0, 480]);
-      assert.equal(diffManifests(manifest, next).changedBytes, 960, "a validator fetches the momentum too");
+      assert.deepEqual(missing, [standInBytes, 480]);
+      assert.equal(diffManifests(manifest, next).changedBytes, 960 + standInBytes, "a validator fetches the momentum too");
+    }),
+  );
+
+  it(
+    "of the next version has its stand-in of what was merged in the place of the base's, and the whole its weights",
+    withExample(async (example) => {
+      const { standIns, manager, readPiece, checkpoint } = example;
+      const manifest = await nextVersion(example);
+      const { architecture } = checkpoint;
+      const valuesIn = async (group: 0 | 1 | "whole") => {
+        const { pieces } = planSlice({ manifest, standIns, manager, group });
+        return (await weightLoader({ pieces, readPiece, architecture })([merged])).get(merged) as Float32Array;
+      };
+      const weights = someFloats(1, 120);
+      const shape = (standIns.pieces.find((piece) => pieceName(piece) === merged) as Piece).shape;
+      assert.deepEqual(await valuesIn(0), dequantize(quantize(weights, shape), shape));
+      assert.deepEqual([await valuesIn(1), await valuesIn("whole")], [weights, weights]);
     }),
   );
 

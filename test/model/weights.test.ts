@@ -139,16 +139,20 @@ describe("new version", () => {
   const update = (weights = someFloats(7, elements), momentum = someFloats(8, elements)) => new Map([[up, { weights, momentum }]]);
 
   for (const dtype of ["F32", "BF16", "F16"] as const) {
-    it(`stores ${dtype} weights and fp32 momentum, and shares everything else`, async () => {
+    it(`stores ${dtype} weights, fp32 momentum and a stand-in, and shares everything else`, async () => {
       const manifest = base(dtype);
       const next = await versionWith(manifest, update());
       const changed = next.manifest.pieces.filter((piece) => !manifest.pieces.some((old) => old === piece));
-      assert.deepEqual(changed.map(pieceKey), [`expert:${up}`, `momentum:${up}`]);
-      assert.equal(next.manifest.pieces.length, manifest.pieces.length + 1);
-      assert.equal(next.objects.size, 2);
-      const [expert, momentum] = changed as [Piece, Piece];
+      assert.deepEqual(changed.map(pieceKey), [`expert:${up}`, `momentum:${up}`, `stand-in:${up}`]);
+      assert.equal(next.manifest.pieces.length, manifest.pieces.length + 2);
+      assert.equal(next.objects.size, 3);
+      const [expert, momentum, standIn] = changed as [Piece, Piece, Piece];
       assert.deepEqual(Buffer.from(next.objects.get(expert.hash) ?? []), Buffer.from(fromFloat32(dtype, someFloats(7, elements))));
       assert.deepEqual(toFloat32("F32", next.objects.get(momentum.hash) as Uint8Array), someFloats(8, elements));
+      // The stand-in says what is stored, not what it was rounded from.
+      const stored = toFloat32(dtype, next.objects.get(expert.hash) as Uint8Array);
+      assert.equal(standIn.dtype, "Q4_32");
+      assert.deepEqual(Buffer.from(next.objects.get(standIn.hash) ?? []), Buffer.from(quantize(stored, standIn.shape)));
       for (const [hash, bytes] of next.objects) assert.equal(toHex(sha256(bytes)), hash);
       // What was made is a manifest that anybody accepts, and another version.
       const root = manifestRoot(next.manifest);
@@ -157,15 +161,17 @@ describe("new version", () => {
     });
   }
 
-  it("replaces momentum that is there, and keeps what is not merged", async () => {
+  it("replaces momentum and stand-ins that are there, and keeps what is not merged", async () => {
     const { manifest: first } = await versionWith(base("F32"), update());
     const { manifest: second } = await versionWith(first, update(someFloats(9, elements), someFloats(10, elements)));
     assert.equal(second.pieces.length, first.pieces.length);
-    assert.notEqual(pieceNamed(second, "momentum", up).hash, pieceNamed(first, "momentum", up).hash);
+    for (const role of ["momentum", "stand-in"] as const)
+      assert.notEqual(pieceNamed(second, role, up).hash, pieceNamed(first, role, up).hash);
     const other = "model.layers.0.mlp.experts.0.gate_proj.weight";
     const third = await versionWith(second, new Map([[other, { weights: someFloats(1, elements), momentum: someFloats(1, elements) }]]));
-    assert.deepEqual(pieceNamed(third.manifest, "momentum", up), pieceNamed(second, "momentum", up));
-    assert.equal(third.manifest.pieces.length, second.pieces.length + 1);
+    for (const role of ["momentum", "stand-in"] as const)
+      assert.deepEqual(pieceNamed(third.manifest, role, up), pieceNamed(second, role, up));
+    assert.equal(third.manifest.pieces.length, second.pieces.length + 2);
     assert.deepEqual(await versionWith(second, new Map()), { manifest: second, objects: new Map() });
   });
 
