@@ -20,7 +20,7 @@ const sameSquares = 0.05;
 const maximumSources = 3;
 /** What honest pairs of a group can have in common, as a cosine; the most also stands where there is no pair to learn it from. */
 const usualCosine = { least: 0.2, mostDense: 0.9, mostSparse: 0.5 };
-/** A submission's weights are told apart among so many others: those most like it. */
+/** A submission's weights are told apart among so many others, those most like it; surely among the most only. */
 const compared = { least: 4, most: 6 };
 /**
  * Of all weights that of one source, among `compared.most` or fewer, or those of two among `compared.most`, from which on it is they that it holds; and the
@@ -175,7 +175,8 @@ export function likenessOf(cosine: readonly (readonly number[])[], place: number
   const nearest = like[0] === undefined ? 0 : size(like[0]);
   const near = byLikeness(others.filter((index) => index < place || size(index) < nearest)).slice(0, compared.most);
   // Of values that are signs alone, what is learned does no more than others at random; and noise costs them their gain.
-  if (near.length < compared.least) return { ...shared, copy: share > 0 && !sparse && "unclear" };
+  const few = near.length < compared.most && share > 0 && !sparse && "unclear";
+  if (near.length < compared.least) return { ...shared, copy: few };
   const { weights } = explain(near);
   const sum = weights.reduce((total, weight) => total + Math.abs(weight), 0);
   const inOrder = near
@@ -187,7 +188,7 @@ export function likenessOf(cosine: readonly (readonly number[])[], place: number
     return all >= part && first.every(({ index }) => index < place && size(index) >= held.cosine);
   };
   const copy = near.length < compared.most ? holds(1, held.oneOfFewer) : holds(1, held.one) || holds(2, held.two);
-  return { ...shared, weight: inOrder[0]?.part as number, copy };
+  return { ...shared, weight: inOrder[0]?.part as number, copy: copy || few };
 }
 
 /**

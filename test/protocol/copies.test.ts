@@ -125,7 +125,7 @@ describe("near copies", () => {
     for (const deltas of [apart, alike, family(0.05, 8, "hardly")])
       for (let count = 2; count <= deltas.length; count++) {
         const { copy, weight } = judge(deltas.slice(0, count));
-        assert.equal(copy, count >= 5 ? false : "unclear");
+        assert.equal(copy, count >= 7 ? false : "unclear");
         assert.equal(weight !== undefined, count >= 5);
       }
   });

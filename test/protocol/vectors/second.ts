@@ -500,7 +500,8 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
   const [first, next] = falling as [(typeof falling)[number], (typeof falling)[number]];
   const one = first.part >= (six.length === 6 ? 0.8 : 0.9) && first.counts;
   const two = six.length === 6 && first.part + next.part >= 0.95 && first.counts && next.counts;
-  return { share, usual, like, parts, weight: first.part, copy: one || two };
+  const open = six.length < 6 && share > 0 && !sparse ? "unclear" : false;
+  return { share, usual, like, parts, weight: first.part, copy: one || two || open };
 }
 
 type Rest = Record<"base" | "explained" | "own" | "mirrored" | "scrambled" | "scrambledMirrored", number[]>;
