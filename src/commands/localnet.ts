@@ -8,7 +8,7 @@ import { defaultFinalityLag, defaultPruning, type Genesis, startLocalnet } from 
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { expandHome } from "../cli/flags.ts";
 import { parseDuration, parseTao } from "../cli/quantities.ts";
-import { makeDirectory } from "../files.ts";
+import { makeDirectory } from "../files/replacing.ts";
 import { publicKeyOf } from "../protocol/hotkey.ts";
 import { writeAtomic } from "../workspace/files.ts";
 import { acquireLock } from "../workspace/lock.ts";

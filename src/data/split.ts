@@ -9,7 +9,7 @@ import { createWriteStream, type WriteStream } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { finished } from "node:stream/promises";
 import { ConnitoError } from "../errors.ts";
-import { fileError } from "../files.ts";
+import { fileError } from "../files/errors.ts";
 import { type Hash, hashFields, utf8 } from "../protocol/hash.ts";
 import { readText } from "./text.ts";
 

@@ -7,7 +7,7 @@ import { copyFile } from "node:fs/promises";
 import type { CycleStep } from "../cycle/roles.ts";
 import { roles } from "../cycle/roles.ts";
 import { ConnitoError } from "../errors.ts";
-import { makeDirectory } from "../files.ts";
+import { makeDirectory } from "../files/replacing.ts";
 import { windowOf } from "../protocol/clock.ts";
 import { hashFields, u32 } from "../protocol/hash.ts";
 import { publicKeyOf } from "../protocol/hotkey.ts";

@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
-import { transferBytes } from "../files.ts";
+import { transferBytes } from "../files/reading.ts";
 import { type Feedback, feedbackOf } from "../kernels/low-bits.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { type FloatDtype, toFloat32 } from "./dtype.ts";

@@ -5,7 +5,7 @@
  */
 import { availableParallelism } from "node:os";
 import { setImmediate } from "node:timers/promises";
-import { fileError, truncated } from "../files.ts";
+import { fileError, truncated } from "../files/errors.ts";
 import { startThread } from "../threads.ts";
 import { type ByteJob, type ByteResult, fileOfFailure, openByteWork, RangeTruncated } from "./byte-work.ts";
 

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { fileExists, readWhole } from "../files.ts";
+import { fileExists, readWhole } from "../files/reading.ts";
 import { type Dtype, isFloatDtype } from "./dtype.ts";
 import { type Architecture, familyNamed, listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
 import { NotJson, readLargeJson } from "./large-json.ts";

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { openFile, readInto } from "../files.ts";
+import { openFile, readInto } from "../files/reading.ts";
 import { hashFields, utf8 } from "../protocol/hash.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import { type Dtype, fromFloat32, requireFloatDtype, toFloat32 } from "./dtype.ts";

@@ -6,7 +6,9 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { fileError, isMissing, onStorage, readWhole, replaceFile, writeAll } from "../files.ts";
+import { fileError, isMissing, onStorage } from "../files/errors.ts";
+import { readWhole } from "../files/reading.ts";
+import { replaceFile, writeAll } from "../files/replacing.ts";
 import { type Hash, isHash } from "../protocol/hash.ts";
 
 export interface HashMemo {

@@ -5,7 +5,8 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { type Location, onStorage } from "../files.ts";
+import { onStorage } from "../files/errors.ts";
+import type { Location } from "../files/reading.ts";
 import { type Hash, sha256, toHex } from "../protocol/hash.ts";
 import { type ByteJob, workOnBytes } from "./byte-workers.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";

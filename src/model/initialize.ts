@@ -3,7 +3,7 @@
  * of integers. Norms are one; all else is nearly normal with mean 0 and deviation 0.02.
  */
 import { ConnitoError } from "../errors.ts";
-import { transferBytes } from "../files.ts";
+import { transferBytes } from "../files/reading.ts";
 import { sha256, utf8 } from "../protocol/hash.ts";
 import { byteTokenizer, byteTokenizerConfig, byteVocabularySize, endOfTextId } from "./byte-tokenizer.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";

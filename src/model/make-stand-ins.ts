@@ -1,7 +1,7 @@
 /** Making the stand-ins of a version: on all cores, each piece checked as it is read, and what was made before not made again. */
 import { createHash } from "node:crypto";
 import { ConnitoError } from "../errors.ts";
-import type { Location } from "../files.ts";
+import type { Location } from "../files/reading.ts";
 import { allFinite } from "../kernels/finite.ts";
 import type { AllottedLayer } from "../protocol/experts/allot-bits.ts";
 import { type Hash, sha256, toHex } from "../protocol/hash.ts";

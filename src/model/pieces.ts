@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { ConnitoError } from "../errors.ts";
-import { type Location, streamLocation } from "../files.ts";
+import { type Location, streamLocation } from "../files/reading.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { bytesOf, type Dtype, elementsOf } from "./dtype.ts";
 import { compareText } from "./text.ts";

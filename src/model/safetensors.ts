@@ -5,7 +5,8 @@
 
 import type { FileHandle } from "node:fs/promises";
 import { ConnitoError } from "../errors.ts";
-import { type Location, type OpenFile, openFile, readInto, replaceFile, streamLocation, transferBytes, writeAll } from "../files.ts";
+import { type Location, type OpenFile, openFile, readInto, streamLocation, transferBytes } from "../files/reading.ts";
+import { replaceFile, writeAll } from "../files/replacing.ts";
 import { bytesOf, type Dtype, dtypeRank } from "./dtype.ts";
 import { maximumHeaderBytes, parseHeader, SafetensorsError, type SafetensorsHeader } from "./safetensors-header.ts";
 import { compareText } from "./text.ts";

@@ -3,7 +3,7 @@
  * safetensors file that any other tool opens. A slice as a view is the same list of pieces, read where they lie.
  */
 import { ConnitoError } from "../errors.ts";
-import type { Location } from "../files.ts";
+import type { Location } from "../files/reading.ts";
 import type { ExpertLayout, ExpertManager } from "../protocol/experts/expert-manager.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Architecture } from "./families/index.ts";

@@ -4,7 +4,7 @@
  * missing file, a wrong call) is any other error, and never a miner's fault.
  */
 import { ConnitoError } from "../errors.ts";
-import { type OpenFile, openFile, readInto, streamLocation } from "../files.ts";
+import { type OpenFile, openFile, readInto, streamLocation } from "../files/reading.ts";
 import { allFinite } from "../kernels/finite.ts";
 import { type ArtifactDigest, createArtifactHasher } from "../protocol/artifact.ts";
 import type { Hash } from "../protocol/hash.ts";

@@ -1,7 +1,8 @@
 /** Writing a checkpoint directory in the Hugging Face layout: config.json, tokenizer.json and model.safetensors, the tensors last. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { fileError, writeWhole } from "../files.ts";
+import { fileError } from "../files/errors.ts";
+import { writeWhole } from "../files/replacing.ts";
 import type { Dtype } from "./dtype.ts";
 import type { TensorSpec } from "./families/index.ts";
 import { type WrittenFile, writeSafetensors } from "./safetensors.ts";

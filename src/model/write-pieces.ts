@@ -5,7 +5,9 @@
  */
 
 import { createHash } from "node:crypto";
-import { type Location, resumeFile, writeAll } from "../files.ts";
+import type { Location } from "../files/reading.ts";
+import { writeAll } from "../files/replacing.ts";
+import { resumeFile } from "../files/resuming.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { type ByteJob, workOnBytes } from "./byte-workers.ts";
 import type { Dtype } from "./dtype.ts";

@@ -6,7 +6,9 @@
 import { mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { fileExists, onStorage, syncDirectory, writeWhole } from "../files.ts";
+import { onStorage } from "../files/errors.ts";
+import { fileExists } from "../files/reading.ts";
+import { syncDirectory, writeWhole } from "../files/replacing.ts";
 import { bytesOf } from "./dtype.ts";
 import { layOut, type TensorToWrite } from "./safetensors.ts";
 import { jsonFile } from "./write-checkpoint.ts";

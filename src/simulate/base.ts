@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseSource } from "../data/sources/source.ts";
 import { splitText } from "../data/split.ts";
-import { fileExists } from "../files.ts";
+import { fileExists } from "../files/reading.ts";
 import { type Checkpoint, openCheckpoint } from "../model/checkpoint.ts";
 import { familyNamed } from "../model/families/index.ts";
 import { initializeCheckpoint } from "../model/initialize.ts";

@@ -4,7 +4,7 @@
 
 import { stat } from "node:fs/promises";
 import type { Publication, Published } from "../exchange/exchange.ts";
-import { fileExists } from "../files.ts";
+import { fileExists } from "../files/reading.ts";
 import { windowOf } from "../protocol/clock.ts";
 import { maximumGroupResultBytes } from "../protocol/group-result.ts";
 import type { Hash } from "../protocol/hash.ts";

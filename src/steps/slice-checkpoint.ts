@@ -5,7 +5,8 @@
 import { mkdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { fileExists, onStorage } from "../files.ts";
+import { onStorage } from "../files/errors.ts";
+import { fileExists } from "../files/reading.ts";
 import { type Checkpoint, openCheckpoint } from "../model/checkpoint.ts";
 import { openHashMemo } from "../model/hash-memo.ts";
 import { type IndexedCheckpoint, indexCheckpoint } from "../model/index-checkpoint.ts";

@@ -1,8 +1,10 @@
-/** What a state directory adds to the shared ways of writing (../files.ts): parents made on the way, files for their owner only, JSON. */
+/** What a state directory adds to the shared ways of writing (../files/): parents made on the way, files for their owner only, JSON. */
 import { open, readdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { fileExists, isMissing, makeDirectory, nameFile, onStorage, readWhole, replaceFile, transferBytes, writeAll } from "../files.ts";
+import { isMissing, onStorage } from "../files/errors.ts";
+import { fileExists, readWhole, transferBytes } from "../files/reading.ts";
+import { makeDirectory, nameFile, replaceFile, writeAll } from "../files/replacing.ts";
 
 /** For those who opened the state directory without its lock and write all the same: a mistake in the program. */
 export function readOnlyError(path: string): ConnitoError {

@@ -10,7 +10,8 @@ import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { fileError, onStorage, syncDirectory, writeAll } from "../files.ts";
+import { fileError, onStorage } from "../files/errors.ts";
+import { syncDirectory, writeAll } from "../files/replacing.ts";
 import { readBounded, readOnlyError } from "./files.ts";
 
 const firstChecksum = "connito/journal/1";

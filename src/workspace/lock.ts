@@ -17,7 +17,8 @@ import { link, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { isMissing, onStorage, writeAll } from "../files.ts";
+import { isMissing, onStorage } from "../files/errors.ts";
+import { writeAll } from "../files/replacing.ts";
 
 const heartbeatMilliseconds = 10_000;
 const silenceMilliseconds = 60_000;

@@ -6,7 +6,9 @@
 import { chmod, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { fileExists, isMissing, makeDirectory, onStorage, temporarySuffix } from "../files.ts";
+import { isMissing, onStorage } from "../files/errors.ts";
+import { fileExists } from "../files/reading.ts";
+import { makeDirectory, temporarySuffix } from "../files/replacing.ts";
 import { isHash } from "../protocol/hash.ts";
 import { namesIn, readBounded, readJson, readOnlyError, writeAtomic } from "./files.ts";
 import { type Journal, openJournal } from "./journal.ts";

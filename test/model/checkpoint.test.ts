@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { chmodSync, cpSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { readWhole } from "../../src/files.ts";
+import { readWhole } from "../../src/files/reading.ts";
 import { openCheckpoint, type StoredTensor } from "../../src/model/checkpoint.ts";
 import { fromFloat32, toFloat32 } from "../../src/model/dtype.ts";
 import { type HashMemo, openHashMemo } from "../../src/model/hash-memo.ts";

@@ -1,7 +1,7 @@
 /** A small base for tests: a checkpoint, its manifest and stand-ins, and everything's bytes. */
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
-import type { Location } from "../../src/files.ts";
+import type { Location } from "../../src/files/reading.ts";
 import type { Checkpoint } from "../../src/model/checkpoint.ts";
 import { indexCheckpoint } from "../../src/model/index-checkpoint.ts";
 import { initializeCheckpoint } from "../../src/model/initialize.ts";

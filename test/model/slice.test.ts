@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import type { Location } from "../../src/files.ts";
+import type { Location } from "../../src/files/reading.ts";
 import { describeSlice, sizeCheckpoint } from "../../src/model/describe.ts";
 import { createManifest, diffManifests, manifestRoot, totalBytes } from "../../src/model/manifest.ts";
 import { type Piece, pieceKey, pieceName, readPieceFrom, readWholePiece } from "../../src/model/pieces.ts";

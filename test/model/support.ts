@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConnitoError } from "../../src/errors.ts";
-import type { Location } from "../../src/files.ts";
+import type { Location } from "../../src/files/reading.ts";
 import { familyNamed, type NewModel, readArchitecture } from "../../src/model/families/index.ts";
 import type { Manifest } from "../../src/model/manifest.ts";
 import { missingPiece, type Piece, type ReadPiece } from "../../src/model/pieces.ts";

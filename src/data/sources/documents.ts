@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { ConnitoError } from "../../errors.ts";
-import { readRange } from "../../files.ts";
+import { readRange } from "../../files/reading.ts";
 import { sourceMalformed, sourceUnreadable } from "./errors.ts";
 import { jsonLines } from "./json-lines.ts";
 import { parquetRows } from "./parquet.ts";

@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 import { openSequences } from "../../data/sequence-reader.ts";
-import type { Location } from "../../files.ts";
+import type { Location } from "../../files/reading.ts";
 import { manifestRoot } from "../../model/manifest.ts";
 import { documentHash } from "../../protocol/canonical.ts";
 import { parseRouterStatistics, type RouterStatistics } from "../../protocol/experts/router-statistics.ts";

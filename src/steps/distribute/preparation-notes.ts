@@ -7,7 +7,8 @@ import { mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { nothingPrepared, type PreparedShard, type PreparedSoFar } from "../../data/prepare.ts";
-import { onStorage, writeAll } from "../../files.ts";
+import { onStorage } from "../../files/errors.ts";
+import { writeAll } from "../../files/replacing.ts";
 import type { TokenData } from "../../protocol/token-data.ts";
 
 export interface PreparationNotes {

@@ -7,7 +7,7 @@
 
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { onStorage } from "../../files.ts";
+import { onStorage } from "../../files/errors.ts";
 import { type Hash, isHash } from "../../protocol/hash.ts";
 import type { Context } from "../context.ts";
 import { findManifest } from "../manifests.ts";

@@ -11,7 +11,7 @@ import * as v from "valibot";
 import { ConnitoError } from "../../errors.ts";
 import { describeEnding, type Ending, mayWorkAgain, runProgram } from "../../external/program.ts";
 import { type ScoringAnswer, type ScoringJob, scoringAnswerSchema } from "../../external/scoring-job.ts";
-import { readWhole } from "../../files.ts";
+import { readWhole } from "../../files/reading.ts";
 import { type Architecture, listWeights } from "../../model/families/index.ts";
 import { type TensorToWrite, writeSafetensors } from "../../model/safetensors.ts";
 import type { Tensors } from "../../model/tensors.ts";

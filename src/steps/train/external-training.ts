@@ -9,7 +9,7 @@ import { placeRate } from "../../engine/places.ts";
 import { ConnitoError } from "../../errors.ts";
 import { parseLine, type TrainingJob } from "../../external/job.ts";
 import { describeEnding, type Ending, mayWorkAgain, runProgram } from "../../external/program.ts";
-import { openFile, readInto } from "../../files.ts";
+import { openFile, readInto } from "../../files/reading.ts";
 import { allFinite } from "../../kernels/finite.ts";
 import { elementsOf, isFloatDtype, toFloat32 } from "../../model/dtype.ts";
 import type { Architecture } from "../../model/families/index.ts";

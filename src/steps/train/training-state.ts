@@ -7,7 +7,7 @@ import { rm, stat } from "node:fs/promises";
 import type { LayerTrainer } from "../../engine/layers/layer-trainer.ts";
 import type { Trainer } from "../../engine/training.ts";
 import { ConnitoError } from "../../errors.ts";
-import { makeDirectory } from "../../files.ts";
+import { makeDirectory } from "../../files/replacing.ts";
 import { elementsOf, toFloat32 } from "../../model/dtype.ts";
 import { readHeader, streamTensor, type TensorEntry, type TensorToWrite, writeSafetensors } from "../../model/safetensors.ts";
 import { placed, type Tensors } from "../../model/tensors.ts";
