@@ -7,20 +7,31 @@ import { complete, temporaryPath, temporarySuffix } from "./replacing.ts";
 
 /**
  * As `replaceFile`, for files that take long to write: what a kill or a failure left of an attempt with the same `id` is in the file that
- * `fill` gets, in any state, and `fill` is to check what it keeps. An `id` stands for the file's bytes, so that two who write it at the same
- * time write the same. What was left of attempts with other ids is removed.
+ * `fill` gets, in any state, and `fill` is to check what it keeps. An `id` stands for the file's bytes. What was left of attempts with other
+ * ids is removed.
  */
 export async function resumeFile<T>(path: string, id: string, fill: (handle: FileHandle) => Promise<T>): Promise<T> {
   const temporary = temporaryPath(path, id);
   await removeAbandoned(path, temporary);
-  return onStorage(path, async () => {
-    // In a directory that others may write to too, the name could be a link of theirs.
-    const handle = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
-    if (await isOwnAlone(handle)) return complete(handle, temporary, path, fill);
+  return onStorage(path, async () => complete(await openOwnFile(temporary, 0o644), temporary, path, fill));
+}
+
+/**
+ * Opens for reading and writing what an earlier run left at `path`, or makes it. In a directory that others may write to too, something of
+ * theirs could have that name: what is no file of this user alone is removed, neither read nor written. With `append`, all writing is at the end.
+ */
+export async function openOwnFile(path: string, mode: number, { append = false } = {}): Promise<FileHandle> {
+  const flags = constants.O_RDWR | constants.O_CREAT | (append ? constants.O_APPEND : 0);
+  try {
+    const handle = await open(path, flags | constants.O_NOFOLLOW, mode);
+    if (await isOwnAlone(handle)) return handle;
     await handle.close();
-    await rm(temporary, { force: true });
-    return complete(await open(temporary, "wx", 0o644), temporary, path, fill);
-  });
+  } catch (error) {
+    // What O_NOFOLLOW answers where there is a link.
+    if ((error as NodeJS.ErrnoException).code !== "ELOOP") throw error;
+  }
+  await rm(path, { force: true });
+  return open(path, flags | constants.O_EXCL, mode);
 }
 
 /** Whether it is a file of this user under one name: one of somebody else could be changed after it was checked, one of two names is another file, too. */

@@ -4,11 +4,12 @@
  * tore is not believed. Nothing depends on it: without it, the work is done again.
  */
 import { createHash } from "node:crypto";
-import { mkdir, open, stat } from "node:fs/promises";
+import { type FileHandle, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { fileError, isMissing, onStorage } from "../files/errors.ts";
-import { readWhole } from "../files/reading.ts";
-import { replaceFile, writeAll } from "../files/replacing.ts";
+import { onStorage } from "../files/errors.ts";
+import { readInto } from "../files/reading.ts";
+import { writeAll } from "../files/replacing.ts";
+import { openOwnFile } from "../files/resuming.ts";
 import { type Hash, isHash } from "../protocol/hash.ts";
 
 export interface HashMemo {
@@ -23,15 +24,20 @@ const maximumBytes = 64 << 20;
 const gatherLines = 64;
 const gatherMilliseconds = 1000;
 
-/** Opens the memo at `path`, which is made with its directory when it is not there. Errors: those of `fileError`. */
+/** Opens the memo at `path`, which is made with its directory when it is not there; one that somebody else put there is not believed. Errors: those of `fileError`. */
 export async function openHashMemo(path: string): Promise<HashMemo> {
   await onStorage(path, () => mkdir(dirname(path), { recursive: true, mode: 0o700 }));
+  const handle = await onStorage(path, () => openOwnFile(path, 0o600, { append: true }));
   const known = new Map<string, Hash>();
-  for (const line of await linesOf(path)) {
-    const [check, hash, key] = [line.slice(0, 16), line.slice(17, 81), line.slice(82)];
-    if (isHash(hash) && check === checkOf(hash, key)) known.set(key, hash);
+  try {
+    for (const line of await onStorage(path, () => linesOf(path, handle))) {
+      const [check, hash, key] = [line.slice(0, 16), line.slice(17, 81), line.slice(82)];
+      if (isHash(hash) && check === checkOf(hash, key)) known.set(key, hash);
+    }
+  } catch (error) {
+    await handle.close();
+    throw error;
   }
-  const handle = await onStorage(path, () => open(path, "a", 0o600));
   // What a kill left of a line must not become the beginning of the next.
   let gathered: string[] = ["\n"];
   let written = performance.now();
@@ -64,19 +70,15 @@ export async function openHashMemo(path: string): Promise<HashMemo> {
   };
 }
 
-async function linesOf(path: string): Promise<string[]> {
-  try {
-    const { size } = await stat(path);
-    if (size <= maximumBytes)
-      return Buffer.from(await readWhole(path, maximumBytes))
-        .toString("utf8")
-        .split("\n");
-    await replaceFile(path, async () => undefined, 0o600);
+async function linesOf(path: string, handle: FileHandle): Promise<string[]> {
+  const { size } = await handle.stat();
+  if (size > maximumBytes) {
+    await handle.truncate();
     return [];
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw fileError(error, path);
   }
+  const bytes = Buffer.alloc(size);
+  await readInto({ path, size, handle }, 0, bytes);
+  return bytes.toString("utf8").split("\n");
 }
 
 function checkOf(hash: Hash, key: string): string {
