@@ -7,6 +7,7 @@ import type { WrittenCheckpoint } from "../model/write-shards.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Context } from "./context.ts";
 import { findManifest } from "./manifests.ts";
+import { withOutput } from "./output-lock.ts";
 
 export interface ExportInput {
   readonly root: Hash;
@@ -21,7 +22,7 @@ export interface ExportResult extends WrittenCheckpoint {
 
 /**
  * Nothing is fetched: a version that is not wholly here is refused, naming what would bring it.
- * @throws version-not-here, and what writing throws
+ * @throws version-not-here, output-busy, and what writing throws
  */
 export async function exportStep(
   { workspace, progress, signal }: Pick<Context, "workspace" | "progress" | "signal">,
@@ -40,17 +41,20 @@ export async function exportStep(
   const architecture = readArchitecture(JSON.parse(Buffer.from(config).toString("utf8")), new Set(pieces.map(({ name }) => name)));
   progress.start("writing the checkpoint", totalBytes(pieces), "bytes");
   try {
-    const exported = await exportVersion({
-      manifest,
-      architecture,
-      config,
-      tokenizer: await objects.read(manifest.tokenizer),
-      directory,
-      maximumShardBytes,
-      locate: (hash) => objects.locate(hash),
-      onProgress: (done) => progress.update(done),
-      signal,
-    });
+    const tokenizer = await objects.read(manifest.tokenizer);
+    const exported = await withOutput(directory, () =>
+      exportVersion({
+        manifest,
+        architecture,
+        config,
+        tokenizer,
+        directory,
+        maximumShardBytes,
+        locate: (hash) => objects.locate(hash),
+        onProgress: (done) => progress.update(done),
+        signal,
+      }),
+    );
     progress.succeed();
     return { root, directory, ...exported };
   } catch (error) {

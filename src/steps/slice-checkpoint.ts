@@ -2,7 +2,7 @@
  * A checkpoint's backbone and one group's experts as one file, from the checkpoint alone: no task, no chain, no stand-ins. Stopped at any
  * moment, it goes on where it was: hashes of pieces and what is written lie in hidden files beside the output until that is whole.
  */
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { onStorage } from "../files/errors.ts";
@@ -12,8 +12,9 @@ import { openHashMemo } from "../model/hash-memo.ts";
 import { type IndexedCheckpoint, indexCheckpoint } from "../model/index-checkpoint.ts";
 import { totalBytes } from "../model/manifest.ts";
 import { expertLayout, planSlice, writeSliceFile } from "../model/slice.ts";
-import { createExpertManager } from "../protocol/experts/expert-manager.ts";
+import { createExpertManager, type ExpertManager } from "../protocol/experts/expert-manager.ts";
 import type { Context } from "./context.ts";
+import { withOutput } from "./output-lock.ts";
 
 export interface SliceCheckpointInput {
   readonly directory: string;
@@ -38,19 +39,26 @@ export interface SlicedModel {
   readonly bytes: { readonly backbone: number; readonly experts: number; readonly total: number; readonly checkpoint: number };
 }
 
-/** All of the checkpoint is read, for the version's root. @throws usage for a group that there is not, groups-do-not-divide, output-exists, and what reading and writing throw */
+/** All of the checkpoint is read, for the version's root. @throws usage for a group that there is not, groups-do-not-divide, output-exists, output-busy, and what reading and writing throw */
 export async function sliceCheckpoint(
-  { progress, signal }: Pick<Context, "progress" | "signal">,
+  context: Pick<Context, "progress" | "signal">,
   { directory, groups, group, output }: SliceCheckpointInput,
 ): Promise<SlicedModel> {
   if (group >= groups) throw noSuchGroup(group, groups);
   const checkpoint = await openCheckpoint(directory);
-  const { architecture } = checkpoint;
-  const manager = createExpertManager(expertLayout(architecture), groups);
-  // Before all is read, which large checkpoints need minutes for.
-  if (await fileExists(output)) throw outputExists(output);
-  await onStorage(dirname(output), () => mkdir(dirname(output), { recursive: true }));
+  const manager = createExpertManager(expertLayout(checkpoint.architecture), groups);
+  // Both before all is read, which large checkpoints need minutes for.
+  return withOutput(output, async () => {
+    if (await fileExists(output)) throw outputExists(output);
+    return writeSlice(context, checkpoint, { manager, groups, group, output });
+  });
+}
 
+async function writeSlice(
+  { progress, signal }: Pick<Context, "progress" | "signal">,
+  checkpoint: Checkpoint,
+  { manager, groups, group, output }: Omit<SliceCheckpointInput, "directory"> & { readonly manager: ExpertManager },
+): Promise<SlicedModel> {
   const notes = join(dirname(output), `.${basename(output)}.hashes`);
   const { manifest, locations } = await indexWithNotes({ progress, signal }, checkpoint, notes);
   const plan = planSlice({ manifest, standIns: "none", manager, group });
@@ -65,7 +73,7 @@ export async function sliceCheckpoint(
   await onStorage(notes, () => rm(notes, { force: true }));
   return {
     file: output,
-    family: architecture.family,
+    family: checkpoint.architecture.family,
     root: plan.version,
     groups,
     group,

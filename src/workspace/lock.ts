@@ -13,15 +13,17 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
-import { link, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { link, lstat, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { isMissing, onStorage } from "../files/errors.ts";
+import { readWhole } from "../files/reading.ts";
 import { writeAll } from "../files/replacing.ts";
 
 const heartbeatMilliseconds = 10_000;
 const silenceMilliseconds = 60_000;
+const maximumBytes = 4096;
 
 export interface Lock {
   /** Gives the lock back. Harmless when called twice, or when the lock is no longer ours. */
@@ -107,11 +109,13 @@ interface Found {
 
 async function readOwner(path: string): Promise<Found | undefined> {
   try {
-    const content = await readFile(path, "utf8");
+    // One that leads nowhere would be in the way and yet never there.
+    if ((await lstat(path)).isSymbolicLink()) throw irregular(path);
+    const content = Buffer.from(await readWhole(path, maximumBytes)).toString("utf8");
     const { mtimeMs } = await stat(path);
     return { content, owner: parseOwner(content), touched: mtimeMs };
   } catch (error) {
-    if (isMissing(error)) return undefined;
+    if (isMissing(error) || (error instanceof ConnitoError && error.code === "file-missing")) return undefined;
     throw error;
   }
 }
@@ -204,6 +208,10 @@ async function removeClaims(path: string): Promise<void> {
   for (const name of await readdir(dirname(path))) {
     if (name.startsWith(prefix)) await rm(join(dirname(path), name), { force: true });
   }
+}
+
+function irregular(path: string): ConnitoError {
+  return new ConnitoError(`${path} is a link`, { code: "file-irregular", exit: "invalidInput", hint: "Remove it: a lock is a file." });
 }
 
 function locked(path: string, { owner }: Found): ConnitoError {

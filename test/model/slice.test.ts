@@ -8,6 +8,8 @@ import { type Piece, pieceKey, pieceName, readPieceFrom, readWholePiece } from "
 import { locateSlice, planSlice, type SlicePlan, writeSliceFile } from "../../src/model/slice.ts";
 import { dequantize, quantize } from "../../src/model/stand-ins.ts";
 import { weightLoader } from "../../src/model/weights.ts";
+import { sliceCheckpoint } from "../../src/steps/slice-checkpoint.ts";
+import { silentProgress } from "../../src/ui/progress.ts";
 import { start } from "../cli/process.ts";
 import { type Example, makeExample } from "./example.ts";
 import { failure, inDirectory, independentRead, someFloats, versionWith, writeFile } from "./support.ts";
@@ -282,6 +284,23 @@ describe("slice", () => {
         ["killed.safetensors"],
         "nothing is left beside it",
       );
+    }),
+  );
+
+  it(
+    "of a checkpoint is refused to a second process while one writes it, and not to the one after that is killed",
+    withExample(async (_, directory) => {
+      const output = join(directory, "slice.safetensors");
+      const script = join(import.meta.dirname, "scripts", "slice-checkpoint.ts");
+      const input = { directory: join(directory, "base"), groups: 2, group: 0, output };
+      const context = { progress: silentProgress, signal: new AbortController().signal };
+      const first = start(["--import", "tsx", script, input.directory, output, "hashing pieces", "SIGSTOP"]);
+      await first.says("half");
+      await assert.rejects(sliceCheckpoint(context, input), failure("output-busy", { exit: 11, retryable: true }));
+      first.child.kill("SIGKILL");
+      await first.ended;
+      await sliceCheckpoint(context, input);
+      assert.ok(existsSync(output));
     }),
   );
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readdir, readFile, utimes, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { acquireLock, type Lock } from "../../src/workspace/lock.ts";
 import { beforeLink, failsWith, inTemporaryDirectory, runScript } from "./support.ts";
@@ -88,6 +89,16 @@ describe("lock", () => {
         const lock = await acquireLock(path);
         await lock.release();
       }
+    }));
+
+  it("says what is in the way where it can be no lock", () =>
+    inTemporaryDirectory(async (directory) => {
+      const path = join(directory, "lock");
+      await symlink(join(directory, "nowhere"), path);
+      await failsWith("file-irregular", acquireLock(path));
+      await rm(path);
+      execFileSync("mkfifo", [path]);
+      await failsWith("file-irregular", acquireLock(path));
     }));
 
   it("has one winner among many that find it free or dead, or find a taker dead half-way", async function () {

@@ -5,6 +5,7 @@ import { parseBytes } from "../../cli/quantities.ts";
 import { writtenFlags, writtenTensors } from "../../cli/written-checkpoint.ts";
 import { openCheckpoint } from "../../model/checkpoint.ts";
 import { type ConvertedCheckpoint, convertCheckpoint } from "../../model/convert.ts";
+import { withOutput } from "../../steps/output-lock.ts";
 import { formatBytes } from "../../ui/format.ts";
 import { fields } from "../../ui/table.ts";
 
@@ -33,7 +34,9 @@ export default class ModelConvert extends BaseCommand<typeof ModelConvert, Conve
     const checkpoint = await openCheckpoint(args.path);
     progress.start("converting to BF16", 100);
     const onProgress = (done: number, total: number) => progress.update(Math.floor((100 * done) / total), `of ${formatBytes(total)}`);
-    const converted = await convertCheckpoint(checkpoint, { directory: flags.output, maximumShardBytes, onProgress, signal });
+    const converted = await withOutput(flags.output, () =>
+      convertCheckpoint(checkpoint, { directory: flags.output, maximumShardBytes, onProgress, signal }),
+    );
     progress.succeed();
     return { directory: flags.output, ...converted };
   }

@@ -18,6 +18,7 @@ import { assignedGroup, viewCycle } from "../cycle-view.ts";
 import { inParallel, peerSources, provideObject } from "../fetch.ts";
 import { findManifest, provideManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
+import { withOutput } from "../output-lock.ts";
 import { publishFile, publishObjects } from "../publish.ts";
 import { pruneVersions } from "./prune.ts";
 import { taskGrouping } from "./task-grouping.ts";
@@ -158,13 +159,15 @@ async function compareWithLast(
 async function writeFile({ workspace, progress, threads, signal }: Context, plan: SlicePlan, file: string): Promise<void> {
   progress.start("Writing the slice", totalBytes(plan.pieces), "bytes");
   try {
-    await writeSliceFile(plan, file, {
-      locate: (hash) => workspace.objects.locate(hash),
-      onMismatch: (piece) => workspace.objects.remove(piece.hash),
-      onProgress: (done) => progress.update(done),
-      threads,
-      signal,
-    });
+    await withOutput(file, () =>
+      writeSliceFile(plan, file, {
+        locate: (hash) => workspace.objects.locate(hash),
+        onMismatch: (piece) => workspace.objects.remove(piece.hash),
+        onProgress: (done) => progress.update(done),
+        threads,
+        signal,
+      }),
+    );
     progress.succeed(`Written to ${file}`);
   } catch (error) {
     progress.fail();
