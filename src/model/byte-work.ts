@@ -48,9 +48,21 @@ export interface ByteResult {
   readonly standIn?: { readonly bytes: Uint8Array; readonly hash: Hash };
 }
 
-/** The file that an error of `run` is about: a copy's target where writing failed, else what was read. */
-export function fileOfFailure(job: ByteJob, { syscall }: NodeJS.ErrnoException): string {
-  return job.kind === "copy" && syscall === "write" ? job.target : job.file;
+/** The file that an error of `run` is about: a copy's target where writing it, or reading what is there already, failed; else what was read. */
+export function fileOfFailure(job: ByteJob, error: unknown): string {
+  return job.kind === "copy" && targetFailures.has(error as object) ? job.target : job.file;
+}
+
+const targetFailures = new WeakSet<object>();
+
+/** Does what is about a copy's target. */
+function onTarget<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (typeof error === "object" && error !== null) targetFailures.add(error);
+    throw error;
+  }
 }
 
 /** A file that ends before the range does. */
@@ -120,11 +132,13 @@ export function openByteWork(): ByteWork {
   /** Whether a copy's bytes are where it would put them. */
   function isThere({ fd, position, bytes, unless }: CopyJob, onBytes: (bytes: number) => void): boolean {
     const hasher = createHash("sha256");
-    eachPart(fd, { offset: position, bytes }, buffer.length, (part) => {
-      hasher.update(part);
-      // Done is what stays: whether this does is known at the end.
-      onBytes(0);
-    });
+    onTarget(() =>
+      eachPart(fd, { offset: position, bytes }, buffer.length, (part) => {
+        hasher.update(part);
+        // Done is what stays: whether this does is known at the end.
+        onBytes(0);
+      }),
+    );
     if (hasher.digest("hex") !== unless) return false;
     onBytes(bytes);
     return true;
@@ -157,7 +171,7 @@ export function openByteWork(): ByteWork {
         hasher.update(part);
         if (job.kind === "copy") {
           for (let done = 0; done < part.length; ) {
-            done += writeSync(job.fd, part, done, part.length - done, job.position + at + done);
+            done += onTarget(() => writeSync(job.fd, part, done, part.length - done, job.position + at + done));
           }
         }
         onBytes(part.length);

@@ -19,7 +19,7 @@ function finish({ first, jobs }: Batch): Finished {
       results.push(work.run(job, count));
     } catch (error) {
       const { code, syscall, message } = error as NodeJS.ErrnoException;
-      const file = fileOfFailure(job, error as NodeJS.ErrnoException);
+      const file = fileOfFailure(job, error);
       const truncated = error instanceof RangeTruncated ? { end: error.end, wanted: error.wanted } : undefined;
       return { first, results, failure: { file, code, syscall, message, truncated } };
     }

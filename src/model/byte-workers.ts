@@ -113,8 +113,9 @@ async function workHere(jobs: readonly ByteJob[], { onResult, onProgress, signal
     try {
       return work.run(job, (bytes) => (done += bytes));
     } catch (error) {
-      if (error instanceof RangeTruncated) throw truncated(job.file, error.end, error.wanted);
-      throw fileError(error, fileOfFailure(job, error as NodeJS.ErrnoException));
+      const file = fileOfFailure(job, error);
+      if (error instanceof RangeTruncated) throw truncated(file, error.end, error.wanted);
+      throw fileError(error, file);
     }
   };
   try {

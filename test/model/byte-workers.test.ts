@@ -118,7 +118,13 @@ describe("work on bytes", () => {
         const stopped = new AbortController();
         await assert.rejects(work(good, { signal: stopped.signal, onResult: () => stopped.abort() }), { name: "AbortError" });
         const closed: ByteJob = { kind: "copy", file, offset: 0, bytes: 40 * megabyte, fd: 987_654, target: "/the/target", position: 0 };
-        await assert.rejects(work([closed]), (error: Error) => failure("storage-failed")(error) && /the\/target/.test(error.message));
+        const ofTarget = (code: string) => (error: Error) => failure(code)(error) && /the\/target/.test(error.message);
+        await assert.rejects(work([closed]), ofTarget("storage-failed"));
+        // What is there already cannot be read, or ends too early.
+        await assert.rejects(work([{ ...closed, unless: "00" }]), ofTarget("storage-failed"));
+        const empty = openSync(writeFile(directory, "empty", ""), "r+");
+        await assert.rejects(work([{ ...closed, fd: empty, unless: "00" }]), ofTarget("file-truncated"));
+        closeSync(empty);
         truncateSync(file, 30 * megabyte);
         await assert.rejects(work(good), failure("file-truncated"));
       }));
