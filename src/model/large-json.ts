@@ -2,6 +2,8 @@
  * Reading JSON of which one member has a hundred thousand items, one item at a time: as a whole, the text and the values would take several times the
  * memory of what is kept of them. Nothing here knows what an item is; whoever reads checks each as it comes.
  */
+import { randomBytes } from "node:crypto";
+
 const quote = 0x22;
 const backslash = 0x5c;
 const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x5d];
@@ -31,7 +33,8 @@ export interface ReadDocument {
 
 /** Reads the document, giving the items of one member to `take`. Throws NotJson, and what `take` throws. */
 export function readLargeJson(bytes: Uint8Array, { name, kind, take }: LargeMember): ReadDocument {
-  const decoder = new TextDecoder("utf-8", { fatal: true });
+  // A byte order mark is no JSON, and would be passed over before each item.
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const decode = (from: number, to: number): string => {
     try {
       return decoder.decode(bytes.subarray(from, to));
@@ -71,11 +74,14 @@ export function readLargeJson(bytes: Uint8Array, { name, kind, take }: LargeMemb
     if (bytes[at] !== comma) throw new NotJson();
     at++;
   }
-  const mark = kind === "list" ? "0" : '"0":0';
-  const document = parse(`${decode(0, first)}${mark}${decode(at, bytes.length)}`) as Record<string, unknown>;
-  // What was taken is what counts: no other member of that name stands behind it.
+  // What was taken is what counts: no other member of that name stands behind it, whatever is in it.
+  const mark = randomBytes(16).toString("hex");
+  const marked = kind === "list" ? `"${mark}"` : `"${mark}":0`;
+  const document = parse(`${decode(0, first)}${marked}${decode(at, bytes.length)}`) as Record<string, unknown>;
   const left = document[name];
-  if (!isOfKind(left) || (left as Record<string, unknown>)["0"] !== 0) throw new NotJson();
+  if (!isOfKind(left)) throw new NotJson();
+  const [found, ...others] = kind === "list" ? (left as unknown[]) : Object.keys(left as object);
+  if (found !== mark || others.length > 0) throw new NotJson();
   document[name] = kind === "list" ? [] : {};
   return { document, taken: true };
 }

@@ -51,4 +51,15 @@ describe("model/large-json", () => {
       { numRuns: 5000 },
     );
   });
+
+  it("refuses what stands behind the member under the same name, and a byte order mark", () => {
+    const refused = (kind: "list" | "object", text: string) =>
+      assert.throws(() => readLargeJson(bytes(text), { name: "large", kind, take: () => {} }), NotJson, text);
+    for (const second of ["[0]", "[]", "[0,1]", "{}", "0"]) refused("list", `{"large":[1,2],"large":${second}}`);
+    for (const second of ['{"0":0}', "{}", '{"0":0,"1":1}', "[0]", "0"]) refused("object", `{"large":{"a":1},"large":${second}}`);
+    const mark = "\ufeff";
+    for (const text of [`{"large":[${mark}1]}`, `{"large":[1,${mark}2]}`, `{"large":[1]${mark}}`, `${mark}{"large":[1]}`, `${mark}{}`])
+      refused("list", text);
+    refused("object", `{"large":{"a":${mark}1}}`);
+  });
 });
