@@ -1,4 +1,5 @@
 /** What the router of each layer does with a domain's tokens: what experts are selected and grouped by (docs/protocol.md, section 5). */
+import { ConnitoError } from "../errors.ts";
 import { energyUnit, gateUnit, pairPlace, type RouterStatistics } from "../protocol/experts/router-statistics.ts";
 import { scalar, type Tensor } from "./graph/graph.ts";
 import { add, multiply } from "./graph/operators/elementwise.ts";
@@ -10,7 +11,7 @@ import type { Value } from "./runtime/value.ts";
 /**
  * Runs the model's layers over the sequences, one after another, and counts what the routers chose: the weight that each expert's output is given, how many
  * tokens chose it, how many chose each pair, and how much of what its matrices multiply comes through.
- * Errors: those of observeLayers.
+ * Errors: statistics-non-finite; those of observeLayers.
  */
 export async function routerStatistics(sample: ObservedSample): Promise<RouterStatistics> {
   const { experts: count, expertsPerToken } = sample.architecture;
@@ -44,6 +45,7 @@ export async function routerStatistics(sample: ObservedSample): Promise<RouterSt
         energy[expert]! += ((seen[`energy ${expert}`] as Value).float32()[0] as number) * (sequences / columns);
     }
     for (const [index, { gate, chosen, pairs, energy }] of sums.entries()) {
+      if (![...gate, ...energy].every(Number.isFinite)) throw nonFinite(layer, domains[index]?.name as string);
       domains[index]?.layers.push({
         layer,
         // Rounded weights may come out a hair below nothing.
@@ -70,4 +72,12 @@ const observe: Observe = ({ routed, weighed }) => ({
 function meanSquares(x: Tensor, times: number): Tensor {
   const scaled = multiply(x, scalar(x.graph, Math.sqrt(times / Number(x.shape[1]))));
   return reduceSum(multiply(scaled, scaled), [0, 1]);
+}
+
+function nonFinite(layer: number, domain: string): ConnitoError {
+  return new ConnitoError(`what the experts of layer ${layer} do on ${domain} is not finite`, {
+    code: "statistics-non-finite",
+    exit: "invalidInput",
+    hint: "The base computes infinities on the domains' texts: use another base.",
+  });
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
 import { routerStatistics } from "../../src/engine/router-statistics.ts";
+import type { Architecture } from "../../src/model/families/index.ts";
 import { pairPlace, parseRouterStatistics, scoresOf } from "../../src/protocol/experts/router-statistics.ts";
 import { referenceLosses } from "./reference-decoder.ts";
 import { inFloat64, smallModels, smallSequences, smallWeights } from "./small-models.ts";
@@ -86,5 +87,19 @@ describe("engine/router-statistics", () => {
     );
     assert.equal(scores.tokens, 0);
     assert.ok(scores.layers.every(({ gate, token }) => [...gate, ...token].every((value) => value === 0)));
+  });
+
+  it("says in which layer a model computes what is not finite", async () => {
+    const architecture = smallModels[0] as Architecture;
+    const weights = new Map(smallWeights(architecture));
+    for (const [name, values] of weights)
+      if (name.includes(".experts."))
+        weights.set(
+          name,
+          values.map(() => Number.POSITIVE_INFINITY),
+        );
+    const domains = [{ name: "one", sequences: smallSequences(architecture, 1, positions) }];
+    const counted = routerStatistics({ architecture, load: async () => weights, domains, sequenceLength: positions, threads: 1 });
+    await assert.rejects(counted, { code: "statistics-non-finite", message: /layer \d+ do on one/ });
   });
 });

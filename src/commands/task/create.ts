@@ -69,7 +69,9 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       helpValue: "DIRECTORY",
       summary: "Also put the held-out data in a directory that only validators can read.",
     }),
-    "dry-run": Flags.boolean({ summary: "Show the task; publish nothing, and keep nothing but the tokenised data." }),
+    "dry-run": Flags.boolean({
+      summary: "Show the task; publish nothing, and keep nothing but the tokenised data, hashes and what was measured.",
+    }),
   };
 
   static override resultSchema() {

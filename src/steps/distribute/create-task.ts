@@ -54,7 +54,7 @@ export interface CreateTaskInput {
   readonly leadBlocks: number;
   /** Puts the held-out data here, for validators that do not fetch over HTTP: whoever can read the directory has them. */
   readonly heldOutDirectory?: string | undefined;
-  /** Validate and show, but store and publish nothing. */
+  /** Validate and show: nothing is published, and of what the task names only the data are stored. What took long to compute (hashes, the measurement) is kept for the next run. */
   readonly dryRun?: boolean;
 }
 
@@ -68,7 +68,7 @@ export interface CreateTaskResult {
   readonly submissionBytes: Readonly<Record<string, number>>;
   /** What every group's slice takes at the base, in bytes. */
   readonly slices: readonly SlicePlan["bytes"][];
-  /** What validators have to measure in a cycle, and in how much time, at the pace at which experts were measured here; without one where they were not. */
+  /** What validators have to measure in a cycle, and in how much time, at the pace at which experts were measured here; without one where they were not, or on another number of threads. */
   readonly evaluation: EvaluationNeeds & { readonly blockSeconds: number; readonly lossSeconds?: number };
   /** What groups keep together of each domain, evenly split and as the task groups them; absent where nothing was measured. */
   readonly kept?: Partial<Record<"even" | GroupingObjective, readonly KeptWeight[]>>;
