@@ -21,6 +21,7 @@ export interface HashMemo {
 
 /** A longer file is begun anew: some half a million lines. */
 const maximumBytes = 64 << 20;
+const lineFeed = 0x0a;
 const gatherLines = 64;
 const gatherMilliseconds = 1000;
 
@@ -30,8 +31,8 @@ export async function openHashMemo(path: string): Promise<HashMemo> {
   const handle = await onStorage(path, () => openOwnFile(path, 0o600, { append: true }));
   const known = new Map<string, Hash>();
   try {
-    for (const line of await onStorage(path, () => linesOf(path, handle))) {
-      const [check, hash, key] = [line.slice(0, 16), line.slice(17, 81), line.slice(82)];
+    for await (const line of linesOf(path, handle)) {
+      const [check, hash, key] = [textOf(line, 0, 16), textOf(line, 17, 81), textOf(line, 82)];
       if (isHash(hash) && check === checkOf(hash, key)) known.set(key, hash);
     }
   } catch (error) {
@@ -70,15 +71,23 @@ export async function openHashMemo(path: string): Promise<HashMemo> {
   };
 }
 
-async function linesOf(path: string, handle: FileHandle): Promise<string[]> {
-  const { size } = await handle.stat();
-  if (size > maximumBytes) {
-    await handle.truncate();
-    return [];
-  }
-  const bytes = Buffer.alloc(size);
+async function* linesOf(path: string, handle: FileHandle): AsyncGenerator<Uint8Array> {
+  const { size } = await onStorage(path, () => handle.stat());
+  if (size > maximumBytes) return onStorage(path, () => handle.truncate());
+  const bytes = new Uint8Array(size);
   await readInto({ path, size, handle }, 0, bytes);
-  return bytes.toString("utf8").split("\n");
+  for (let at = 0; at < size; ) {
+    const found = bytes.indexOf(lineFeed, at);
+    const end = found < 0 ? size : found;
+    yield bytes.subarray(at, end);
+    at = end + 1;
+  }
+}
+
+/** A text of its own: one that is cut out of a longer one would keep all of that in memory. */
+function textOf(line: Uint8Array, from: number, to?: number): string {
+  const { buffer, byteOffset, byteLength } = line.subarray(from, to);
+  return Buffer.from(buffer, byteOffset, byteLength).toString("utf8");
 }
 
 function checkOf(hash: Hash, key: string): string {

@@ -40,12 +40,12 @@ const settledMilliseconds = 2000;
 export async function indexCheckpoint(checkpoint: Checkpoint, options: IndexOptions = {}): Promise<IndexedCheckpoint> {
   const { onProgress, memo, threads, signal } = options;
   const planned = checkpoint.specs.flatMap((spec) => cut(spec, checkpoint.tensors.get(spec.name) as StoredTensor));
-  planned.sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
+  planned.sort(({ location: a }, { location: b }) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
   const total = planned.reduce((sum, { piece }) => sum + piece.bytes, 0);
   const identities = await identitiesOf(planned);
-  const memoKey = ({ file, offset, piece }: PlannedPiece): string | undefined => {
+  const memoKey = ({ location: { file, offset, bytes } }: PlannedPiece): string | undefined => {
     const { key, settled } = identities.get(file) as Identity;
-    return settled ? `piece ${key} ${offset} ${piece.bytes}` : undefined;
+    return settled ? `piece ${key} ${offset} ${bytes}` : undefined;
   };
 
   const hashes = planned.map((one): Hash | undefined => {
@@ -54,8 +54,8 @@ export async function indexCheckpoint(checkpoint: Checkpoint, options: IndexOpti
   });
   const open = [...planned.keys()].filter((index) => hashes[index] === undefined);
   const jobs = open.map((index): ByteJob => {
-    const { file, offset, piece } = planned[index] as PlannedPiece;
-    return { kind: "hash", file, offset, bytes: piece.bytes };
+    const { file, offset, bytes } = (planned[index] as PlannedPiece).location;
+    return { kind: "hash", file, offset, bytes };
   });
   const known = total - jobs.reduce((sum, { bytes }) => sum + bytes, 0);
   await workOnBytes(jobs, {
@@ -71,13 +71,13 @@ export async function indexCheckpoint(checkpoint: Checkpoint, options: IndexOpti
   });
   for (const [file, { key }] of await identitiesOf(planned)) if (identities.get(file)?.key !== key) throw fileChanged(file);
 
-  const pieces: Piece[] = [];
   const locations = new Map<Hash, Location>();
-  for (const [index, { piece, file, offset }] of planned.entries()) {
+  const pieces = planned.map(({ piece, location }, index): Piece => {
     const hash = hashes[index] as Hash;
-    pieces.push({ ...piece, hash });
-    locations.set(hash, { file, offset, bytes: piece.bytes });
-  }
+    locations.set(hash, location);
+    piece.hash = hash;
+    return piece;
+  });
 
   const whole = (name: string, bytes: Uint8Array): Hash => {
     const hash = toHex(sha256(bytes));
@@ -97,7 +97,8 @@ interface Identity {
 /** What tells whether a file is still the one that was hashed. Nobody can set the time of the last change of its inode. */
 async function identitiesOf(planned: readonly PlannedPiece[]): Promise<Map<string, Identity>> {
   const identities = new Map<string, Identity>();
-  for (const { file } of planned) {
+  for (const { location } of planned) {
+    const { file } = location;
     if (identities.has(file)) continue;
     const { dev, ino, size, mtimeNs, ctimeNs, mtimeMs } = await onStorage(file, () => stat(file, { bigint: true }));
     const settled = Date.now() - Number(mtimeMs) >= settledMilliseconds;
@@ -116,20 +117,24 @@ function fileChanged(file: string): ConnitoError {
 }
 
 interface PlannedPiece {
-  readonly piece: Omit<Piece, "hash">;
-  readonly file: string;
-  readonly offset: number;
+  /** Its hash is filled in when it is known: of a hundred thousand pieces there would be two copies for a while. */
+  readonly piece: Omit<Piece, "hash"> & { hash: Hash };
+  readonly location: Location;
 }
 
 /** One tensor's pieces: itself, or in a fused layout each expert's part, which is contiguous since experts are the leading dimension. */
-function cut(spec: TensorSpec, { file, offset, bytes, dtype, shape }: StoredTensor): PlannedPiece[] {
+function cut(spec: TensorSpec, stored: StoredTensor): PlannedPiece[] {
   const { role, name, layer } = spec;
-  if (role === "backbone" || layer === undefined) return [{ piece: { role, name, dtype, shape, bytes }, file, offset }];
-  if (spec.expert !== undefined) return [{ piece: { role, name, dtype, shape, bytes, layer, expert: spec.expert }, file, offset }];
+  const { file, offset, bytes, dtype, shape } = stored;
+  // A tensor is the place of its one piece.
+  if (role === "backbone" || layer === undefined) return [{ piece: { role, name, dtype, shape, bytes, hash: "" }, location: stored }];
+  if (spec.expert !== undefined)
+    return [{ piece: { role, name, dtype, shape, bytes, hash: "", layer, expert: spec.expert }, location: stored }];
   const experts = spec.fusedExperts ?? 1;
   const own = shapeOfExpert(shape, experts);
   const part = bytes / experts;
   return Array.from({ length: experts }, (_, expert) => {
-    return { piece: { role, name, dtype, shape: own, bytes: part, layer, expert }, file, offset: offset + expert * part };
+    const location = { file, offset: offset + expert * part, bytes: part };
+    return { piece: { role, name, dtype, shape: own, bytes: part, hash: "", layer, expert }, location };
   });
 }

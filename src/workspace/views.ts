@@ -34,68 +34,71 @@ interface ViewedFile extends Stamp {
   readonly path: string;
 }
 
-interface Piece {
-  readonly file: ViewedFile;
-  /** How the file looked when this piece was last known to be good. */
-  good: Stamp;
-  readonly offset: number;
-  readonly bytes: number;
-  /** The view file that names it. */
-  readonly view: string;
+/** One file of the directory. Of a large checkpoint there are a hundred thousand pieces: their places are the objects that were given. */
+interface View {
+  readonly path: string;
+  readonly files: ReadonlyMap<string, ViewedFile>;
+  readonly pieces: Map<Hash, Location>;
 }
 
 /** Opens all views in `directory`. Error: document-corrupt, naming the view file. */
 export async function openViews(directory: string, options: { readonly readOnly?: boolean } = {}): Promise<Views> {
-  const pieces = new Map<Hash, Piece>();
+  const views: View[] = [];
   for (const name of await onStorage(directory, () => namesIn(directory))) {
     if (!name.endsWith(".json")) continue;
-    const view = join(directory, name);
-    for (const [hash, piece] of parseView(view, await readJson(view, maximumViewBytes))) pieces.set(hash, piece);
+    const path = join(directory, name);
+    views.push(parseView(path, await readJson(path, maximumViewBytes)));
   }
-
-  async function save(view: string): Promise<void> {
-    const own = new Map([...pieces].filter(([, piece]) => piece.view === view));
-    if (own.size === 0) return rm(view, { force: true });
-    await writeAtomic(view, serialise(own));
-  }
+  /** How files looked when pieces of theirs that were hashed again were good. */
+  const hashedAgain = new Map<Hash, Stamp>();
 
   return {
     async locate(hash, looked = new Map()) {
-      const piece = pieces.get(hash);
-      if (piece === undefined) return undefined;
-      const { file, offset, bytes } = piece;
-      return onStorage(file.path, async () => {
-        const now = looked.has(file.path) ? looked.get(file.path) : await statOf(file.path);
-        looked.set(file.path, now);
+      // What was added last counts.
+      const view = views.findLast(({ pieces }) => pieces.has(hash));
+      if (view === undefined) return undefined;
+      const { file, offset, bytes } = view.pieces.get(hash) as Location;
+      return onStorage(file, async () => {
+        const now = looked.has(file) ? looked.get(file) : await statOf(file);
+        looked.set(file, now);
         if (now === undefined) return undefined;
-        const location = { file: file.path, offset, bytes };
-        if (now.size === piece.good.size && now.modified === piece.good.modified) return location;
-        if ((await hashRange(file.path, offset, bytes)).hash !== hash) return undefined;
-        piece.good = now;
-        return location;
+        const good = hashedAgain.get(hash) ?? view.files.get(file);
+        if (now.size !== good?.size || now.modified !== good.modified) {
+          if ((await hashRange(file, offset, bytes)).hash !== hash) return undefined;
+          hashedAgain.set(hash, now);
+        }
+        return { file, offset, bytes };
       });
     },
     async add(locations) {
       const files = new Map<string, ViewedFile>();
-      const added = new Map<Hash, Piece>();
+      const pieces = new Map<Hash, Location>();
       const id = createHash("sha256");
       for (const hash of [...locations.keys()].sort()) id.update(hash);
-      const view = join(directory, `${id.digest("hex").slice(0, 32)}.json`);
-      for (const [hash, { file: name, offset, bytes }] of locations) {
-        const file = files.get(name) ?? (await viewedFile(resolve(name)));
-        files.set(name, file);
-        if (offset + bytes > file.size) throw outside(file.path, hash);
-        added.set(hash, { file, good: file, offset, bytes, view });
+      const path = join(directory, `${id.digest("hex").slice(0, 32)}.json`);
+      for (const [hash, location] of locations) {
+        const file = resolve(location.file);
+        const viewed = files.get(file) ?? (await viewedFile(file));
+        files.set(viewed.path, viewed);
+        if (location.offset + location.bytes > viewed.size) throw outside(file, hash);
+        pieces.set(hash, location.file === file ? location : { ...location, file });
       }
-      if (added.size === 0) return;
-      await writeAtomic(view, serialise(added));
-      for (const [hash, piece] of added) pieces.set(hash, piece);
+      if (pieces.size === 0) return;
+      const view = { path, files, pieces };
+      await writeAtomic(path, serialise(view));
+      for (const hash of hashedAgain.keys()) if (pieces.has(hash)) hashedAgain.delete(hash);
+      const same = views.findIndex((known) => known.path === path);
+      if (same >= 0) views.splice(same, 1);
+      views.push(view);
     },
     async remove(hash) {
-      const piece = pieces.get(hash);
-      if (piece === undefined) return;
-      pieces.delete(hash);
-      if (!options.readOnly) await onStorage(piece.view, () => save(piece.view));
+      hashedAgain.delete(hash);
+      for (const view of views) {
+        if (!view.pieces.delete(hash) || options.readOnly) continue;
+        await onStorage(view.path, () =>
+          view.pieces.size === 0 ? rm(view.path, { force: true }) : writeAtomic(view.path, serialise(view)),
+        );
+      }
     },
   };
 }
@@ -115,11 +118,10 @@ async function viewedFile(path: string): Promise<ViewedFile> {
   return { path, size, modified: mtimeMs };
 }
 
-/** A view file's JSON, a piece at a time: there may be a hundred thousand. */
-function* serialise(pieces: ReadonlyMap<Hash, Piece>): Generator<string> {
-  const places = new Map<ViewedFile, number>();
-  for (const { file } of pieces.values()) if (!places.has(file)) places.set(file, places.size);
-  yield `{"format":"${format}","files":${JSON.stringify([...places.keys()])},"pieces":[`;
+/** A view file's JSON, a piece at a time. */
+function* serialise({ files, pieces }: View): Generator<string> {
+  const places = new Map([...files.keys()].map((file, place) => [file, place]));
+  yield `{"format":"${format}","files":${JSON.stringify([...files.values()])},"pieces":[`;
   let comma = "";
   for (const [hash, { file, offset, bytes }] of pieces) {
     yield `${comma}["${hash}",${places.get(file)},${offset},${bytes}]`;
@@ -128,21 +130,21 @@ function* serialise(pieces: ReadonlyMap<Hash, Piece>): Generator<string> {
   yield "]}\n";
 }
 
-function parseView(view: string, value: unknown): Map<Hash, Piece> {
+function parseView(path: string, value: unknown): View {
   const document = value as { format?: unknown; files?: unknown; pieces?: unknown } | null | undefined;
-  const pieces = new Map<Hash, Piece>();
-  if (document?.format !== format || !Array.isArray(document.files) || !Array.isArray(document.pieces)) throw corrupt(view);
+  const pieces = new Map<Hash, Location>();
+  if (document?.format !== format || !Array.isArray(document.files) || !Array.isArray(document.pieces)) throw corrupt(path);
   const files = document.files.map((file: Partial<ViewedFile> | null): ViewedFile => {
-    if (typeof file?.path !== "string" || typeof file.size !== "number" || typeof file.modified !== "number") throw corrupt(view);
+    if (typeof file?.path !== "string" || typeof file.size !== "number" || typeof file.modified !== "number") throw corrupt(path);
     return { path: file.path, size: file.size, modified: file.modified };
   });
   for (const row of document.pieces as unknown[]) {
     const [hash, index, offset, bytes] = Array.isArray(row) ? (row as unknown[]) : [];
-    const file = files[index as number];
-    if (!isHash(hash) || file === undefined || !isCount(offset) || !isCount(bytes)) throw corrupt(view);
-    pieces.set(hash, { file, good: file, offset, bytes, view });
+    const file = files[index as number]?.path;
+    if (!isHash(hash) || file === undefined || !isCount(offset) || !isCount(bytes)) throw corrupt(path);
+    pieces.set(hash, { file, offset, bytes });
   }
-  return pieces;
+  return { path, files: new Map(files.map((file) => [file.path, file])), pieces };
 }
 
 function isCount(value: unknown): value is number {
