@@ -583,12 +583,13 @@ function agreementVectors() {
     return said.map((one) => {
       const entries = [{ miner: miners[0] as string, group: 0, score: one.status === "accepted" ? 1 : 0, ...one }];
       const [held] = heldToChain([{ stake: 1n, report: createReport({ ...reportOf(0), entries }) }], [verdict]);
-      return { chain: { status, root }, said: one, counts: held?.report.entries.length === 1 };
+      const left = held?.report.entries[0] as ReportEntry;
+      return { chain: { status, root }, said: one, held: { status: left.status, root: left.root } };
     });
   });
   return {
     about:
-      "reports with the message signed, and agreed scores; what the chain says of a miner and what a report says, and whether that counts; scores by stake (null: unscored) of a miner, and what is agreed by who measured it again; votes on the version of cycle 5 (missedCycles 2); weights at cycle 4 (uids 10, 11, 12 by hotkey)",
+      "reports with the message signed, and agreed scores; what the chain says of a miner and what a report says, and what counts of that; scores by stake (null: unscored) of a miner, and what is agreed by who measured it again; votes on the version of cycle 5 (missedCycles 2); weights at cycle 4 (uids 10, 11, 12 by hotkey)",
     reports: reports.map(({ stake, report }) => ({ stake, report, message: toHex(reportMessage(report)) })),
     agreed: agreedScores(reports.map(({ stake, report }) => ({ stake: BigInt(stake), report }))),
     chain,

@@ -28,19 +28,27 @@ export function areCompatible(a: Pick<ReportEntry, "status" | "score">, b: Pick<
   return Math.max(a.score, b.score) <= 2 * Math.min(a.score, b.score) + slack;
 }
 
+/** Whether a report says of a miner what the chain, which says the same to everybody, does not. `unscored` contradicts nothing. */
+export function contradictsChain({ status, root }: Pick<ReportEntry, "status" | "root">, verdict: ChainVerdict): boolean {
+  if (status === "unscored") return false;
+  if (root !== verdict.root) return true;
+  return verdict.status === "to-fetch" ? isChainStatus(status) : status !== verdict.status;
+}
+
 /**
- * The reports without what they say of a miner against the chain, which says the same to everybody: who committed and revealed nothing is paid nothing,
- * whoever scored it. `unscored` contradicts nothing.
+ * The reports with what the chain alone says in the place of what contradicts it: who committed and revealed nothing is paid nothing, whoever scored it,
+ * and is known to be refused, though nobody said so. Of a commitment that opened, the chain says no more than `unscored`. Whoever is not assigned falls out.
  */
 export function heldToChain(reports: readonly WeighedReport[], verdicts: readonly ChainVerdict[]): WeighedReport[] {
   const byMiner = new Map(verdicts.map((verdict) => [verdict.miner, verdict]));
-  const fits = ({ miner, status, root }: ReportEntry): boolean => {
-    if (status === "unscored") return true;
-    const verdict = byMiner.get(miner);
-    if (verdict === undefined || root !== verdict.root) return false;
-    return verdict.status === "to-fetch" ? !isChainStatus(status) : status === verdict.status;
+  const held = (entry: ReportEntry): readonly ReportEntry[] => {
+    const verdict = byMiner.get(entry.miner);
+    if (verdict === undefined) return [];
+    const { miner, group, status, root } = verdict;
+    if (status !== "to-fetch") return [{ miner, group, status, score: 0, root }];
+    return [contradictsChain(entry, verdict) ? { miner, group, status: "unscored", score: 0, root } : entry];
   };
-  return reports.map(({ stake, report }) => ({ stake, report: { ...report, entries: report.entries.filter(fits) } }));
+  return reports.map(({ stake, report }) => ({ stake, report: { ...report, entries: report.entries.flatMap(held) } }));
 }
 
 /** The miners of whom two reports say what cannot both be true, rising: somebody has to measure them again. */

@@ -4,6 +4,7 @@ import {
   type AgreedScore,
   agreedScores,
   areCompatible,
+  contradictsChain,
   disputedMiners,
   heldToChain,
   mergeOrder,
@@ -45,28 +46,49 @@ describe("what reports say against the chain", () => {
     { miner: b, group: 0, status: "not-committed", root: null },
     { miner: c, group: 0, status: "copy", root },
   ];
-  const left = (miner: Hotkey, status: Status, revealed: string | null) => {
-    const one: ReportEntry = { miner, group: 0, status, score: status === "accepted" ? 5 : 0, root: revealed };
-    const [held] = heldToChain(
-      [{ stake: 1n, report: createReport({ ...head, validator: validators[0] as Hotkey, entries: [one] }) }],
-      verdicts,
-    );
-    return held?.report.entries.length === 1;
+  const said = (miner: Hotkey, status: Status, revealed: string | null): ReportEntry => {
+    return { miner, group: 0, status, score: status === "accepted" ? 5 : 0, root: revealed };
+  };
+  const saying = (...entries: ReportEntry[]) =>
+    heldToChain([{ stake: 1n, report: createReport({ ...head, validator: validators[0] as Hotkey, entries }) }], verdicts);
+  const counts = (miner: Hotkey, status: Status, revealed: string | null) => {
+    const one = said(miner, status, revealed);
+    const fits = !contradictsChain(one, verdicts.find((verdict) => verdict.miner === miner) as ChainVerdict);
+    // What counts stays; only of whom the chain refuses, `unscored` gives way too.
+    if (miner === a || status !== "unscored") assert.equal(saying(one)[0]?.report.entries[0]?.status === status, fits);
+    return fits;
   };
 
   it("does not count: nobody is accepted who showed nothing, and nobody refused for what the chain does not say", () => {
     for (const status of ["accepted", "no-gain", "near-copy", "unreachable", "malformed"] as const) {
-      assert.ok(left(a, status, root), status);
-      assert.ok(!left(a, status, hash("another")), status);
-      assert.ok(!left(b, status, root), status);
-      assert.ok(!left(c, status, root), status);
-      assert.ok(!left(d, status, root), status);
+      assert.ok(counts(a, status, root), status);
+      assert.ok(!counts(a, status, hash("another")), status);
+      assert.ok(!counts(b, status, root), status);
+      assert.ok(!counts(c, status, root), status);
+      assert.deepEqual(saying(said(d, status, root))[0]?.report.entries, [], status);
     }
-    for (const status of ["copy", "wrong-group", "commitment-mismatch"] as const) assert.ok(!left(a, status, root), status);
-    assert.ok(!left(a, "not-revealed", null));
-    assert.ok(!left(b, "not-revealed", null));
-    assert.ok(left(b, "not-committed", null) && left(c, "copy", root));
-    for (const miner of [a, b, c]) assert.ok(left(miner, "unscored", null) && left(miner, "unscored", root));
+    for (const status of ["copy", "wrong-group", "commitment-mismatch"] as const) assert.ok(!counts(a, status, root), status);
+    assert.ok(!counts(a, "not-revealed", null));
+    assert.ok(!counts(b, "not-revealed", null));
+    assert.ok(counts(b, "not-committed", null) && counts(c, "copy", root));
+    for (const miner of [a, b, c]) assert.ok(counts(miner, "unscored", null) && counts(miner, "unscored", root));
+  });
+
+  it("leaves what the chain alone says: its refusal, or nothing of whose commitment opened", () => {
+    const lies = [said(a, "copy", root), said(b, "accepted", root), said(c, "not-revealed", null)];
+    const silence = [a, b, c].map((miner) => said(miner, "unscored", null));
+    const known = { status: "unscored", score: 0, root };
+    const refused = [
+      { miner: b, group: 0, status: "not-committed", score: 0, root: null },
+      { miner: c, group: 0, status: "copy", score: 0, root },
+    ] as const;
+    const expected = (own: object) => [{ miner: a, group: 0, ...own }, ...refused].sort((x, y) => (x.miner < y.miner ? -1 : 1));
+    assert.deepEqual(agreedScores(saying(...lies)), expected(known));
+    assert.deepEqual(agreedScores(saying(...silence)), expected({ ...known, root: null }));
+    assert.deepEqual(
+      agreedScores(saying(said(a, "accepted", root), ...lies.slice(1))),
+      expected({ ...known, status: "accepted", score: 5 }),
+    );
   });
 });
 

@@ -3,10 +3,11 @@
  * whoever merges measures what is disputed again, and what that contradicts does not count, whatever the stake behind it. Who said it is named.
  */
 
-import { type AgreedScore, agreedScores, areCompatible, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
+import { type AgreedScore, agreedScores, areCompatible, contradictsChain, disputedMiners } from "../../protocol/agreement.ts";
 import { votingWindows } from "../../protocol/clock.ts";
 import { groupOfMiner } from "../../protocol/experts/assignment.ts";
 import type { ReportEntry, SignedReport } from "../../protocol/report.ts";
+import type { ChainVerdict } from "../../protocol/verdict.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import { peerSources } from "../fetch.ts";
@@ -22,8 +23,9 @@ export async function settleScores(
   view: CycleView,
   reports: ReadonlyMap<string, SignedReport>,
 ): Promise<AgreedScore[]> {
-  const weighed = weigh(view, reports, await readVerdicts(context, membership, view));
-  nameChainContradicted(context, reports, weighed);
+  const { verdicts } = await readVerdicts(context, membership, view);
+  const weighed = weigh(view, reports, { verdicts });
+  nameChainContradicted(context, reports, verdicts);
   const disputed = disputedMiners(weighed);
   if (disputed.length === 0) return agreedScores(weighed);
   const measured = await measureDisputed(context, membership, view, disputed);
@@ -44,12 +46,12 @@ export async function settleScores(
 }
 
 /** What the chain alone contradicts counts for nobody, and needs no measuring. */
-function nameChainContradicted(context: Context, reports: ReadonlyMap<string, SignedReport>, weighed: readonly WeighedReport[]): void {
-  for (const { report } of weighed) {
-    const said = reports.get(report.validator)?.report.entries ?? [];
-    if (said.length === report.entries.length) continue;
-    const left = new Set(report.entries.map(({ miner }) => miner));
-    const miners = said.map(({ miner }) => miner).filter((miner) => !left.has(miner));
+function nameChainContradicted(context: Context, reports: ReadonlyMap<string, SignedReport>, verdicts: readonly ChainVerdict[]): void {
+  const byMiner = new Map(verdicts.map((verdict) => [verdict.miner, verdict]));
+  for (const { report } of reports.values()) {
+    const wrong = report.entries.filter((entry) => contradictsChain(entry, byMiner.get(entry.miner) as ChainVerdict));
+    if (wrong.length === 0) continue;
+    const miners = wrong.map(({ miner }) => miner);
     context.progress.note(`${report.validator} reported what the chain contradicts, of ${miners.join(", ")}.`, {
       code: "report-contradicted",
       validator: report.validator,

@@ -137,7 +137,7 @@ export async function fetchEvidence(
   }
 }
 
-/** With their validators' stake, and without what the chain contradicts, as agreement takes them. */
+/** With their validators' stake, and held to what the chain alone says, as agreement takes them. */
 export function weigh(
   view: CycleView,
   reports: ReadonlyMap<string, SignedReport>,

@@ -279,11 +279,12 @@ interface Said {
   readonly root: string | null;
 }
 
-/** Section 9's reports against the chain. */
-export function secondCounts(chain: Said, said: Said): boolean {
+/** Section 9's reports against the chain: what counts of what is said. */
+export function secondHeld(chain: Said, said: Said): Said {
   const byChain = ["not-committed", "not-revealed", "commitment-mismatch", "wrong-group", "copy"];
-  const status = chain.status === "to-fetch" ? !byChain.includes(said.status) : said.status === chain.status;
-  return said.status === "unscored" || (status && said.root === chain.root);
+  if (byChain.includes(chain.status)) return chain;
+  const counts = said.status === "unscored" || (said.root === chain.root && !byChain.includes(said.status));
+  return counts ? said : { status: "unscored", root: chain.root };
 }
 
 /** Section 9's disputes: the agreed score for who measured the miner again. */
