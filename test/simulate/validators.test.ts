@@ -1,6 +1,6 @@
 /**
  * What validators do among each other, on a simulated subnet with the shipped steps: two honest ones, one that reports without measuring and signs
- * gradients of its own making, and one that comes a cycle late.
+ * gradients of its own making, one that reports what the chain contradicts, and one that comes a cycle late.
  */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { hashFields } from "../../src/protocol/hash.ts";
 import { simulate } from "../../src/simulate/simulate.ts";
 import { honest } from "../../src/simulate/strategies/miners.ts";
 import { type RunStep, replacing, type Strategy } from "../../src/simulate/strategies/strategy.ts";
-import { validatorAttacks } from "../../src/simulate/strategies/validators.ts";
+import { reporting, validatorAttacks } from "../../src/simulate/strategies/validators.ts";
 import type { Context } from "../../src/steps/context.ts";
 import { viewCycle } from "../../src/steps/cycle-view.ts";
 import { sliceForCycle } from "../../src/steps/distribute/slice.ts";
@@ -148,6 +148,18 @@ const compare: RunStep = async (context, membership, { cycle }) => {
 
 const lazy = validatorAttacks.find(({ name }) => name === "lazy") as Strategy;
 const liar: Strategy = { ...lazy, name: "liar", steps: (scene) => replacing(lazy.steps(scene), { merge: signWrong, slice: listenToNews }) };
+const denier: Strategy = validator("denier", () => [
+  step(
+    "score",
+    reporting(() => ({ status: "copy", score: 0 })),
+  ),
+  step("show", async (context, membership, { cycle }) => {
+    hotkeys.set("denier", context.signer.address);
+    await context.clock.until(({ best }) => best >= votingWindows(membership.task, cycle).ballot.first, context.signal);
+    await showReport(context, cycle);
+    return {};
+  }),
+]);
 const miner: Strategy = {
   ...honest,
   steps: (scene) => [
@@ -172,6 +184,7 @@ describe("validators among each other", function () {
         { name: "second", strategy: validator("second", () => [...recorded("second"), step("compare", compare)]), stake: 500 },
         { name: "late", strategy: validator("late", () => recorded("late")), stake: 300, from: 1 },
         { name: "liar", strategy: liar, stake: 400 },
+        { name: "denier", strategy: denier, stake: 100 },
         { name: "a", strategy: miner, trainingSteps: 80 },
         { name: "b", strategy: miner, trainingSteps: 80 },
       ],
@@ -239,8 +252,9 @@ describe("validators among each other", function () {
   it("lead a miner that asks to its own score, computed and measured again, where they contradict each other to what the evidence bears out", () => {
     assert.equal(explained.length, 2);
     assert.ok(explained.some(({ settled }) => settled === "evidence"));
-    for (const { hotkey, agreed, settled, scorers, measured } of explained) {
+    for (const { hotkey, agreed, settled, scorers: all, measured } of explained) {
       assert.equal(agreed?.status, "accepted", hotkey);
+      const scorers = all.filter(({ validator: name }) => name !== hotkeys.get("denier"));
       // The lie may happen to be near the truth.
       const scores = scorers.map(({ score }) => score ?? 0);
       const contradicted = Math.max(...scores) > 2 * Math.min(...scores) + 100;
@@ -252,6 +266,13 @@ describe("validators among each other", function () {
       }
       for (const scorer of scorers.filter(({ validator: name }) => name === hotkeys.get("liar")))
         assert.deepEqual([scorer.report, scorer.consistent], [settled === "median" ? "counted" : "contradicted", undefined]);
+    }
+  });
+
+  it("are told from the others where they say what the chain contradicts", () => {
+    for (const { scorers } of explained) {
+      const { report, status, consistent } = scorers.find(({ validator: name }) => name === hotkeys.get("denier")) ?? {};
+      assert.deepEqual([report, status, consistent], ["against-chain", "copy", undefined]);
     }
   });
 

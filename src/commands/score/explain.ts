@@ -76,7 +76,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
     const rows = scorers.map((scorer) => [
       shortAddress(scorer.validator),
       formatTao(scorer.stake),
-      scorer.status === undefined ? scorer.report : scorer.report === "contradicted" ? `${scorer.status} (contradicted)` : scorer.status,
+      says(scorer),
       scorer.score === undefined ? undefined : formatMicroNats(scorer.score),
       again(scorer),
       scorer.computedAgain?.sequences,
@@ -111,11 +111,18 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
 }
 
 const settlements: Readonly<Record<Explanation["settled"], string>> = {
+  chain: "the chain alone, which refuses it",
   median: "the median of the reports, by stake",
   merge: "measuring again when this validator merged: the reports contradict each other",
   evidence: "the evidence: the reports contradict each other, and only these bear theirs out",
   open: "nothing that is known here",
 };
+
+function says({ report, status }: ScorerExplanation): string {
+  if (status === undefined) return report;
+  if (report === "against-chain") return `${status} (the chain says otherwise)`;
+  return report === "contradicted" ? `${status} (contradicted)` : status;
+}
 
 function again({ consistent, computedAgain }: ScorerExplanation): string | undefined {
   if (consistent === undefined) return undefined;

@@ -27,7 +27,7 @@ export const honestValidator: Strategy = {
 };
 
 /** Reports on its groups without measuring anything: what it says of each submission that was revealed. */
-const reporting =
+export const reporting =
   (say: (verdict: ChainVerdict) => Pick<ReportEntry, "status" | "score">): RunStep =>
   async (context, membership, { cycle }) => {
     const { task, taskHash } = membership;

@@ -6,13 +6,13 @@
 
 import { ConnitoError } from "../../errors.ts";
 import type { Tensors } from "../../model/tensors.ts";
-import { type AgreedScore, agreedScores, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
+import { type AgreedScore, agreedScores, contradictsChain, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import { type Effects, isNoise } from "../../protocol/copies.ts";
 import type { Judgement } from "../../protocol/evaluation.ts";
 import { groupOfMiner } from "../../protocol/experts/assignment.ts";
 import type { ReportEntry } from "../../protocol/report.ts";
-import { type ChainVerdict, type Status, statuses } from "../../protocol/verdict.ts";
+import { type ChainVerdict, isChainStatus, type Status, statuses } from "../../protocol/verdict.ts";
 import { readJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
@@ -33,10 +33,10 @@ export interface ScorerExplanation {
   readonly validator: string;
   readonly stake: bigint;
   /**
-   * `silent`: no report on the chain in time; `withheld`: committed, and nobody delivers it; `contradicted`: the score is disputed, and its evidence,
-   * or what was measured here, does not bear it out.
+   * `silent`: no report on the chain in time; `withheld`: committed, and nobody delivers it; `against-chain`: the chain itself says otherwise, and what it
+   * says counts; `contradicted`: the score is disputed, and its evidence, or what was measured here, does not bear it out.
    */
-  readonly report: "silent" | "withheld" | "counted" | "contradicted";
+  readonly report: "silent" | "withheld" | "against-chain" | "counted" | "contradicted";
   readonly status?: Status;
   readonly score?: number;
   /** The judgement that follows from the losses in its evidence, and how much an earlier submission explains. */
@@ -59,10 +59,10 @@ export interface Explanation {
   /** What is paid; absent where nobody reported, and where a dispute is not settled by what is known here. */
   readonly agreed?: Pick<AgreedScore, "status" | "score">;
   /**
-   * What `agreed` follows from: the `median` of all reports; in a dispute what this machine settled when it merged (`merge`), or the reports that their
+   * What `agreed` follows from: the `chain` alone, which refuses it; the `median` of all reports; in a dispute what this machine settled when it merged (`merge`), or the reports that their
    * evidence bears out (`evidence`); nothing (`open`) where these contradict each other, or nobody reported.
    */
-  readonly settled: "median" | "merge" | "evidence" | "open";
+  readonly settled: "chain" | "median" | "merge" | "evidence" | "open";
   readonly meaning: string;
   readonly hint: string;
   readonly scorers: readonly ScorerExplanation[];
@@ -110,6 +110,10 @@ export async function explainScore(context: Context, membership: Membership, inp
         rows.push({ validator, stake, report: committed.has(validator) ? "withheld" : "silent" });
         continue;
       }
+      if (contradictsChain(entry, verdict)) {
+        rows.push({ validator, stake, report: "against-chain", status: entry.status, score: entry.score });
+        continue;
+      }
       const evidence = evidences.get(validator);
       rows.push({ validator, stake, report: "counted", ...(await explainReport(membership, entry, evidence, measured)) });
     }
@@ -155,7 +159,8 @@ const openDispute = {
 
 function medianOf(weighed: readonly WeighedReport[], hotkey: string): Omit<Settled, "contradicted"> {
   const agreed = agreedScores(weighed).find(({ miner }) => miner === hotkey);
-  return agreed === undefined ? { settled: "open" } : { agreed, settled: "median" };
+  if (agreed === undefined) return { settled: "open" };
+  return { agreed, settled: isChainStatus(agreed.status) ? "chain" : "median" };
 }
 
 /** A disputed score: as this machine settled it, or from the reports that their evidence, and what was measured here, bear out. */
@@ -170,13 +175,15 @@ async function settle(
     consistent !== true ||
     largestDifference > sameLoss ||
     (compared !== undefined && status === (compared.copy ? "accepted" : "near-copy"));
-  const contradicted = rows.filter((row) => row.status !== undefined && isContradicted(row)).map(({ validator }) => validator);
+  const contradicted = rows.filter((row) => row.report === "counted" && isContradicted(row)).map(({ validator }) => validator);
   const merged = await readJson<Pick<MergeResult, "verdicts">>(context.workspace.layout.cycle(cycle, "merge.json"));
   const own = merged?.verdicts.find(({ miner }) => miner === hotkey);
   if (own !== undefined) return { agreed: own, settled: "merge", contradicted };
   const left = weighed.filter(({ report }) => !contradicted.includes(report.validator));
-  if (left.length === 0 || disputedMiners(left).includes(hotkey)) return { settled: "open", contradicted };
-  return { ...medianOf(left, hotkey), settled: "evidence", contradicted };
+  const { agreed } = medianOf(left, hotkey);
+  if (agreed === undefined || agreed.status === "unscored" || disputedMiners(left).includes(hotkey))
+    return { settled: "open", contradicted };
+  return { agreed, settled: "evidence", contradicted };
 }
 
 interface Measurement {
