@@ -335,6 +335,11 @@ export const mutants: readonly Mutant[] = [
     ["evidence: a score without losses is founded", "return follows(entry, judged) ? [] : [entry.miner];", "return [];"],
   ),
   ...mutantsOf(
+    "steps/evaluate/held-out.ts",
+    ["steps/evaluate/held-out.test.ts"],
+    ["evidence: a validator in trouble looks less closely", "await (isValidator", "await (false"],
+  ),
+  ...mutantsOf(
     "protocol/weights.ts",
     ["protocol/weights.test.ts", vectors],
     ["weights: a cycle before the window counts", "entry.cycle <= cycle - window", "entry.cycle < cycle - window"],

@@ -4,10 +4,11 @@ import { ConnitoError } from "../../errors.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import { type DrawnSequence, drawOpenSequences, drawSequences } from "../../protocol/held-out.ts";
 import { seed } from "../../protocol/random.ts";
+import { participantsAt } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import type { Slice } from "../distribute/slice.ts";
 import type { Membership } from "../membership.ts";
-import { openTaskData, provideShards, provideTokenData, type TaskSequences } from "../task-data.ts";
+import { findTokenData, openTaskData, provideShards, provideTokenData, type TaskSequences } from "../task-data.ts";
 import type { KnownDraw } from "./evidence.ts";
 
 /** A sequence drawn for evaluation, with its place in the task's domains. */
@@ -85,16 +86,22 @@ export async function evaluationSeed(context: Context, { task, taskHash }: Membe
   return seed("evaluation", taskHash, cycle, await context.chain.blockHash(windowOf(task, cycle, "reveal").last));
 }
 
-/** What anybody knows of a cycle's draw. The documents that say how large held-out data are go to validators and the owner alone. */
+/**
+ * What this reader knows of a cycle's draw. The documents that say how large held-out data are go to validators alone: whoever is none and does not have them
+ * holds evidence against what some size would give. A validator to whom they do not come has trouble that passes, and does not look less closely for it.
+ * Errors: token-data-invalid, the exchange's, the workspace's.
+ */
 export async function knownDraw(context: Context, membership: Membership, cycle: number): Promise<KnownDraw> {
   const { task } = membership;
   const seed = await evaluationSeed(context, membership, cycle);
+  const { finalized } = await context.clock.now();
+  const { validators } = await participantsAt(context.chain, context.netuid, task, finalized.hash);
+  const isValidator = validators.some(({ hotkey }) => hotkey === context.signer.address);
   const available: number[] = [];
   for (const { name, heldOut } of task.data.domains) {
-    const data = await provideTokenData(context, membership, heldOut, `the held-out data of ${name}`).catch((error: unknown) => {
-      if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
-      return undefined;
-    });
+    const data = await (isValidator
+      ? provideTokenData(context, membership, heldOut, `the held-out data of ${name}`)
+      : findTokenData(context, heldOut));
     if (data === undefined) return { task, seed, available: undefined };
     available.push(data.sequences);
   }
