@@ -202,6 +202,7 @@ export const mutants: readonly Mutant[] = [
     ],
     ["held-out: stages of any size pass", "return stages.join() ===", "return true || stages.join() ==="],
     ["held-out: known sizes of the data do not matter", "known === undefined ? !isPossible : budget !== known", "!isPossible"],
+    ["held-out: none need be shown to who does not know the data's size", "return length >= least && length", "return length"],
     [
       "held-out: any open sequences pass",
       "if (available !== undefined) return keys.join()",

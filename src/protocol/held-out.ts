@@ -27,6 +27,7 @@ export type HeldOutPart = "watch" | "open" | "pool";
 const shownSequences = 8;
 const splitPeriod = 16;
 const watchPlaces = 3;
+const poolPlaces = splitPeriod - watchPlaces - 1;
 
 /** The part that the sequence at this place of its domain's held-out text belongs to, in every task and cycle. */
 export function heldOutPart(index: number): HeldOutPart {
@@ -114,8 +115,13 @@ export function areOpenSequences(
   const keys = shown.map(key);
   if (available !== undefined) return keys.join() === drawOpenSequences({ task, seed, available }).map(key).join();
   const inOrder = shown.every(({ domain }, at) => domain >= (shown[at - 1]?.domain ?? 0) && domain < task.data.domains.length);
-  const few = task.data.domains.every((_, domain) => shown.filter((one) => one.domain === domain).length <= shownSequences);
-  return inOrder && few && new Set(keys).size === keys.length && shown.every(({ index }) => heldOutPart(index) === "open");
+  // A pool that holds what the task asks for at least has an open place before each twelve of its own.
+  const least = Math.min(shownSequences, Math.ceil((2 * task.evaluation.sequencesPerDomain) / poolPlaces));
+  const possible = task.data.domains.every((_, domain) => {
+    const { length } = shown.filter((one) => one.domain === domain);
+    return length >= least && length <= shownSequences;
+  });
+  return inOrder && possible && new Set(keys).size === keys.length && shown.every(({ index }) => heldOutPart(index) === "open");
 }
 
 /** The open sequences of a cycle: at most eight of each domain, by the same seed on a fresh stream. */

@@ -107,7 +107,31 @@ describe("held-out sequences", () => {
         assert.ok(!areOpenSequences(known, wrong), JSON.stringify(wrong));
     }
     const others = drawOpenSequences({ ...draw, seed: hash("another") });
-    assert.deepEqual([areOpenSequences(draw, others), areOpenSequences(unknown, others), areOpenSequences(draw, [])], [false, true, false]);
+    assert.deepEqual(
+      [draw, unknown].map((known) => areOpenSequences(known, others)),
+      [false, true],
+    );
+    for (const known of [draw, unknown])
+      assert.ok(
+        !areOpenSequences(known, []) &&
+          !areOpenSequences(
+            known,
+            drawn.filter(({ domain }) => domain === 0),
+          ),
+      );
+  });
+
+  it("that are shown are as many as the least data that may be drawn from have, for who does not know how large they are", () => {
+    for (const sequencesPerDomain of [2, 5, 6, 7, 12, 13, 32, 60]) {
+      const { evaluation } = exampleTask({ evaluation: { sequencesPerDomain, stages: 1 } });
+      const needs = { data: task.data, evaluation };
+      let count = 1;
+      while (placesOf("pool", count).length < 2 * sequencesPerDomain) count++;
+      const unknown = { task: needs, seed: hash("seed"), available: undefined };
+      const drawn = drawOpenSequences({ ...unknown, available: [count, count] });
+      assert.ok(areOpenSequences(unknown, drawn));
+      assert.ok(!areOpenSequences(unknown, drawn.slice(0, -1)), `${sequencesPerDomain}`);
+    }
   });
 
   it("need enough text, and say which domain has too little", () => {
