@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { evaluationNeeds } from "../../src/protocol/evaluation-needs.ts";
-import { shortestPhases } from "../../src/protocol/task-defaults.ts";
-import { exampleTask } from "./support.ts";
+import { shortestPhases } from "../../../src/protocol/task-defaults.ts";
+import { evaluationNeeds } from "../../../src/steps/distribute/evaluation-needs.ts";
+import { exampleTask } from "../../protocol/support.ts";
 
 describe("what evaluation needs", () => {
   it("is all stages and open sequences of a submission, and every look of the gate", () => {

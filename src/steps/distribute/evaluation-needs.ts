@@ -2,9 +2,9 @@
  * What a task asks of its validators in a cycle, so that an owner sees before the first night whether the windows are long enough: how many losses (of one
  * sequence with one model) are measured at most, and in how many blocks.
  */
-import { votingWindows } from "./clock.ts";
-import { type DrawTask, drawOpenSequences, drawSequences } from "./held-out.ts";
-import type { Task } from "./task.ts";
+import { votingWindows } from "../../protocol/clock.ts";
+import { type DrawTask, drawOpenSequences, drawSequences } from "../../protocol/held-out.ts";
+import type { Task } from "../../protocol/task.ts";
 
 export interface EvaluationNeeds {
   /** Losses of the base, and of each submission, that scoring measures where nothing is clear before the last stage. */
