@@ -1,6 +1,7 @@
 /**
  * How often Proof-of-Loss pays for nothing: submissions without effect, drawn many times from distributions of paired differences that are
- * normal, heavy-tailed, or skewed to either side, judged by the shipped rule in its stages. Compared with the task's error rate.
+ * normal, heavy-tailed, or skewed to either side, judged by the shipped rule in its stages. Compared with the task's error rate. Of submissions with an
+ * effect, how often they are given up though the last stage would have paid them.
  *
  *     npm run bench -- error-rate [--draws N] [--json]
  */
@@ -35,18 +36,21 @@ const distributions: Readonly<Record<string, Draw>> = {
   "mostly small gains, some large losses": (uniform) => -skewed(uniform),
 };
 
-/** Whether one submission is paid whose differences have the mean `effect`, and the sequences that it took. */
-function judgeOnce(draw: Draw, uniform: () => number, effect: number): { paid: boolean; sequences: number } {
-  const baseLosses: number[] = [];
-  const candidateLosses: number[] = [];
+const ends = Array.from({ length: stages }, (_, stage) => domains * sequencesPerDomain * 2 ** stage);
+const sizes = ends.map((end, stage) => end - (ends[stage - 1] ?? 0));
+
+/** Whether one submission is paid whose differences have the mean `effect`, the sequences that it took, and whether it is given up though the last stage would pay it. */
+function judgeOnce(draw: Draw, uniform: () => number, effect: number): { paid: boolean; sequences: number; lost: boolean } {
+  const candidate = Array.from({ length: ends.at(-1) as number }, () => 3 - effect - 0.01 * draw(uniform));
+  const judgeAt = (stage: number) => {
+    const candidateLosses = candidate.slice(0, ends[stage - 1]);
+    return judge({ task, baseLosses: candidateLosses.map(() => 3), candidateLosses, stage, stages: sizes });
+  };
   for (let stage = 1; ; stage++) {
-    const count = domains * sequencesPerDomain * 2 ** (stage - 1);
-    while (baseLosses.length < count) {
-      baseLosses.push(3);
-      candidateLosses.push(3 - effect - 0.01 * draw(uniform));
-    }
-    const judged = judge({ task, baseLosses, candidateLosses, stage, stages });
-    if (judged !== undefined) return { paid: judged.status === "accepted", sequences: judged.sequences };
+    const judged = judgeAt(stage);
+    if (judged === undefined) continue;
+    const paid = judged.status === "accepted";
+    return { paid, sequences: judged.sequences, lost: !paid && judgeAt(stages)?.status === "accepted" };
   }
 }
 
@@ -55,8 +59,8 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
   const { values } = parseArgs({ args: [...parameters], options });
   const draws = Number(values.draws);
   const rows = Object.entries(distributions).flatMap(([differences, draw]) =>
-    // No effect; then effects of a quarter and of one standard deviation of a sequence's difference.
-    [0, 0.0025, 0.01].map((effect) => {
+    // No effect; then effects of a fifth, a quarter, and one standard deviation of a sequence's difference.
+    [0, 0.002, 0.0025, 0.01].map((effect) => {
       const uniform = uniformOf(`${differences} ${effect}`);
       const judged = Array.from({ length: effect === 0 ? draws : Math.ceil(draws / 10) }, () => judgeOnce(draw, uniform, effect));
       const paid = judged.filter((one) => one.paid).length / judged.length;
@@ -69,6 +73,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
         limit: effect === 0 ? errorRate : 1,
         ratio: paid / (effect === 0 ? errorRate : 1),
         sequences,
+        lost: judged.filter((one) => one.lost).length / judged.length,
       };
     }),
   );
@@ -76,7 +81,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
   const right = (heading: string) => ({ heading, align: "right" as const });
   console.log(
     table(
-      ["differences", right("effect"), right("draws"), right("paid"), right("of the limit"), right("sequences")],
+      ["differences", right("effect"), right("draws"), right("paid"), right("of the limit"), right("sequences"), right("given up")],
       rows.map((row) => [
         row.differences,
         row.effect,
@@ -84,6 +89,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
         `${(100 * row.paid).toFixed(2)}%`,
         `${(100 * row.ratio).toFixed(0)}%`,
         row.sequences.toFixed(0),
+        `${(100 * row.lost).toFixed(2)}%`,
       ]),
     ),
   );

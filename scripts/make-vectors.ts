@@ -269,6 +269,11 @@ function evaluationVectors() {
     [3.25, 2.5, 4.125, 3, 2.75, 3.5],
     [3.3, 2.55, 4.17, 3.06, 2.8, 3.56],
   ];
+  // A mean below nothing that another two stages may mend, and one above it that another one will not.
+  const unsure = [
+    [3.26, 2.47, 4.15, 3.01, 2.72, 3.53],
+    [3.26, 2.465, 4.145, 3.01, 2.715, 3.518],
+  ];
   const drawn = baseLosses.map((_, index) => ({ domain: index % 2, index }));
   const tried = candidates.map((losses) => assess({ drawn, domains: 2, errorRate: task.merge.errorRate }, baseLosses, losses));
   const steps = [
@@ -287,7 +292,7 @@ function evaluationVectors() {
     });
   return {
     about:
-      "drawn sequences (6 of each domain in a stage, as [domain, index]), and whether stages of such numbers are those, or those of other data; scorers of 6 groups; verdicts and scores by stage (3 stages, error rate 0.01, minimum 1); the gate (error rate 0.2, sequences of two domains in turns): losses by domain, gains, and the choice; steps of all groups together, by their gains with the momentum and from rest",
+      "drawn sequences (6 of each domain in a stage, as [domain, index]), and whether stages of such numbers are those, or those of other data; scorers of 6 groups; verdicts and scores by stage (of 3 stages by their numbers of sequences, error rate 0.01, minimum 1); the gate (error rate 0.2, sequences of two domains in turns): losses by domain, gains, and the choice; steps of all groups together, by their gains with the momentum and from rest",
     draw: {
       ...draw,
       stages: stages.map(places),
@@ -300,13 +305,15 @@ function evaluationVectors() {
       })),
     },
     scorers: { seed: draw.seed, validators, drawn: [2, 3, 9].map((count) => ({ count, groups: scorers(count) })) },
-    scores: candidates.flatMap((candidateLosses) =>
-      [1, 3].map((stage) => ({
-        baseLosses,
-        candidateLosses,
-        stage,
-        judgement: judge({ task, baseLosses, candidateLosses, stage, stages: 3 }) ?? null,
-      })),
+    scores: [...candidates, ...unsure].flatMap((candidateLosses) =>
+      [
+        [6, 6, 12],
+        [3, 3, 6],
+        [2, 2, 2],
+      ].map((stages, index) => {
+        const shown = { baseLosses, candidateLosses, stage: index + 1, stages };
+        return { ...shown, judgement: judge({ task, ...shown }) ?? null };
+      }),
     ),
     gate: { baseLosses, candidates, tried, chosen: chooseScale(tried.map(({ gain }) => gain)) ?? null },
     steps: steps.map(({ moving, resting }) => ({ moving, resting, chosen: chooseStep(moving, resting) ?? null })),

@@ -180,16 +180,14 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "protocol/evaluation.ts",
     ["protocol/evaluation.test.ts", vectors],
-    [
-      "score: the mean, without confidence",
-      "lower: mean - (studentQuantile(error, count - 1) * deviation) / Math.sqrt(count)",
-      "lower: mean",
-    ],
+    ["score: the mean, without confidence", "lower: mean - margin(error, deviation, count)", "lower: mean"],
     ["score: the deviation of a population", "squares / (count - 1)", "squares / count"],
+    ["score: a margin that does not shrink", "deviation) / Math.sqrt(count);", "deviation);"],
     ["score: no minimum", "score >= minimumScore ? accepted : refused", "score >= 0 ? accepted : refused"],
-    ["stages: each has the whole error", "errorRate / stages", "errorRate"],
+    ["stages: each has the whole error", "candidateLosses, errorRate / stages.length", "candidateLosses, errorRate"],
     ["stages: a score is final while it is unclear how large", " && 2 * lower >= mean", ""],
-    ["stages: given up for a bound, not the mean", "1e6 * mean < minimumScore", "1e6 * lower < minimumScore"],
+    ["stages: given up for the mean", "const upper = mean + margin(giveUpRate, deviation, sequences);", "const upper = mean;"],
+    ["stages: given up by what this stage would pay", "deviation, sum(stages))", "deviation, sequences)"],
   ),
   ...mutantsOf(
     "protocol/held-out.ts",

@@ -10,6 +10,9 @@ import type { Task } from "./task.ts";
 /** The largest score that counts, so that sums of scores stay exact: 1,000 nats per token. */
 export const largestScore = 1_000_000_000;
 
+/** How often at most, at one look, a submission is given up whose true gain is what the last stage would just pay. */
+const giveUpRate = 0.05;
+
 export interface Gain {
   /** Mean gain in nats per token. */
   readonly mean: number;
@@ -37,10 +40,19 @@ export function gainOf(baseLosses: ArrayLike<number>, candidateLosses: ArrayLike
       hint: "The submission's weights overflow in the model; it earns the status non-finite.",
     });
   }
-  const mean = gains.reduce((sum, gain) => sum + gain, 0) / count;
-  const squares = gains.reduce((sum, gain) => sum + (gain - mean) ** 2, 0);
+  const mean = sum(gains) / count;
+  const squares = sum(gains.map((gain) => (gain - mean) ** 2));
   const deviation = Math.sqrt(squares / (count - 1));
-  return { mean, deviation, lower: mean - (studentQuantile(error, count - 1) * deviation) / Math.sqrt(count) };
+  return { mean, deviation, lower: mean - margin(error, deviation, count) };
+}
+
+/** By how much the mean of so many gains is off, to one side, with probability `error`. */
+function margin(error: number, deviation: number, count: number): number {
+  return (studentQuantile(error, count - 1) * deviation) / Math.sqrt(count);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 /** A gain in nats per token as a score: whole micro-nats, rounded down, never below 0 nor above the largest score. */
@@ -61,26 +73,28 @@ export interface Evidence {
   /** Losses on all sequences of the stages so far. The base's must be finite (`loss-not-finite` otherwise). */
   readonly baseLosses: ArrayLike<number>;
   readonly candidateLosses: ArrayLike<number>;
-  /** Stages measured so far, and all that were drawn. */
+  /** Stages measured so far, and how many sequences each that was drawn adds. */
   readonly stage: number;
-  readonly stages: number;
+  readonly stages: readonly number[];
 }
 
 /**
  * The last three statuses of the verdict, or `undefined` when another stage has to be measured. It is clear that a submission gains once the
- * lower bound is the minimum score or more and at least half of the mean. It is given up when even the mean is below the minimum score: that costs
- * nothing where there is no gain, and seldom anything where there is one. After the last stage the lower bound decides.
+ * lower bound is the minimum score or more and at least half of the mean. It is given up when the last stage would not pay even for the most that it may
+ * gain, its upper bound: so what the last stage would pay is seldom lost to the noise of the first. After the last stage the lower bound decides.
  */
 export function judge({ task, baseLosses, candidateLosses, stage, stages }: Evidence): Judgement | undefined {
   const { errorRate, minimumScore } = task.evaluation;
   const sequences = baseLosses.length;
   const baseIsFinite = Array.from(baseLosses).every(Number.isFinite);
   if (baseIsFinite && !Array.from(candidateLosses).every(Number.isFinite)) return { status: "non-finite", score: 0, sequences };
-  const { mean, lower } = gainOf(baseLosses, candidateLosses, errorRate / stages);
+  const { mean, deviation, lower } = gainOf(baseLosses, candidateLosses, errorRate / stages.length);
   const score = scoreOf(lower);
   const accepted: Judgement = { status: "accepted", score, sequences };
   const refused: Judgement = { status: "no-gain", score: 0, sequences };
-  if (stage >= stages) return score >= minimumScore ? accepted : refused;
+  if (stage >= stages.length) return score >= minimumScore ? accepted : refused;
   if (score >= minimumScore && 2 * lower >= mean) return accepted;
-  return 1e6 * mean < minimumScore ? refused : undefined;
+  const upper = mean + margin(giveUpRate, deviation, sequences);
+  const leastPaid = minimumScore / 1e6 + margin(errorRate / stages.length, deviation, sum(stages));
+  return upper < leastPaid ? refused : undefined;
 }

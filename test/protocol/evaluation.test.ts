@@ -55,14 +55,25 @@ describe("bound of the gain", () => {
   });
 });
 
+/** A small deterministic generator: sums of twelve uniform numbers, close to normal. */
+function normals(): () => number {
+  let state = 12345;
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  return () => Array.from({ length: 12 }, uniform).reduce((sum, x) => sum + x, -6);
+}
+
 describe("judgement of losses", () => {
+  const stagesOf = (first: number) => [first, first, 2 * first];
   const afterStage = (stage: number, candidateLosses: number[], minimumScore = 1_000) =>
     judge({
       task: exampleTask({ evaluation: { minimumScore } }),
       baseLosses: candidateLosses.map(() => 3),
       candidateLosses,
       stage,
-      stages: 3,
+      stages: stagesOf(candidateLosses.length / 2 ** (stage - 1)),
     });
 
   it("accepts at once what clearly gains, with its lower bound as the score", () => {
@@ -70,10 +81,32 @@ describe("judgement of losses", () => {
     assert.deepEqual(afterStage(1, [2.5, 2.5], 500_000), { status: "accepted", score: 500_000, sequences: 2 });
   });
 
-  it("gives up at once what does not even gain on average", () => {
-    assert.equal(afterStage(1, [2.9, 3.2, 2.8, 3.15])?.status, "no-gain");
+  it("gives up at once what the last stage would not pay, were it the most that it may be", () => {
+    assert.equal(afterStage(1, [3.1, 3.2, 3.05, 3.15])?.status, "no-gain");
     assert.deepEqual(afterStage(1, [3, 3, 3, 3]), { status: "no-gain", score: 0, sequences: 4 });
     assert.equal(afterStage(1, [2.5, 2.5], 500_001)?.status, "no-gain");
+    // Gains of a few hundredths above or below nothing, by noise of tenths.
+    const around = (mean: number) => [0.2, -0.1, 0.1, -0.2, 0.15, -0.15, 0.05, -0.05].map((noise) => 3 - mean + noise);
+    assert.equal(afterStage(1, around(-0.01)), undefined);
+    assert.equal(afterStage(1, around(-0.06))?.status, "no-gain");
+    assert.equal(afterStage(2, around(0.01))?.status, "no-gain");
+    assert.equal(afterStage(2, around(0.06)), undefined);
+  });
+
+  it("gives up at a look no more than one in twenty of what the last stage would just pay", () => {
+    const normal = normals();
+    const [runs, stages, deviation] = [2_000, stagesOf(16), 0.02];
+    const just = (studentQuantile(task.evaluation.errorRate / 3, 63) * deviation) / 8;
+    const gaveUp = [0, 0];
+    for (let run = 0; run < runs; run++) {
+      const losses = Array.from({ length: 32 }, () => 3 - just - deviation * normal());
+      for (const [index, count] of [16, 32].entries()) {
+        const taken = losses.slice(0, count);
+        const judged = judge({ task, baseLosses: taken.map(() => 3), candidateLosses: taken, stage: index + 1, stages });
+        if (judged?.status === "no-gain") gaveUp[index] = (gaveUp[index] as number) + 1;
+      }
+    }
+    for (const count of gaveUp) assert.ok(count > 0.02 * runs && count < 0.07 * runs, `${gaveUp} of ${runs}`);
   });
 
   it("asks for another stage while it is not clear, and decides after the last", () => {
@@ -97,12 +130,13 @@ describe("judgement of losses", () => {
     fc.assert(
       fc.property(pairs, (rows) => {
         const [baseLosses, candidateLosses] = [rows.map(([a]) => a), rows.map(([, b]) => b)];
-        const judged = judge({ task, baseLosses, candidateLosses, stage: 3, stages: 3 });
+        const stages = [0, 0, rows.length];
+        const judged = judge({ task, baseLosses, candidateLosses, stage: 3, stages });
         const { mean } = gainOf(baseLosses, candidateLosses, 0.01);
         const score = judged?.score ?? -1;
         assert.ok(Number.isSafeInteger(score) && score >= 0 && score <= largestScore && score <= Math.max(0, 1e6 * mean));
         assert.equal(judged?.status === "accepted", score > 0);
-        assert.equal(judge({ task, baseLosses, candidateLosses: baseLosses, stage: 3, stages: 3 })?.score, 0);
+        assert.equal(judge({ task, baseLosses, candidateLosses: baseLosses, stage: 3, stages })?.score, 0);
       }),
     );
   });
@@ -110,18 +144,12 @@ describe("judgement of losses", () => {
   it("calls a loss that is not finite the miner's, unless it is the base's", () => {
     assert.deepEqual(afterStage(1, [2, 2, Number.NaN, 2]), { status: "non-finite", score: 0, sequences: 4 });
     assert.deepEqual(afterStage(1, [2, 2, Number.POSITIVE_INFINITY, 2]), { status: "non-finite", score: 0, sequences: 4 });
-    const blame = { task, baseLosses: [1, Number.NaN], candidateLosses: [1, Number.NaN], stage: 1, stages: 3 };
+    const blame = { task, baseLosses: [1, Number.NaN], candidateLosses: [1, Number.NaN], stage: 1, stages: stagesOf(2) };
     assert.throws(() => judge(blame), { code: "loss-not-finite" });
   });
 
   it("pays for noise at most once in a hundred, however often it looks", () => {
-    // A small deterministic generator: sums of twelve uniform numbers, close to normal.
-    let state = 12345;
-    const uniform = () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return state / 2 ** 32;
-    };
-    const normal = () => Array.from({ length: 12 }, uniform).reduce((sum, x) => sum + x, -6);
+    const normal = normals();
     let paid = 0;
     const runs = 2_000;
     for (let run = 0; run < runs; run++) {
@@ -129,7 +157,7 @@ describe("judgement of losses", () => {
       const candidateLosses = baseLosses.map((value) => value + 0.02 * normal());
       for (const [stage, count] of [16, 32, 64].entries()) {
         const taken = { baseLosses: baseLosses.slice(0, count), candidateLosses: candidateLosses.slice(0, count) };
-        const judged = judge({ task, ...taken, stage: stage + 1, stages: 3 });
+        const judged = judge({ task, ...taken, stage: stage + 1, stages: [16, 16, 32] });
         if (judged === undefined) continue;
         if (judged.status === "accepted") paid++;
         break;

@@ -144,8 +144,8 @@ describe("golden vectors, from the text alone", () => {
     for (const { count, groups } of scorers.drawn) {
       for (const [group, drawn] of groups.entries()) assert.deepEqual(second.secondScorers(scorers.seed, group, validators, count), drawn);
     }
-    for (const { baseLosses, candidateLosses, stage, judgement } of scores) {
-      const expected = second.secondJudgement(baseLosses, candidateLosses, stage, 3, 0.01);
+    for (const { baseLosses, candidateLosses, stage, stages: numbers, judgement } of scores) {
+      const expected = second.secondJudgement(baseLosses, candidateLosses, stage, numbers, 0.01);
       assert.equal(judgement?.status, expected?.status);
       assert.ok(Math.abs((expected?.score ?? 0) - (judgement?.score ?? 0)) <= 1, `${expected?.score} is not ${judgement?.score}`);
     }

@@ -116,7 +116,7 @@ export function judgeAgain(
   // Stages are measured whole.
   if (count !== candidateLosses.length) return undefined;
   const baseLosses = evidence.baseLosses.slice(0, count);
-  return judge({ task, baseLosses, candidateLosses, stage, stages: evidence.stages.length });
+  return judge({ task, baseLosses, candidateLosses, stage, stages: evidence.stages });
 }
 
 /** Whether what a report says of a miner is what `judgeAgain` made of its evidence; a near copy is one that would be accepted. */

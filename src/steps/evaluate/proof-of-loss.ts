@@ -47,6 +47,7 @@ interface Measured {
 export async function proveLosses(input: ProofInput): Promise<Proof> {
   const { task, sequences } = input;
   const { stages, open } = sequences;
+  const sizes = stages.map(({ length }) => length);
   const measured = input.submissions.map((submission): Measured => {
     return { submission, losses: [], openLosses: [] };
   });
@@ -65,7 +66,7 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
       const losses = found.candidates[place] as Float64Array;
       one.losses.push(...ofStage(losses));
       if (index === 0) one.openLosses = [...losses.subarray(stage.length)];
-      const judgement = judge({ task, baseLosses: base, candidateLosses: one.losses, stage: index + 1, stages: stages.length });
+      const judgement = judge({ task, baseLosses: base, candidateLosses: one.losses, stage: index + 1, stages: sizes });
       if (judgement !== undefined) one.judgement = judgement;
     }
     input.onJudged(measured.filter(({ judgement }) => judgement !== undefined).length);
@@ -88,7 +89,7 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
     const { tokens, domain, index: place } = open[index] as CycleSequences["open"][number];
     return { domain, index: place, tokens: [...tokens], baseLoss };
   });
-  return { verdicts, evidence: { stages: stages.map(({ length }) => length), baseLosses: base, open: shown, miners } };
+  return { verdicts, evidence: { stages: sizes, baseLosses: base, open: shown, miners } };
 }
 
 /** Of those that would be paid and may be near copies, on the first stage's sequences. Verdicts come first: where time is out they stand without it. */

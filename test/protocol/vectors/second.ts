@@ -386,26 +386,38 @@ function secondBound(base: readonly number[], candidate: readonly number[], erro
   const d = base.map((loss, i) => loss - (candidate[i] as number));
   const m = d.reduce((sum, x) => sum + x) / n;
   const variance = Math.max(0, (d.reduce((sum, x) => sum + x * x, 0) - n * m * m) / (n - 1));
+  return { m, variance, bound: m - secondStudent(errorRate, n - 1) * Math.sqrt(variance / n) };
+}
+
+/** Section 8's quantile of Student's t. */
+function secondStudent(errorRate: number, v: number): number {
   const t = Math.sqrt(Math.log(1 / errorRate ** 2));
   const z = t - (2.515517 + 0.802853 * t + 0.010328 * t ** 2) / (1 + 1.432788 * t + 0.189269 * t ** 2 + 0.001308 * t ** 3);
-  const v = n - 1;
-  const quantile = [
+  return [
     z,
     (z ** 3 + z) / 4,
     (5 * z ** 5 + 16 * z ** 3 + 3 * z) / 96,
     (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / 384,
     (79 * z ** 9 + 776 * z ** 7 + 1482 * z ** 5 - 1920 * z ** 3 - 945 * z) / 92160,
   ].reduce((sum, term, power) => sum + term / v ** power, 0);
-  return { m, bound: m - quantile * Math.sqrt(variance / n) };
 }
 
 /** Section 8's verdict after a stage. */
-export function secondJudgement(base: readonly number[], candidate: readonly number[], stage: number, stages: number, errorRate: number) {
-  const { m, bound } = secondBound(base, candidate, errorRate / stages);
+export function secondJudgement(
+  base: readonly number[],
+  candidate: readonly number[],
+  stage: number,
+  stages: readonly number[],
+  errorRate: number,
+) {
+  const { m, variance, bound } = secondBound(base, candidate, errorRate / stages.length);
   const score = Math.max(0, Math.floor(1e6 * bound));
-  const last = stage === stages;
+  const last = stage === stages.length;
+  const [n, all] = [base.length, stages.reduce((sum, size) => sum + size)];
+  const most = m + secondStudent(0.05, n - 1) * Math.sqrt(variance / n);
+  const least = 1e-6 + secondStudent(errorRate / stages.length, all - 1) * Math.sqrt(variance / all);
   if (score >= 1 && (last || bound >= m / 2)) return { status: "accepted", score };
-  if (last || 1e6 * m < 1) return { status: "no-gain", score: 0 };
+  if (last || most < least) return { status: "no-gain", score: 0 };
   return null;
 }
 
