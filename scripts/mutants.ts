@@ -331,6 +331,7 @@ export const mutants: readonly Mutant[] = [
     ["steps/evaluate/evidence.test.ts"],
     ["evidence: stages that were not drawn pass", "if (!areStages(draw.task, stages, draw.available))", "if (false)"],
     ["evidence: open sequences that were not drawn pass", "if (!measuredNone && !areOpenSequences(draw, open))", "if (false)"],
+    ["evidence: of whatever size is read", "if (bytes <= most) return;", "return;"],
     ["evidence: a score without losses is founded", "return follows(entry, judged) ? [] : [entry.miner];", "return [];"],
   ),
   ...mutantsOf(

@@ -83,6 +83,12 @@ function budgetOf({ evaluation }: DrawTask, pools: readonly (readonly number[])[
   return Math.min(evaluation.sequencesPerDomain * 2 ** (evaluation.stages - 1), ...pools.map((pool) => pool.length >> 1));
 }
 
+/** The most sequences that a cycle of the task measures submissions on, all stages together, and that it shows. */
+export function mostSequences(task: DrawTask): { readonly scored: number; readonly shown: number } {
+  const domains = task.data.domains.length;
+  return { scored: domains * budgetOf(task, []), shown: domains * shownSequences };
+}
+
 /** How many sequences of a domain are measured when each stage ends. */
 function stageEnds({ evaluation }: DrawTask, budget: number): number[] {
   const ends: number[] = [];

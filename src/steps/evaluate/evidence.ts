@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { ConnitoError } from "../../errors.ts";
 import { canonicalJson } from "../../protocol/canonical.ts";
 import { type Evidence, type Judgement, judge } from "../../protocol/evaluation.ts";
-import { areOpenSequences, areStages, type DrawTask } from "../../protocol/held-out.ts";
+import { areOpenSequences, areStages, type DrawTask, mostSequences } from "../../protocol/held-out.ts";
 import type { ReportEntry } from "../../protocol/report.ts";
 
 const finite = v.pipe(v.number(), v.finite());
@@ -49,11 +49,34 @@ export type ScoreEvidence = v.InferOutput<typeof schema>;
 export type MinerEvidence = ScoreEvidence["miners"][number];
 export type Likeness = NonNullable<MinerEvidence["likeness"]>;
 
-/** Larger evidence is not read. */
-export const maximumEvidenceBytes = 64 * 2 ** 20;
+/** Larger evidence is not read, whatever the task. */
+const maximumBytes = 64 * 2 ** 20;
+/** What JSON takes at most, with its comma, for a loss, a natural number and a token. */
+const bytesOf = { loss: 25, natural: 17, token: 11 };
+/** What it takes for names and brackets, and for a miner's address and likeness. */
+const frameBytes = 256;
+const minerBytes = 768;
+
+/** The most bytes that evidence on so many miners has: it is a validator's own, and would be read whole. */
+export function mostEvidenceBytes(task: DrawTask, miners: number): number {
+  const { scored, shown } = mostSequences(task);
+  const stages = frameBytes + task.evaluation.stages * bytesOf.natural + scored * bytesOf.loss;
+  const open = shown * (frameBytes + (task.data.sequenceLength + 1) * bytesOf.token);
+  return Math.min(maximumBytes, stages + open + miners * (minerBytes + (scored + shown) * bytesOf.loss));
+}
 
 export function encodeEvidence(evidence: Omit<ScoreEvidence, "format">): Uint8Array {
   return canonicalJson({ format: "connito/evidence/1", ...evidence });
+}
+
+/** @throws evidence-oversize, also where somebody named an object as evidence that is here for something else */
+export function checkEvidenceBytes(bytes: number, most: number): void {
+  if (bytes <= most) return;
+  throw new ConnitoError(`The evidence has ${bytes} bytes, and all that this task's can say takes ${most}`, {
+    code: "evidence-oversize",
+    exit: "verification",
+    hint: "It is not read. The validator that signed it made it with other rules, or lied; look at the other scorers' reports.",
+  });
 }
 
 /** @throws evidence-invalid */

@@ -21,7 +21,7 @@ import { peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { type SentRecord, sendRecord } from "../send-record.ts";
-import { checkDrawn, type KnownDraw, maximumEvidenceBytes, parseEvidence, type ScoreEvidence } from "./evidence.ts";
+import { checkDrawn, checkEvidenceBytes, type KnownDraw, mostEvidenceBytes, parseEvidence, type ScoreEvidence } from "./evidence.ts";
 import { groupsOf } from "./validators.ts";
 
 export function reportPath(workspace: Workspace, cycle: number, validator: string): string {
@@ -126,8 +126,11 @@ export async function fetchEvidence(
 ): Promise<ScoreEvidence | undefined> {
   try {
     const sources = await peerSources(context, membership.task);
-    await provideObject(context, sources, { hash: report.evidence, maximumBytes: maximumEvidenceBytes, what: "a validator's evidence" });
-    const evidence = parseEvidence(await context.workspace.objects.read(report.evidence));
+    const { objects } = context.workspace;
+    const most = mostEvidenceBytes(membership.task, report.entries.length);
+    await provideObject(context, sources, { hash: report.evidence, maximumBytes: most, what: "a validator's evidence" });
+    checkEvidenceBytes((await objects.locate(report.evidence))?.bytes ?? 0, most);
+    const evidence = parseEvidence(await objects.read(report.evidence));
     checkDrawn(draw, evidence);
     return evidence;
   } catch (error) {

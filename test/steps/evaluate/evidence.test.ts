@@ -1,17 +1,19 @@
 import assert from "node:assert/strict";
 import { canonicalJson } from "../../../src/protocol/canonical.ts";
-import { drawOpenSequences, drawSequences } from "../../../src/protocol/held-out.ts";
+import { drawOpenSequences, drawSequences, mostSequences } from "../../../src/protocol/held-out.ts";
 import type { Status } from "../../../src/protocol/verdict.ts";
 import {
   checkDrawn,
+  checkEvidenceBytes,
   encodeEvidence,
   judgeAgain,
   type MinerEvidence,
+  mostEvidenceBytes,
   parseEvidence,
   type ScoreEvidence,
   unfounded,
 } from "../../../src/steps/evaluate/evidence.ts";
-import { exampleTask, hash } from "../../protocol/support.ts";
+import { exampleTask, hash, hotkey } from "../../protocol/support.ts";
 
 const task = exampleTask();
 const evidence: ScoreEvidence = {
@@ -80,6 +82,38 @@ describe("evidence", () => {
     }
     // What only the size of the data tells.
     assert.throws(() => checkDrawn(draw, { ...whole, stages: stages.slice(0, 1) }), { code: "evidence-not-drawn" });
+  });
+
+  it("is never larger than all that a task's can say, and hardly smaller where its numbers are long", () => {
+    const tasks = [task, exampleTask({ data: { sequenceLength: 4096 }, evaluation: { sequencesPerDomain: 2, stages: 1 } })];
+    for (const one of tasks)
+      for (const miners of [0, 1, 256]) {
+        const { scored, shown } = mostSequences(one);
+        // The longest that JSON has: 24, 16 and 10 characters.
+        const losses = (count: number) => new Array<number>(count).fill(-1.2345678901234567e-100);
+        const [large, token] = [Number.MAX_SAFE_INTEGER, 2 ** 31 - 1];
+        const like = [hotkey(1), hotkey(2), hotkey(3)];
+        const [share] = losses(1) as [number];
+        const likeness = { share, usual: share, like, weight: share, effect: share, random: share };
+        const tokens = new Array<number>(one.data.sequenceLength + 1).fill(token);
+        const largest = {
+          stages: new Array<number>(one.evaluation.stages).fill(large),
+          baseLosses: losses(scored),
+          open: new Array(shown).fill({ domain: large, index: large, tokens, baseLoss: share }),
+          miners: new Array(miners).fill({ miner: hotkey(0), losses: losses(scored), openLosses: losses(shown), likeness }),
+        };
+        const { length } = encodeEvidence(largest);
+        const most = mostEvidenceBytes(one, miners);
+        assert.ok(length <= most && length > 0.85 * most, `${length} of ${most}`);
+      }
+  });
+
+  it("is not read where it is larger, which is said", () => {
+    const most = mostEvidenceBytes(task, 2);
+    checkEvidenceBytes(most, most);
+    assert.throws(() => checkEvidenceBytes(most + 1, most), { code: "evidence-oversize" });
+    const vast = exampleTask({ evaluation: { sequencesPerDomain: 65_536, stages: 12 } });
+    assert.equal(mostEvidenceBytes(vast, 256), 64 * 2 ** 20);
   });
 
   it("is refused when it is something else", () => {

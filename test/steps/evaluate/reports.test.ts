@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { publishToDirectory } from "../../../src/exchange/directory.ts";
+import { sha256, toHex } from "../../../src/protocol/hash.ts";
+import { drawOpenSequences, drawSequences } from "../../../src/protocol/held-out.ts";
+import type { SignedReport } from "../../../src/protocol/report.ts";
+import { createReport } from "../../../src/protocol/report.ts";
+import { encodeEvidence, mostEvidenceBytes } from "../../../src/steps/evaluate/evidence.ts";
+import { fetchEvidence } from "../../../src/steps/evaluate/reports.ts";
+import { exampleTask, hash, hotkey } from "../../protocol/support.ts";
+import { withReader } from "./reader.ts";
+
+const membership = { task: exampleTask(), taskHash: hash("task") };
+const draw = { task: membership.task, seed: hash("seed"), available: [300, 200] };
+const entries = [0, 1].map((index) => ({ miner: hotkey(index), group: 0, status: "unscored" as const, score: 0, root: null }));
+const most = mostEvidenceBytes(membership.task, entries.length);
+
+/** Evidence that counts, made so long with spaces. */
+function evidenceOf(bytes: number): Uint8Array {
+  const stages = drawSequences(draw).stages.map(({ length }) => length);
+  const open = drawOpenSequences(draw).map((one) => ({ ...one, tokens: [1], baseLoss: 2 }));
+  const evidence = encodeEvidence({ stages, baseLosses: [3], open, miners: [] });
+  return Buffer.concat([evidence, Buffer.alloc(bytes - evidence.length, " ")]);
+}
+
+function reportOn(evidence: Uint8Array): SignedReport {
+  const head = { task: membership.taskHash, cycle: 1, base: hash("base"), validator: hotkey(9) };
+  return { report: createReport({ ...head, evidence: toHex(sha256(evidence)), entries }), signature: "" };
+}
+
+describe("evidence that somebody else shows", () => {
+  it("is read up to all that it can say of the report's miners, and no further", async () => {
+    await withReader({ role: "miner" }, async ({ context, published, notes }) => {
+      const read = async (bytes: number) => {
+        const evidence = evidenceOf(bytes);
+        await publishToDirectory(published, `/objects/${toHex(sha256(evidence))}`, evidence);
+        return fetchEvidence(context, membership, draw, reportOn(evidence));
+      };
+      assert.deepEqual((await read(most))?.baseLosses, [3]);
+      assert.deepEqual(notes, []);
+      assert.equal(await read(most + 1), undefined);
+      assert.equal(notes.at(-1), "object-oversize");
+    });
+  });
+
+  it("is not read either where something larger is here under its name", async () => {
+    await withReader({ role: "miner" }, async ({ context, notes }) => {
+      const large = evidenceOf(most + 1);
+      await context.workspace.objects.put(large);
+      assert.equal(await fetchEvidence(context, membership, draw, reportOn(large)), undefined);
+      assert.deepEqual(notes, ["evidence-oversize"]);
+    });
+  });
+});
