@@ -273,7 +273,10 @@ function shown({ honestRuns, rates, rows, worth }: Result): string {
     "Paid for a copy that is not found, of what its original is paid:",
     table(
       ["attack", ...subjects],
-      paid.map((name) => [name, ...worth.map((one) => percent(one.paid[name] as number, 1))]),
+      paid.map((name) => [
+        name,
+        ...worth.map((one) => (Number.isNaN(one.paid[name]) ? "nothing is" : percent(one.paid[name] as number, 1))),
+      ]),
     ),
     `${honestRuns} honest runs. ${Object.entries(rates)
       .filter(([, { judged }]) => judged > 0)
