@@ -7,7 +7,10 @@ import { ConnitoError } from "../errors.ts";
 import { onStorage } from "../files/errors.ts";
 import { acquireLock, type Lock } from "../workspace/lock.ts";
 
-/** Does `work`, which writes the file or directory `output`; missing parents are made. Throws `output-busy`, which names the process, and what `work` throws. */
+/**
+ * Does `work`, which writes the file or directory `output`; missing parents are made. On a file system without hard links nobody is kept out.
+ * Throws `output-busy`, which names the process, and what `work` throws.
+ */
 export async function withOutput<T>(output: string, work: () => Promise<T>): Promise<T> {
   const path = resolve(output);
   await onStorage(dirname(path), () => mkdir(dirname(path), { recursive: true }));
@@ -15,15 +18,17 @@ export async function withOutput<T>(output: string, work: () => Promise<T>): Pro
   try {
     return await work();
   } finally {
-    await lock.release();
+    await lock?.release();
   }
 }
 
-async function lockBeside(path: string): Promise<Lock> {
+async function lockBeside(path: string): Promise<Lock | undefined> {
   try {
     return await acquireLock(join(dirname(path), `.${basename(path)}.lock`));
   } catch (error) {
-    if (!(error instanceof ConnitoError) || error.code !== "state-locked") throw error;
+    if (!(error instanceof ConnitoError)) throw error;
+    if ((error.cause as NodeJS.ErrnoException | undefined)?.syscall === "link") return undefined;
+    if (error.code !== "state-locked") throw error;
     throw new ConnitoError(`${path} is being written already: ${error.message}`, {
       code: "output-busy",
       exit: "locked",
