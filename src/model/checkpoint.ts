@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { fileExists, readWhole } from "../files/reading.ts";
 import { type Dtype, isFloatDtype } from "./dtype.ts";
-import { type Architecture, familyNamed, listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
+import { type Architecture, eachTensor, familyNamed, readArchitecture, type TensorSpec } from "./families/index.ts";
 import { NotJson, readLargeJson } from "./large-json.ts";
-import { readHeader, type SafetensorsHeader } from "./safetensors.ts";
+import { readHeader } from "./safetensors.ts";
 
 /** Limits on the small files beside the tensors. */
 const maximumBytes = { config: 4 * 2 ** 20, tokenizer: 128 * 2 ** 20, index: 64 * 2 ** 20 };
@@ -75,23 +75,37 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const tokenizer = await readWhole(join(directory, "tokenizer.json"), maximumBytes.tokenizer);
   const places = await readPlaces(directory);
   const architecture = readArchitecture(config, places);
-  const listed = listTensors(architecture, places);
-  // Made before the headers are read, so that its keys are the names of the specs: those in the headers would keep their texts in memory.
-  const tensors = new Map<string, StoredTensor | undefined>();
-  for (const { name } of listed) tensors.set(name, undefined);
-  const unlisted = new Map<string, StoredTensor>();
-  for await (const { file, tensors: held } of readShards(places)) {
-    for (const [name, { dtype, shape, offset, bytes }] of held)
-      (tensors.has(name) ? tensors : unlisted).set(name, { file, dtype, shape, offset, bytes });
+  await readShards(places);
+  const specs: TensorSpec[] = [];
+  for (const spec of eachTensor(architecture, places)) {
+    const placed = places.get(spec.name);
+    if (placed === undefined) throw new CheckpointError(directory, "tensor-missing", `${spec.name} [${spec.shape}] is in no file`);
+    assertTensor(spec, placed);
+    placed.listed = true;
+    specs.push({ ...spec, name: placed.name });
   }
-  for (const [name, file] of places) {
-    if (tensors.get(name) === undefined && !unlisted.has(name))
-      throw new CheckpointError(file, "shard-missing-tensor", `lacks ${name}, which the index places there`);
-  }
-  assertTensors(directory, listed, tensors);
-  const { carried, leftOut } = sortUnlisted(architecture, unlisted);
-  for (const { name } of carried) tensors.set(name, unlisted.get(name) as StoredTensor);
-  return { directory, config, configBytes, tokenizer, architecture, specs: [...listed, ...carried], tensors, leftOut };
+  const { carried, leftOut } = sortUnlisted(architecture, places);
+  for (const name of leftOut) places.delete(name);
+  return { directory, config, configBytes, tokenizer, architecture, specs: [...specs, ...carried], tensors: places, leftOut };
+}
+
+/** A tensor as the index places it, before and after its file's header says the rest: of each there is one object and one text, since there may be a hundred thousand. */
+interface PlacedTensor {
+  readonly name: string;
+  readonly file: string;
+  /** No number until the header says it. */
+  offset: number;
+  bytes: number;
+  dtype: Dtype;
+  shape: readonly number[];
+  /** Whether it is in the family's list. */
+  listed: boolean;
+}
+
+const unknownShape: readonly number[] = [];
+
+function place(name: string, file: string): PlacedTensor {
+  return { name, file, offset: Number.NaN, bytes: 0, dtype: "F32", shape: unknownShape, listed: false };
 }
 
 /** A config.json of a known family as parsed, and its bytes. Throws CheckpointError, `config-invalid`, `unknown-family`, and what opening files throws. */
@@ -117,11 +131,11 @@ function parseJson(bytes: Uint8Array, file: string): unknown {
 }
 
 /** Which file each tensor is said to be in: by the index, or by the one file there is. */
-async function readPlaces(directory: string): Promise<Map<string, string>> {
+async function readPlaces(directory: string): Promise<Map<string, PlacedTensor>> {
   const single = join(directory, "model.safetensors");
-  const places = new Map<string, string>();
+  const places = new Map<string, PlacedTensor>();
   if (await fileExists(single)) {
-    for (const name of (await readHeader(single)).tensors.keys()) places.set(name, single);
+    for (const name of (await readHeader(single)).tensors.keys()) places.set(name, place(name, single));
     return places;
   }
   const file = join(directory, "model.safetensors.index.json");
@@ -136,7 +150,7 @@ async function readPlaces(directory: string): Promise<Map<string, string>> {
     // The same text for all tensors of a shard.
     const shard = shards.get(name) ?? join(directory, name);
     shards.set(name, shard);
-    places.set(`${tensor}`, shard);
+    places.set(`${tensor}`, place(`${tensor}`, shard));
   };
   if (!readIndex(file, await readWhole(file, maximumBytes.index), put)) throw invalid("no weight_map from tensor names to file names");
   if (shards.size > maximumShards) throw invalid(`more than ${maximumShards} shards`);
@@ -152,34 +166,33 @@ function readIndex(file: string, bytes: Uint8Array, put: (shard: unknown, tensor
   }
 }
 
-/** The headers of the files, one after another. Throws CheckpointError for a tensor that is not placed in the file that holds it. */
-async function* readShards(places: ReadonlyMap<string, string>): AsyncGenerator<{ readonly file: string } & SafetensorsHeader> {
-  for (const file of [...new Set(places.values())].sort()) {
-    const header = await readHeader(file);
-    for (const tensor of header.tensors.keys()) {
-      if (places.get(tensor) !== file)
-        throw new CheckpointError(file, "shard-unlisted-tensor", `holds ${tensor}, which the index does not place there`);
+/** Reads the headers of the files, one after another. Throws CheckpointError for a tensor that is not placed in the file that holds it, or not held by the one it is placed in. */
+async function readShards(places: ReadonlyMap<string, PlacedTensor>): Promise<void> {
+  const files = new Set<string>();
+  for (const { file } of places.values()) files.add(file);
+  for (const file of [...files].sort()) {
+    for (const [name, { dtype, shape, offset, bytes }] of (await readHeader(file)).tensors) {
+      const placed = places.get(name);
+      if (placed?.file !== file)
+        throw new CheckpointError(file, "shard-unlisted-tensor", `holds ${name}, which the index does not place there`);
+      placed.dtype = dtype;
+      placed.shape = shape;
+      placed.offset = offset;
+      placed.bytes = bytes;
     }
-    yield { file, ...header };
+  }
+  for (const { name, file, offset } of places.values()) {
+    if (Number.isNaN(offset)) throw new CheckpointError(file, "shard-missing-tensor", `lacks ${name}, which the index places there`);
   }
 }
 
-/** Every tensor is there, as the configuration makes it. Throws CheckpointError. */
-function assertTensors(
-  directory: string,
-  specs: readonly TensorSpec[],
-  tensors: Map<string, StoredTensor | undefined>,
-): asserts tensors is Map<string, StoredTensor> {
-  for (const spec of specs) {
-    const stored = tensors.get(spec.name);
-    if (stored === undefined) throw new CheckpointError(directory, "tensor-missing", `${spec.name} [${spec.shape}] is in no file`);
-    if (stored.shape.length !== spec.shape.length || stored.shape.some((dimension, axis) => dimension !== spec.shape[axis])) {
-      throw new CheckpointError(stored.file, "tensor-shape", `${spec.name} is [${stored.shape}], config.json makes it [${spec.shape}]`);
-    }
-    if (spec.dtype === undefined ? !isFloatDtype(stored.dtype) : stored.dtype !== spec.dtype) {
-      const wanted = spec.dtype ?? "one of F32, BF16 and F16";
-      throw new CheckpointError(stored.file, "tensor-dtype", `${spec.name} is ${stored.dtype}, not ${wanted}`);
-    }
+/** The tensor is as the configuration makes it. Throws CheckpointError. */
+function assertTensor({ name, shape, dtype }: TensorSpec, stored: StoredTensor): void {
+  if (stored.shape.length !== shape.length || stored.shape.some((dimension, axis) => dimension !== shape[axis]))
+    throw new CheckpointError(stored.file, "tensor-shape", `${name} is [${stored.shape}], config.json makes it [${shape}]`);
+  if (dtype === undefined ? !isFloatDtype(stored.dtype) : stored.dtype !== dtype) {
+    const wanted = dtype ?? "one of F32, BF16 and F16";
+    throw new CheckpointError(stored.file, "tensor-dtype", `${name} is ${stored.dtype}, not ${wanted}`);
   }
 }
 
@@ -187,14 +200,12 @@ function assertTensors(
  * The tensors that the family does not list: those that are carried along, as part of the backbone, and the names of those that are left
  * out. Throws CheckpointError `tensor-unknown` for any other.
  */
-function sortUnlisted(
-  architecture: Architecture,
-  unlisted: ReadonlyMap<string, StoredTensor>,
-): { carried: TensorSpec[]; leftOut: string[] } {
+function sortUnlisted(architecture: Architecture, places: ReadonlyMap<string, PlacedTensor>): { carried: TensorSpec[]; leftOut: string[] } {
   const prefixes = familyNamed(architecture.family).unlisted(architecture);
   const carried: TensorSpec[] = [];
   const leftOut: string[] = [];
-  for (const [name, { file, shape, dtype }] of unlisted) {
+  for (const { name, file, shape, dtype, listed } of places.values()) {
+    if (listed) continue;
     if (prefixes.carried.some((prefix) => name.startsWith(prefix))) carried.push({ name, shape, dtype, role: "backbone" });
     else if (prefixes.leftOut.some((prefix) => name.startsWith(prefix))) leftOut.push(name);
     else throw new CheckpointError(file, "tensor-unknown", `${name} is no tensor of this model`);

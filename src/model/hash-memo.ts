@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { type FileHandle, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { onStorage } from "../files/errors.ts";
-import { readInto } from "../files/reading.ts";
+import { readInto, transferBytes } from "../files/reading.ts";
 import { writeAll } from "../files/replacing.ts";
 import { openOwnFile } from "../files/resuming.ts";
 import { type Hash, isHash } from "../protocol/hash.ts";
@@ -74,13 +74,19 @@ export async function openHashMemo(path: string): Promise<HashMemo> {
 async function* linesOf(path: string, handle: FileHandle): AsyncGenerator<Uint8Array> {
   const { size } = await onStorage(path, () => handle.stat());
   if (size > maximumBytes) return onStorage(path, () => handle.truncate());
-  const bytes = new Uint8Array(size);
-  await readInto({ path, size, handle }, 0, bytes);
-  for (let at = 0; at < size; ) {
-    const found = bytes.indexOf(lineFeed, at);
-    const end = found < 0 ? size : found;
-    yield bytes.subarray(at, end);
-    at = end + 1;
+  const file = { path, size, handle };
+  // What is read so far of a line that goes on, in front of what comes behind it.
+  let begun: Uint8Array = new Uint8Array();
+  for (let at = 0; at < size; at += transferBytes) {
+    const bytes = new Uint8Array(begun.length + Math.min(transferBytes, size - at));
+    bytes.set(begun);
+    await readInto(file, at, bytes.subarray(begun.length));
+    let from = 0;
+    for (let to = bytes.indexOf(lineFeed); to >= 0; to = bytes.indexOf(lineFeed, from)) {
+      yield bytes.subarray(from, to);
+      from = to + 1;
+    }
+    begun = bytes.slice(from);
   }
 }
 

@@ -83,9 +83,14 @@ type Names = Pick<ReadonlySet<string>, "has">;
  * tensors; without them all are taken to be that published checkpoints have in FP8.
  */
 export function listTensors(architecture: Architecture, names?: Names): TensorSpec[] {
+  return [...eachTensor(architecture, names)];
+}
+
+/** The same one after another. */
+export function eachTensor(architecture: Architecture, names?: Names): Iterable<TensorSpec> {
   const specs = familyNamed(architecture.family).tensors(architecture);
-  if (architecture.fp8Block === undefined) return [...specs];
-  return [...withBlockScales(specs, architecture.fp8Block, names ? (_, scaleName) => names.has(scaleName) : isUsuallyFp8)];
+  if (architecture.fp8Block === undefined) return specs;
+  return withBlockScales(specs, architecture.fp8Block, names ? (_, scaleName) => names.has(scaleName) : isUsuallyFp8);
 }
 
 /**
