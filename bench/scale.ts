@@ -1,19 +1,26 @@
 /**
  * Models of hundreds of billions of parameters in flat memory. Makes the files of Qwen3-235B-A22B and DeepSeek-V3 (FP8) with their real
- * names and sizes, as holes; then an owner (opens, verifies a sample, makes a view), a server (serves the view) and a miner (fetches the manifest, plans
+ * names and sizes, as holes; then an owner (opens, indexes with the notes of a run that was stopped and a sample left to hash, makes a view), a server (serves the view) and a miner (fetches the manifest and, but of packed weights, that of the stand-ins, plans
  * the slice of one of 64 groups, fetches, verifies and writes a sample of it), each a process of its own. Every hash is a real one; what
  * is really hashed, sent and written is the sample whose bytes the table states, the rest is planned. Compared with a limit of 200 MB of memory for
  * each; `--heap-limits` has Node collect garbage before its heap is larger than 140 MB (NODE_OPTIONS does the same for the command). `--json`, `--model NAME`,
  * `--sample MIB` (512).
  */
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { encodeManifest, manifestRoot } from "../src/model/manifest.ts";
+import { openCheckpoint, type StoredTensor } from "../src/model/checkpoint.ts";
+import { isPacked, readArchitecture } from "../src/model/families/index.ts";
+import { openHashMemo } from "../src/model/hash-memo.ts";
+import { indexCheckpoint } from "../src/model/index-checkpoint.ts";
+import { createManifest, encodeManifest, type Manifest, manifestRoot, totalBytes } from "../src/model/manifest.ts";
+import { bytesOfPiece, type Piece } from "../src/model/pieces.ts";
+import type { Hash } from "../src/protocol/hash.ts";
 import { table } from "../src/ui/table.ts";
 import { makeModel, type Shape, shapes } from "./scale/shapes.ts";
 import { inBenchDirectory, machine } from "./storage/support.ts";
@@ -47,6 +54,45 @@ function startParticipant(limited: boolean, job: Record<string, unknown>): { lin
   };
 }
 
+/** What an owner publishes beside the base by default: of each expert piece a copy of two bits a value. Of packed weights there are none. */
+function standInsOf({ config, tokenizer, pieces }: Manifest): Manifest {
+  const copies = pieces.flatMap((piece): Piece[] => {
+    const bytes = bytesOfPiece("Q2_64", piece.shape) as number;
+    const hash = createHash("sha256").update(piece.hash).digest("hex");
+    return piece.role === "expert" ? [{ ...piece, role: "stand-in", dtype: "Q2_64", bytes, hash }] : [];
+  });
+  return createManifest(config, tokenizer, copies);
+}
+
+/** The notes that an owner has who was stopped while indexing: all hashes but those of a sample, whose bytes are returned. */
+async function noteHashes(directory: string, manifest: Manifest, file: string, sampleBytes: number): Promise<number> {
+  const checkpoint = await openCheckpoint(directory);
+  // Odd, since weights and their scales take turns.
+  const stride = Math.ceil(totalBytes(manifest.pieces) / sampleBytes) | 1;
+  const hashOf = new Map<string, Hash>();
+  const inodes = new Map<string, number>();
+  let left = 0;
+  for (const [index, { name, hash, bytes }] of manifest.pieces.entries()) {
+    const { file: shard, offset } = checkpoint.tensors.get(name) as StoredTensor;
+    const inode = inodes.get(shard) ?? statSync(shard).ino;
+    inodes.set(shard, inode);
+    if (index % stride === 0) left += bytes;
+    else hashOf.set(`${inode} ${offset}`, hash);
+  }
+  const memo = await openHashMemo(file);
+  const noted: Promise<void>[] = [];
+  const find = (key: string) => {
+    // As src/model/index-checkpoint.ts makes them.
+    const hash = hashOf.get(/^piece \d+:(\d+):\S+ (\d+) /.exec(key)?.slice(1).join(" ") ?? "");
+    if (hash !== undefined) noted.push(memo.keep(key, hash));
+    return hash;
+  };
+  await indexCheckpoint(checkpoint, { memo: { find, keep: async () => {}, close: async () => {} } });
+  await Promise.all(noted);
+  await memo.close();
+  return left;
+}
+
 async function measure(
   model: string,
   shape: Shape,
@@ -57,12 +103,18 @@ async function measure(
   const began = performance.now();
   const { manifest, bytes, shards } = makeModel(directory, shape);
   const root = manifestRoot(manifest);
-  const manifestFile = join(directory, "manifest.json");
-  writeFileSync(manifestFile, encodeManifest(manifest));
+  const standIns = isPacked(readArchitecture(shape.config)) ? undefined : standInsOf(manifest);
+  const manifests = join(directory, "manifests");
+  mkdirSync(manifests);
+  for (const one of [manifest, ...(standIns ? [standIns] : [])])
+    writeFileSync(join(manifests, `${manifestRoot(one)}.json`), encodeManifest(one));
+  const hashes = join(directory, "hashes.log");
+  const hashedBytes = await noteHashes(directory, manifest, hashes, sampleBytes);
   const what = `make ${shards} files of holes, ${manifest.pieces.length} pieces`;
   steps.push({ model, role: "(bench)", what, seconds: (performance.now() - began) / 1000, bytes });
 
-  const common = { directory, manifestFile, root, groups: shape.groups, sampleBytes };
+  const roots = { root, standIns: standIns && manifestRoot(standIns) };
+  const common = { directory, manifests, ...roots, groups: shape.groups, sampleBytes, hashes, hashedBytes };
   const follow = async (lines: AsyncIterator<string>): Promise<string | undefined> => {
     for (let next = await lines.next(); !next.done; next = await lines.next()) {
       const line = JSON.parse(next.value);

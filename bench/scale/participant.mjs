@@ -1,18 +1,15 @@
 /**
  * One participant as a process of its own, of the built code, so that what it needs of memory is what a participant needs: `owner` opens
- * the checkpoint, verifies a sample of it and makes a view of all of it; `server` serves the view; `miner` fetches the manifest, plans its slice, fetches, verifies and
+ * the checkpoint, indexes it (hashing a sample) and makes a view of all of it; `server` serves the view; `miner` fetches the manifests, plans its slice, fetches, verifies and
  * keeps a sample of its pieces and writes them as a slice file. Each step is a line of JSON on standard output.
  */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 
-const { role, directory, state, manifestFile, root, groups, sampleBytes, url } = JSON.parse(process.argv[2]);
+const { role, state, url, directory, manifests, root, standIns, groups, sampleBytes, hashes, hashedBytes } = JSON.parse(process.argv[2]);
 const dist = (path) => import(new URL(`../../dist/${path}`, import.meta.url).href);
-const [{ parseManifest, maximumManifestBytes, totalBytes }, { openWorkspace }, { developmentSigner, verifySignature }] = await Promise.all([
-  dist("model/manifest.js"),
-  dist("workspace/workspace.js"),
-  dist("chain/signer.js"),
-]);
+const [{ parseManifest, manifestRoot, maximumManifestBytes, totalBytes }, { openWorkspace }, { developmentSigner, verifySignature }] =
+  await Promise.all([dist("model/manifest.js"), dist("workspace/workspace.js"), dist("chain/signer.js")]);
 const [owner, miner] = [await developmentSigner("//Alice"), await developmentSigner("//Bob")];
 const workspace = await openWorkspace(state, { lock: true });
 
@@ -41,31 +38,21 @@ function sampleOf(pieces) {
 
 async function runOwner() {
   const { openCheckpoint } = await dist("model/checkpoint.js");
-  const { workOnBytes } = await dist("model/byte-workers.js");
+  const { indexCheckpoint } = await dist("model/index-checkpoint.js");
+  const { openHashMemo } = await dist("model/hash-memo.js");
   const checkpoint = await step("open: all headers, the index, every name and shape", async () => ({
     result: await openCheckpoint(directory),
   }));
-  const manifest = await step("read the manifest and its root", async () => ({
-    result: parseManifest(readFileSync(manifestFile), { expectedRoot: root }),
-  }));
-  const placeOf = ({ name, bytes }) => {
-    const { file, offset } = checkpoint.tensors.get(name);
-    return { file, offset, bytes };
-  };
-  await step("hash a sample as indexing does", async () => {
-    const stride = Math.ceil((manifest.pieces.length * 12e6) / sampleBytes);
-    const sample = sampleOf(manifest.pieces.filter((_, index) => index % stride === 0));
-    const jobs = sample.map((piece) => ({ kind: "hash", ...placeOf(piece) }));
-    await workOnBytes(jobs, {
-      onResult({ hash }, index) {
-        if (hash !== sample[index].hash) throw new Error(`${sample[index].name} has another hash`);
-      },
-    });
-    return { bytes: totalBytes(sample) };
+  const { manifest, locations } = await step("index: hash a sample, take all else from the notes of an earlier run", async () => {
+    const memo = await openHashMemo(hashes);
+    const result = await indexCheckpoint(checkpoint, { memo });
+    await memo.close();
+    return { result, bytes: hashedBytes };
+  });
+  await step("the root of its manifest", async () => {
+    if (manifestRoot(manifest) !== root) throw new Error("the manifest has another root");
   });
   await step("a view of all pieces", async () => {
-    const locations = new Map();
-    for (const piece of manifest.pieces) locations.set(piece.hash, placeOf(piece));
     await workspace.objects.addView(locations);
     return { bytes: totalBytes(manifest.pieces) };
   });
@@ -82,7 +69,10 @@ async function runServer() {
     finalizedBlock: () => 1000,
     publication: {
       resolve: async (_path, _requester, resource) => {
-        if (resource.kind === "manifest") return { file: manifestFile, offset: 0, bytes: statSync(manifestFile).size };
+        if (resource.kind === "manifest") {
+          const file = join(manifests, `${resource.root}.json`);
+          return { file, offset: 0, bytes: statSync(file).size };
+        }
         return resource.kind === "object" ? workspace.objects.locate(resource.hash) : undefined;
       },
     },
@@ -100,23 +90,27 @@ async function runMiner() {
   const { createExpertManager } = await dist("protocol/experts/expert-manager.js");
   const { inParallel } = await dist("steps/fetch.js");
   const source = openSource(url, { signer: miner, blockNumber: () => 1000, receiver: owner.address });
-  const manifest = await step("fetch the manifest, check its root", async () => {
-    const stream = await source.get(`/manifests/${root}.json`, { maximumBytes: maximumManifestBytes });
-    const bytes = await collectBytes(stream, maximumManifestBytes);
-    return { result: parseManifest(bytes, { expectedRoot: root }), bytes: bytes.length };
-  });
+  const fetchManifest = (expectedRoot, what) =>
+    step(`fetch ${what}, check its root`, async () => {
+      const stream = await source.get(`/manifests/${expectedRoot}.json`, { maximumBytes: maximumManifestBytes });
+      const bytes = await collectBytes(stream, maximumManifestBytes);
+      return { result: parseManifest(bytes, { expectedRoot }), bytes: bytes.length };
+    });
+  const manifest = await fetchManifest(root, "the manifest");
+  const others = standIns === undefined ? "none" : await fetchManifest(standIns, "the stand-ins' manifest");
   const plan = await step("plan the slice of a group", async () => {
     const experts = new Map();
     for (const { layer, expert } of manifest.pieces)
       if (layer !== undefined && expert !== undefined) experts.set(layer, Math.max(experts.get(layer) ?? 0, expert + 1));
     const layers = [...experts].sort(([a], [b]) => a - b).map(([layer, count]) => ({ layer, experts: count }));
-    const result = planSlice({ manifest, standIns: "none", manager: createExpertManager({ layers }, groups), group: 1 });
-    const { backbone, experts: own } = result.bytes;
+    const result = planSlice({ manifest, standIns: others, manager: createExpertManager({ layers }, groups), group: 1 });
+    const { backbone, experts: own, standIns: copies } = result.bytes;
     const routed = totalBytes(manifest.pieces.filter((piece) => piece.role === "expert"));
     if (own !== routed / groups) throw new Error("the slice is not backbone + routed / groups");
-    return { result, bytes: backbone + own };
+    return { result, bytes: backbone + own + copies };
   });
-  const sample = sampleOf([...plan.pieces].reverse());
+  // Of stand-ins there is the manifest only.
+  const sample = sampleOf(plan.pieces.filter(({ role }) => role !== "stand-in").reverse());
   await step("fetch, verify and keep a sample of it", async () => {
     await inParallel(sample, 8, async ({ hash, bytes }) => {
       const into = workspace.objects.temporaryPath(hash);

@@ -1,6 +1,6 @@
 /** The two published models whose shapes the scale benchmark makes: their configurations, and their files as holes. */
 import { createHash, type Hash as Hasher } from "node:crypto";
-import { closeSync, ftruncateSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, utimesSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Dtype } from "../../src/model/dtype.ts";
 import { listTensors, readArchitecture, type TensorSpec } from "../../src/model/families/index.ts";
@@ -131,6 +131,8 @@ export function makeModel(directory: string, { config }: Shape): MadeModel {
       total += bytes;
     }
     closeSync(descriptor);
+    // Files that have just been written are not taken as they were noted.
+    utimesSync(join(directory, file), 1000, 1000);
   }
   writeFileSync(join(directory, "model.safetensors.index.json"), jsonFile({ metadata: { total_size: total }, weight_map: weightMap }));
   const hashOf = (content: Uint8Array) => createHash("sha256").update(content).digest("hex");

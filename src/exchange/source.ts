@@ -45,5 +45,11 @@ export async function collectBytes(parts: AsyncIterable<Uint8Array>, maximumByte
     }
     collected.push(Buffer.from(part));
   }
-  return new Uint8Array(Buffer.concat(collected, length));
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of collected) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }

@@ -29,11 +29,12 @@ const gatherMilliseconds = 1000;
 export async function openHashMemo(path: string): Promise<HashMemo> {
   await onStorage(path, () => mkdir(dirname(path), { recursive: true, mode: 0o700 }));
   const handle = await onStorage(path, () => openOwnFile(path, 0o600, { append: true }));
+  /** By the digests of their keys, which are shorter than the keys: there may be a hundred thousand. */
   const known = new Map<string, Hash>();
   try {
     for await (const line of linesOf(path, handle)) {
       const [check, hash, key] = [textOf(line, 0, 16), textOf(line, 17, 81), textOf(line, 82)];
-      if (isHash(hash) && check === checkOf(hash, key)) known.set(key, hash);
+      if (isHash(hash) && check === checkOf(hash, key)) known.set(digestOf(key), hash);
     }
   } catch (error) {
     await handle.close();
@@ -55,9 +56,9 @@ export async function openHashMemo(path: string): Promise<HashMemo> {
   }
 
   return {
-    find: (key) => known.get(key),
+    find: (key) => known.get(digestOf(key)),
     async keep(key, hash) {
-      known.set(key, hash);
+      known.set(digestOf(key), hash);
       gathered.push(`${checkOf(hash, key)} ${hash} ${key}\n`);
       if (gathered.length >= gatherLines || performance.now() - written > gatherMilliseconds) await flush();
     },
@@ -98,4 +99,8 @@ function textOf(line: Uint8Array, from: number, to?: number): string {
 
 function checkOf(hash: Hash, key: string): string {
   return createHash("sha256").update(`${hash} ${key}`).digest("hex").slice(0, 16);
+}
+
+function digestOf(key: string): string {
+  return createHash("sha256").update(key).digest().toString("latin1", 0, 16);
 }

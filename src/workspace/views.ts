@@ -19,7 +19,8 @@ const maximumViewBytes = 256 << 20;
 export interface Views {
   /** Where the piece lies, if it is known and still has its hash. Who asks for many passes the same `looked`, for one look at each file. */
   locate(hash: Hash, looked?: Map<string, Stamp | undefined>): Promise<Location | undefined>;
-  add(locations: ReadonlyMap<Hash, Location>): Promise<void>;
+  /** The map becomes the view's own, without a copy: there may be a hundred thousand places. */
+  add(locations: Map<Hash, Location>): Promise<void>;
   /** Forgets a piece, durably. */
   remove(hash: Hash): Promise<void>;
 }
@@ -72,7 +73,6 @@ export async function openViews(directory: string, options: { readonly readOnly?
     },
     async add(locations) {
       const files = new Map<string, ViewedFile>();
-      const pieces = new Map<Hash, Location>();
       const id = createHash("sha256");
       for (const hash of [...locations.keys()].sort()) id.update(hash);
       const path = join(directory, `${id.digest("hex").slice(0, 32)}.json`);
@@ -81,12 +81,12 @@ export async function openViews(directory: string, options: { readonly readOnly?
         const viewed = files.get(file) ?? (await viewedFile(file));
         files.set(viewed.path, viewed);
         if (location.offset + location.bytes > viewed.size) throw outside(file, hash);
-        pieces.set(hash, location.file === file ? location : { ...location, file });
+        if (location.file !== file) locations.set(hash, { ...location, file });
       }
-      if (pieces.size === 0) return;
-      const view = { path, files, pieces };
+      if (locations.size === 0) return;
+      const view = { path, files, pieces: locations };
       await writeAtomic(path, serialise(view));
-      for (const hash of hashedAgain.keys()) if (pieces.has(hash)) hashedAgain.delete(hash);
+      for (const hash of hashedAgain.keys()) if (locations.has(hash)) hashedAgain.delete(hash);
       const same = views.findIndex((known) => known.path === path);
       if (same >= 0) views.splice(same, 1);
       views.push(view);
