@@ -3,18 +3,31 @@
  * normal, heavy-tailed, or skewed to either side, judged by the shipped rule in its stages. Compared with the task's error rate. Of submissions with an
  * effect, how often they are given up though the last stage would have paid them.
  *
- *     npm run bench -- error-rate [--draws N] [--json]
+ *     npm run bench -- error-rate [--draws N] [--first SEQUENCES] [--stages N] [--json]
  */
 import { parseArgs } from "node:util";
 import { judge } from "../src/protocol/evaluation.ts";
 import { sha256, toHex, utf8 } from "../src/protocol/hash.ts";
 import { stream } from "../src/protocol/random.ts";
+import type { Task } from "../src/protocol/task.ts";
 import { taskDefaults } from "../src/protocol/task-defaults.ts";
 import { table } from "../src/ui/table.ts";
 
-const { sequencesPerDomain, stages, errorRate } = taskDefaults.evaluation;
-const task = { evaluation: { ...taskDefaults.evaluation } };
 const domains = 2;
+
+/** The rules of a task, and its stages. */
+interface Plan {
+  readonly task: { readonly evaluation: Task["evaluation"] };
+  /** Sequences measured when each stage ends, and those that each adds. */
+  readonly ends: readonly number[];
+  readonly sizes: readonly number[];
+}
+
+function planOf(sequencesPerDomain: number, stages: number): Plan {
+  const ends = Array.from({ length: stages }, (_, stage) => domains * sequencesPerDomain * 2 ** stage);
+  const sizes = ends.map((end, stage) => end - (ends[stage - 1] ?? 0));
+  return { task: { evaluation: { ...taskDefaults.evaluation, sequencesPerDomain, stages } }, ends, sizes };
+}
 
 /** Integers of the seed turned into numbers between 0 and 1, without both. */
 function uniformOf(name: string): () => number {
@@ -36,11 +49,13 @@ const distributions: Readonly<Record<string, Draw>> = {
   "mostly small gains, some large losses": (uniform) => -skewed(uniform),
 };
 
-const ends = Array.from({ length: stages }, (_, stage) => domains * sequencesPerDomain * 2 ** stage);
-const sizes = ends.map((end, stage) => end - (ends[stage - 1] ?? 0));
-
 /** Whether one submission is paid whose differences have the mean `effect`, the sequences that it took, and whether it is given up though the last stage would pay it. */
-function judgeOnce(draw: Draw, uniform: () => number, effect: number): { paid: boolean; sequences: number; lost: boolean } {
+function judgeOnce(
+  { task, ends, sizes }: Plan,
+  draw: Draw,
+  uniform: () => number,
+  effect: number,
+): { paid: boolean; sequences: number; lost: boolean } {
   const candidate = Array.from({ length: ends.at(-1) as number }, () => 3 - effect - 0.01 * draw(uniform));
   const judgeAt = (stage: number) => {
     const candidateLosses = candidate.slice(0, ends[stage - 1]);
@@ -50,19 +65,26 @@ function judgeOnce(draw: Draw, uniform: () => number, effect: number): { paid: b
     const judged = judgeAt(stage);
     if (judged === undefined) continue;
     const paid = judged.status === "accepted";
-    return { paid, sequences: judged.sequences, lost: !paid && judgeAt(stages)?.status === "accepted" };
+    return { paid, sequences: judged.sequences, lost: !paid && judgeAt(sizes.length)?.status === "accepted" };
   }
 }
 
 export async function run(parameters: readonly string[] = process.argv.slice(3)): Promise<void> {
-  const options = { draws: { type: "string", default: "20000" }, json: { type: "boolean", default: false } } as const;
+  const { sequencesPerDomain, stages, errorRate } = taskDefaults.evaluation;
+  const options = {
+    draws: { type: "string", default: "20000" },
+    first: { type: "string", default: `${sequencesPerDomain}` },
+    stages: { type: "string", default: `${stages}` },
+    json: { type: "boolean", default: false },
+  } as const;
   const { values } = parseArgs({ args: [...parameters], options });
   const draws = Number(values.draws);
+  const plan = planOf(Number(values.first), Number(values.stages));
   const rows = Object.entries(distributions).flatMap(([differences, draw]) =>
     // No effect; then effects of a fifth, a quarter, and one standard deviation of a sequence's difference.
     [0, 0.002, 0.0025, 0.01].map((effect) => {
       const uniform = uniformOf(`${differences} ${effect}`);
-      const judged = Array.from({ length: effect === 0 ? draws : Math.ceil(draws / 10) }, () => judgeOnce(draw, uniform, effect));
+      const judged = Array.from({ length: effect === 0 ? draws : Math.ceil(draws / 10) }, () => judgeOnce(plan, draw, uniform, effect));
       const paid = judged.filter((one) => one.paid).length / judged.length;
       const sequences = judged.reduce((sum, one) => sum + one.sequences, 0) / judged.length;
       return {
@@ -77,7 +99,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
       };
     }),
   );
-  if (values.json) return console.log(JSON.stringify({ errorRate, stages, sequencesPerDomain, domains, rows }));
+  if (values.json) return console.log(JSON.stringify({ ...plan.task.evaluation, domains, rows }));
   const right = (heading: string) => ({ heading, align: "right" as const });
   console.log(
     table(

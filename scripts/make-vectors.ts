@@ -590,8 +590,8 @@ function agreementVectors() {
     return said.map((one) => {
       const entries = [{ miner: miners[0] as string, group: 0, score: one.status === "accepted" ? 1 : 0, ...one }];
       const [held] = heldToChain([{ stake: 1n, report: createReport({ ...reportOf(0), entries }) }], [verdict]);
-      const left = held?.report.entries[0] as ReportEntry;
-      return { chain: { status, root }, said: one, held: { status: left.status, root: left.root } };
+      const [left] = held?.report.entries ?? [];
+      return { chain: { status, root }, said: one, held: left === undefined ? null : { status: left.status, root: left.root } };
     });
   });
   return {
