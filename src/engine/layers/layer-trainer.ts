@@ -45,7 +45,7 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
   const stages = createStages({ architecture, batch, ...small });
   const layout = layOutLayers(layers, optimizer);
   await loadLibrary();
-  await returnFreedMemory();
+  const returnMemory = await returnFreedMemory();
   const state = await layout.open(scratch, load);
   let sums: GradientSums | undefined;
   let update: Update;
@@ -88,6 +88,7 @@ export async function openLayerTrainer(options: LayerTrainerOptions): Promise<La
       if (following !== undefined) next = start(following);
       const own = typeof stage === "number" && layers.has(stage) ? await state.weights(stage) : [];
       await work(stage, new Map([...loaded, ...own]));
+      returnMemory();
     }
   };
 

@@ -122,12 +122,15 @@ export function createStages({ architecture, batch, threads, arena }: StageOptio
     return {
       names: specs.map(({ name }) => name),
       run: async ({ x, dy, targets }, weights, into) => {
-        const feeds = fed(specs, weights, session.inputs);
+        const own = fed(specs, weights, session.inputs);
+        const feeds = { ...own };
         if (session.inputs.includes(activation)) feeds[activation] = x;
         if (dy !== undefined && session.inputs.includes(resultGradient)) feeds[resultGradient] = dy;
         if (targets !== undefined) feeds[targetsInput] = targets;
         const targetsOf = Object.fromEntries(trained.map((name) => [names.get(name) as string, into[name] as Value]));
-        const { [activationGradient]: dx, [lossesResult]: losses } = await session.run(feeds, session.outputs, { into: targetsOf });
+        const { [activationGradient]: dx, [lossesResult]: losses } = await session
+          .run(feeds, session.outputs, { into: targetsOf })
+          .finally(() => disposeAll(own));
         return { ...(dx === undefined ? {} : { dx }), ...(losses === undefined ? {} : { losses }) };
       },
     };
@@ -139,11 +142,11 @@ export function createStages({ architecture, batch, threads, arena }: StageOptio
     return {
       names: specs.map(({ name }) => name),
       run: async ({ x, tokens }, weights, signal) => {
-        const feeds: Record<string, Value> = {};
+        const own = fed(specs, weights, specs.map(inputName));
+        const feeds = { ...own };
         if (x !== undefined) feeds[activation] = x;
         if (tokens !== undefined) feeds[stage === "losses" ? targetsInput : tokensInput] = tokens;
-        for (const spec of specs) feeds[inputName(spec)] = float32Value(spec.shape, weights.get(spec.name) as Float32Array);
-        const outputs = await session.run(feeds, [result], signal === undefined ? {} : { signal });
+        const outputs = await session.run(feeds, [result], signal === undefined ? {} : { signal }).finally(() => disposeAll(own));
         return outputs[result] as Value;
       },
     };
@@ -157,9 +160,10 @@ export function createStages({ architecture, batch, threads, arena }: StageOptio
       sums,
       run: async (x, weights, { sums: into = {}, signal } = {}) => {
         const before = Object.fromEntries(Object.entries(into).map(([name, value]) => [sumName(name), value]));
-        const feeds = { ...fed(specs, weights, session.inputs), ...before, [activation]: x };
+        const own = fed(specs, weights, session.inputs);
+        const feeds = { ...own, ...before, [activation]: x };
         const options = { into, ...(signal === undefined ? {} : { signal }) };
-        const { [result]: y, ...seen } = await session.run(feeds, session.outputs, options);
+        const { [result]: y, ...seen } = await session.run(feeds, session.outputs, options).finally(() => disposeAll(own));
         return { x: y as Value, seen };
       },
     };
@@ -278,4 +282,8 @@ function remember<T>(known: Map<string, Promise<T>>, key: string, make: () => Pr
   const made = make();
   known.set(key, made);
   return made;
+}
+
+function disposeAll(values: Readonly<Record<string, Value>>): void {
+  for (const value of Object.values(values)) value.dispose();
 }

@@ -89,15 +89,20 @@ const returnedBytes = 256 * 1024;
 
 /**
  * From now on what this process frees goes back to the system at once, where its allocator is glibc's: by default it learns to keep blocks of up to 32 MiB
- * for later, which costs no page faults and, when layers come and go, several layers' memory. Elsewhere nothing happens.
+ * for later, which costs no page faults and, when layers come and go, several layers' memory. What it gives also returns what was freed in smaller blocks,
+ * of which each thread keeps its own; it takes about a millisecond. Elsewhere nothing happens.
  */
-export async function returnFreedMemory(): Promise<void> {
-  if (process.platform !== "linux") return;
+export async function returnFreedMemory(): Promise<() => void> {
+  if (process.platform !== "linux") return () => undefined;
   const { default: koffi } = await import("koffi");
   try {
-    koffi.load("libc.so.6").func("mallopt", "int", ["int", "int"])(mmapThreshold, returnedBytes);
+    const library = koffi.load("libc.so.6");
+    library.func("mallopt", "int", ["int", "int"])(mmapThreshold, returnedBytes);
+    const trim = library.func("malloc_trim", "int", ["size_t"]);
+    return () => void trim(0);
   } catch {
     // Another C library.
+    return () => undefined;
   }
 }
 

@@ -29,6 +29,8 @@ export interface Value {
 export interface Pin {
   /** The `OrtValue *`, valid until `unpin`. */
   readonly handle: bigint;
+  /** The array of ours that it lies over: a run may outlast the value. */
+  readonly source: Elements | undefined;
   unpin(): void;
 }
 
@@ -75,14 +77,14 @@ export function pin(value: Value, library: Library): Pin {
   if (body === undefined) throw misuse("a value must come from a session or from float32Value and its sisters");
   if (body.disposed) throw misuse("a value was used after it was disposed of");
   body.tensor ??= attach(body, value, library);
-  const { tensor } = body;
+  const { tensor, data } = body;
   tensor.users += 1;
-  return { handle: tensor.handle, unpin: () => drop(tensor) };
+  return { handle: tensor.handle, source: data, unpin: () => drop(tensor) };
 }
 
 /** Takes over an `OrtValue *` that holds a tensor. Errors: engine-value for an element type that is not supported. */
 export function nativeValue(handle: bigint, library: Library): Value {
-  const tensor: NativeTensor = { handle, runtime: library, source: undefined, users: 1 };
+  const tensor: NativeTensor = { handle, runtime: library, users: 1 };
   try {
     const { type, shape } = describe(handle, library);
     const value = createValue(type, shape, { tensor, data: undefined, disposed: false });
@@ -94,12 +96,13 @@ export function nativeValue(handle: bigint, library: Library): Value {
   }
 }
 
-/** An `OrtValue *`, released when the last of its users (the value, runs, an array over its memory) is gone. */
+/**
+ * An `OrtValue *`, released when the last of its users (the value, runs, an array over its memory) is gone. It does not hold the array of ours that it may
+ * lie over: the collector keeps it until it has taken the value, and would need a second round for the array.
+ */
 interface NativeTensor {
   readonly handle: bigint;
   readonly runtime: Library;
-  /** The array of ours that it lies over: a run may outlast the value. */
-  readonly source: Elements | undefined;
   users: number;
 }
 
@@ -168,7 +171,7 @@ function attach(body: Body, value: Value, library: Library): NativeTensor {
     shape.length,
     elements[value.type].number,
   );
-  const tensor = { handle, runtime: library, source: data, users: 1 };
+  const tensor = { handle, runtime: library, users: 1 };
   forgotten.register(value, tensor, tensor);
   return tensor;
 }

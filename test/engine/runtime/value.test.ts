@@ -75,6 +75,20 @@ describe("engine/runtime/value", () => {
     assert.ok(growth < 96 * 1024 * 1024, `grew by ${growth} bytes`);
     session.dispose();
   });
+
+  it("does not keep the array that it was given for longer than itself", async () => {
+    const session = await openSession(fillModel(4));
+    const given = await (async () => {
+      const data = Float32Array.of(1);
+      (await session.run({ given: float32Value([1], data) })).all?.dispose();
+      return new WeakRef(data);
+    })();
+    await new Promise((resolve) => setImmediate(resolve));
+    // Once: what was to be told that the value is gone must not hold the array until a second round.
+    collect();
+    assert.equal(given.deref(), undefined);
+    session.dispose();
+  });
 });
 
 /** One number in, `length` copies of it out. */
