@@ -33,6 +33,7 @@ export const shapes: Readonly<Record<string, Shape>> = {
   "long sequences": { architecture: size(4, 256, 512, 8, 2), sequenceLength: 1024, batchSequences: 1, accumulation: 1, trainedExperts: 2 },
   "many experts": { architecture: size(4, 256, 256, 64, 8), sequenceLength: 128, batchSequences: 4, accumulation: 2, trainedExperts: 8 },
   "large weights": { architecture: size(6, 512, 1024, 16, 2), sequenceLength: 128, batchSequences: 1, accumulation: 1, trainedExperts: 2 },
+  "all experts": { architecture: size(4, 512, 512, 8, 2), sequenceLength: 128, batchSequences: 1, accumulation: 1, trainedExperts: 8 },
   "stand-ins": {
     architecture: size(32, 512, 512, 16, 2),
     ...{ sequenceLength: 128, batchSequences: 1, accumulation: 1, trainedExperts: 2, standIns: true },

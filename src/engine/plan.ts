@@ -57,8 +57,8 @@ const placeBytes = 4;
 const arenaFactor = 1.7;
 /** Graphs and compiled sessions, of which there are more where each layer has its own. Measured like that. */
 const sessionBytes = { whole: 40 * 2 ** 20, layers: 60 * 2 ** 20 };
-/** For each byte of layers that are in use, what was dropped and the collector has not taken yet. Measured like that. */
-const collectionFactor = 1.6;
+/** V8 collects arrays that were dropped when so many bytes have come since it last did. */
+const collectedBytes = 64 * 2 ** 20;
 const bytesOf = (specs: readonly Pick<TensorSpec, "shape">[]) =>
   specs.reduce((sum, { shape }) => sum + float32Bytes * elementCount(shape), 0);
 
@@ -112,17 +112,28 @@ export function needByLayers(planned: PlannedTraining, memoryBytes: number): Lay
   const boundaries = boundary * accumulation * (architecture.layers + 1);
   const { bytes, allBytes } = layout;
   const updates = [...layers.values()].map((shapes) => updateBytes(optimizer, shareOut(shapes, optimizer), threads));
-  const working = {
-    // A stage while the next one is loaded.
-    weights:
-      collectionFactor * Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))) + placeBytes * (planned.places ?? 0),
+  const places = placeBytes * (planned.places ?? 0);
+  const dropped = (of: number) => Math.min(of, collectedBytes);
+  // A step computes gradients first, and then updates: one layer after the other, either way.
+  const computing = summed({
+    // A stage, its trained weights as they are now, the next one that is loaded, and the one before, which is dropped.
+    weights: Math.max(...sizes.map((size, index) => size + (sizes[index + 1] ?? 0))) + dropped(Math.max(...sizes)) + bytes.weight + places,
     gradients: bytes.gradient * (accumulation > 1 ? 2 : 1),
-    optimizer: bytes.weight + bytes.m + bytes.v,
-    activations: Math.max(...activations, ...updates) + 3 * boundary + sessionBytes.layers,
-    // Where only some places change, a layer's weights before its update.
-    checkpoint: bytes.weight,
-  };
-  const left = memoryBytes - summed(working).total;
+    optimizer: 0,
+    activations: Math.max(...activations) + 3 * boundary + sessionBytes.layers,
+    checkpoint: 0,
+  });
+  // Where only some places change, a layer's weights before its update are kept as well.
+  const own = bytes.weight * (planned.places ? 2 : 1);
+  const updating = summed({
+    weights: own + dropped(own + bytes.gradient + bytes.m + bytes.v) + places,
+    gradients: bytes.gradient,
+    optimizer: bytes.m + bytes.v,
+    activations: Math.max(...updates) + sessionBytes.layers,
+    checkpoint: 0,
+  });
+  const { total, ...working } = computing.total > updating.total ? computing : updating;
+  const left = memoryBytes - total;
   const state = allBytes <= left ? allBytes : 0;
   const between = boundaries <= left - state ? boundaries : 0;
   const gradients = (state * bytes.gradient * layers.size) / allBytes;

@@ -6,9 +6,9 @@ import { matrixProduct } from "../../src/engine/graph/operators/matrix.ts";
 import { reduceSum } from "../../src/engine/graph/operators/reduce.ts";
 import { reshape } from "../../src/engine/graph/operators/reshape.ts";
 import { type LayerNeed, type Need, needByLayers, needOfWhole } from "../../src/engine/plan.ts";
-import { type Architecture, listWeights } from "../../src/model/families/index.ts";
+import { type Architecture, listWeights, type TensorSpec } from "../../src/model/families/index.ts";
 import { muonDefaults } from "../../src/protocol/task-defaults.ts";
-import { smallModels, smallQwen3Moe } from "./small-models.ts";
+import { smallModels, smallOlmoe, smallQwen3Moe } from "./small-models.ts";
 
 const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
 const trainableOf = (architecture: Architecture) => listWeights(architecture).flatMap(({ name, expert }) => (expert === 1 ? [name] : []));
@@ -110,6 +110,32 @@ describe("what training will need", () => {
     const [adamw, one] = [{}, muon].map((more) => needByLayers(planned(smallQwen3Moe, more), 0)) as [LayerNeed, LayerNeed];
     const between = 4 * 2 * 8 * smallQwen3Moe.hiddenSize * (smallQwen3Moe.layers + 1);
     assert.equal((one.scratch - between) / (adamw.scratch - between), 3 / 4);
+  });
+
+  it("by layers is what the worse moment takes: a layer's gradients, or its update", () => {
+    const { layers, hiddenSize } = smallOlmoe;
+    const needOf = (more: object = {}, memoryBytes = 0) => needByLayers(planned(smallOlmoe, more), memoryBytes);
+    const sized = (chosen: (spec: TensorSpec) => boolean) => {
+      const names = listWeights(smallOlmoe).flatMap((spec) => (chosen(spec) ? [spec.name] : []));
+      return 4 * lengths(names, smallOlmoe);
+    };
+    /** One of a layer's four arrays, whose tensors begin at multiples of 64 bytes. */
+    const arrayOf = (more: object = {}) => (needOf(more, 2 ** 40).room - 4 * 2 * 8 * hiddenSize * (layers + 1)) / (4 * layers);
+    const layer = sized((spec) => spec.layer === 0);
+    assert.ok(layer > sized((spec) => spec.layer === undefined && spec.part !== "embedding"));
+    // Two layers and one that was dropped, the expert as it is now, and its gradient.
+    const one = needOf();
+    const expert = arrayOf();
+    assert.deepEqual([one.weights, one.gradients, one.optimizer, one.checkpoint], [3 * layer + expert, expert, 0, 0]);
+    assert.equal(needOf({ accumulation: 2 }).gradients, 2 * expert);
+    // Where layers are trained whole on few tokens, a layer's weights, gradient and moments, and those of the layer before.
+    const all = { trainable: listWeights(smallOlmoe).flatMap(({ name, layer }) => (layer === undefined ? [] : [name])) };
+    const whole = arrayOf(all);
+    const few = { ...all, sequenceLength: 1, batchSequences: 1 };
+    const update = needOf(few);
+    assert.deepEqual([update.weights, update.gradients, update.optimizer], [5 * whole, whole, 2 * whole]);
+    const places = needOf({ ...few, places: 10 });
+    assert.equal(places.total - update.total, 2 * whole + 40);
   });
 
   it("by layers keeps in memory what there is room for, and the rest in a file", () => {
