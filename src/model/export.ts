@@ -1,6 +1,7 @@
 /**
  * A version as a checkpoint that other programs load: config.json, tokenizer.json and safetensors files in the Hugging Face layout, made
- * from the version's pieces as they are. Momentum, which only the next merge wants, is left out.
+ * from the version's pieces as they are. Momentum, which only the next merge wants, is left out, and so are stand-ins,
+ * which only miners want.
  */
 import { ConnitoError } from "../errors.ts";
 import { type Architecture, listTensors } from "./families/index.ts";
