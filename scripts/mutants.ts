@@ -49,6 +49,17 @@ export const mutants: readonly Mutant[] = [
     ["task: Muon's settings pass where AdamW is the optimizer", 'inner.optimizer === "adamw" && inner.muon !== undefined', "false"],
   ),
   ...mutantsOf(
+    "model/slice.ts",
+    ["model/slice.test.ts"],
+    ["slice: stand-ins age", "...(others?.pieces ?? []), ...merged", "...merged, ...(others?.pieces ?? [])"],
+  ),
+  ...mutantsOf(
+    "model/weights.ts",
+    ["model/slice.test.ts", "model/weights.test.ts"],
+    ["version: a stand-in of what was not stored", "quantize(values, piece.shape)", "quantize(weights, piece.shape)"],
+    ["version: validators compute with stand-ins", '!(piece.role === "stand-in" && there.has(pieceName(piece)))', "true"],
+  ),
+  ...mutantsOf(
     "model/byte-work.ts",
     ["model/slice.test.ts"],
     ["slice file: what an interrupted run left is believed unseen", 'if (hasher.digest("hex") !== unless) return false;', ""],
@@ -232,6 +243,7 @@ export const mutants: readonly Mutant[] = [
     ["copies: what noise adds among few is paid", "effect < least.effect && ", "false && "],
     ["copies: noise that does half as much is learning", "effect: 0.75,", "effect: 0.5,"],
     ["copies: what a large model learns is noise", "effect < least.ofRandom * random", "true"],
+    ["copies: weights of four or five are enough", "near.length < compared.most && share", "near.length < compared.least && share"],
     ["copies: what signs add is measured", "share > 0 && !sparse", "share > 0"],
     ["copies: a long rest does more", " / 2 / Math.sqrt(1 - share ** 2)", " / 2"],
     ["copies: signs that everybody knows", '"connito/signs/1", hashToBytes(seed), ', '"connito/signs/1", '],
