@@ -239,7 +239,7 @@ export const mutants: readonly Mutant[] = [
     ["copies: noise hides a mixture", "holds(2, held.two)", "false"],
     ["copies: a copy of a copy hides it", "index < place || size(index) < nearest", "true"],
     ["copies: copies move what is usual", "Math.min(most, Math.max(", "Math.min(1, Math.max("],
-    ["copies: a few short trainings make the long ones suspect", "(3 * pairs.length - 1) >> 2", "(pairs.length - 1) >> 1"],
+    ["copies: a few short trainings make the long ones suspect", "Math.floor((9 * pairs.length + 9) / 10) - 1", "(pairs.length - 1) >> 1"],
     ["copies: what noise adds among few is paid", "effect < least.effect && ", "false && "],
     ["copies: noise that does half as much is learning", "effect: 0.75,", "effect: 0.5,"],
     ["copies: what a large model learns is noise", "effect < least.ofRandom * random", "true"],

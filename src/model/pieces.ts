@@ -9,7 +9,7 @@ import type { Hash } from "../protocol/hash.ts";
 import { bytesOf, type Dtype, elementsOf } from "./dtype.ts";
 import { compareText } from "./text.ts";
 
-/** In canonical order; stand-ins stand in a manifest of their own. */
+/** In canonical order. The base's stand-ins stand in a manifest of their own, those of what was merged in the version's. */
 export const roles = ["backbone", "expert", "momentum", "stand-in"] as const;
 export type Role = (typeof roles)[number];
 

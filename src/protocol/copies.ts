@@ -223,14 +223,17 @@ export interface Effects {
  * is long enough. `share` is that of the explained part (`Likeness`).
  */
 export function effectsOf(losses: RestLosses, share: number): Effects {
-  const difference = (a: ArrayLike<number>, b: ArrayLike<number>) =>
-    Math.hypot(...Array.from(a, (loss, sequence) => loss - (b[sequence] as number)));
+  const difference = (a: ArrayLike<number>, b: ArrayLike<number>) => {
+    let squares = 0;
+    for (let sequence = 0; sequence < a.length; sequence++) squares += ((a[sequence] as number) - (b[sequence] as number)) ** 2;
+    return Math.sqrt(squares);
+  };
   const whole = difference(losses.base, losses.explained) / share;
   const rest = (a: ArrayLike<number>, b: ArrayLike<number>) => difference(a, b) / 2 / Math.sqrt(1 - share ** 2) / whole;
   return { effect: rest(losses.mirrored, losses.own), random: rest(losses.scrambledMirrored, losses.scrambled) };
 }
 
-/** Whether what does no more than this is noise. */
+/** Whether what does no more than this is noise; never where an effect is not finite. */
 export function isNoise({ effect, random }: Effects): boolean {
   return effect < least.effect && effect < least.ofRandom * random;
 }
@@ -243,14 +246,14 @@ export function drawSigns(seed: Hash, group: number, name: string): (index: numb
 }
 
 /**
- * The upper quartile of the cosines of pairs, within what can be usual; the most that can be where there is none. (Not their median: a few short trainings,
- * like nobody, would make the long ones among each other suspect.)
+ * The upper tenth of the cosines of pairs, within what can be usual; the most that can be where there is none. (Not their median or quartile: short trainings,
+ * or paid work under noise, like nobody, would make what is honest and alike suspect.)
  */
 function usualCosineOf(pairs: readonly number[], sparse: boolean): number {
   const { least, mostDense, mostSparse } = usualCosine;
   const most = sparse ? mostSparse : mostDense;
-  const quartile = [...pairs].sort((a, b) => a - b)[(3 * pairs.length - 1) >> 2] ?? most;
-  return Math.min(most, Math.max(least, quartile));
+  const upper = [...pairs].sort((a, b) => a - b)[Math.floor((9 * pairs.length + 9) / 10) - 1] ?? most;
+  return Math.min(most, Math.max(least, upper));
 }
 
 /** The share from which on a submission is a near copy. */

@@ -88,9 +88,13 @@ export function parseEvidence(bytes: Uint8Array): ScoreEvidence {
     throw invalid("it is not JSON", cause);
   }
   const parsed = v.safeParse(schema, document, { abortEarly: true });
-  if (parsed.success) return parsed.output;
-  const [issue] = parsed.issues;
-  throw invalid(`${v.getDotPath(issue) ?? "the document"}: ${issue.message}`);
+  if (!parsed.success) {
+    const [issue] = parsed.issues;
+    throw invalid(`${v.getDotPath(issue) ?? "the document"}: ${issue.message}`);
+  }
+  const { miners } = parsed.output;
+  if (new Set(miners.map(({ miner }) => miner)).size < miners.length) throw invalid("miners: one is there twice");
+  return parsed.output;
 }
 
 /** What a reader knows of a cycle's draw by itself: the held-out data's sizes only where it may have their documents. */
@@ -142,6 +146,11 @@ export function judgeAgain(
   return judge({ task, baseLosses, candidateLosses, stage, stages: evidence.stages });
 }
 
+/** Whether a status says what losses were measured; of the others no evidence can be shown. */
+export function followsFromLosses(status: ReportEntry["status"]): boolean {
+  return status === "accepted" || status === "no-gain" || status === "near-copy";
+}
+
 /** Whether what a report says of a miner is what `judgeAgain` made of its evidence; a near copy is one that would be accepted. */
 export function follows({ status, score }: Pick<ReportEntry, "status" | "score">, judged: Judgement | undefined): boolean {
   if (status === "near-copy") return judged?.status === "accepted";
@@ -151,7 +160,7 @@ export function follows({ status, score }: Pick<ReportEntry, "status" | "score">
 /** The miners that a report judges, and whose judgement does not follow from the evidence, or has none. What was never measured needs none. */
 export function unfounded(task: Evidence["task"], entries: readonly ReportEntry[], evidence: ScoreEvidence | undefined): string[] {
   return entries.flatMap((entry) => {
-    if (!["accepted", "no-gain", "near-copy"].includes(entry.status)) return [];
+    if (!followsFromLosses(entry.status)) return [];
     const shown = evidence?.miners.find(({ miner }) => miner === entry.miner);
     const judged = evidence && shown && judgeAgain(task, evidence, shown);
     return follows(entry, judged) ? [] : [entry.miner];

@@ -20,7 +20,7 @@ import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { openCandidate, roomForDecoded } from "./candidates.ts";
-import { follows, judgeAgain, type Likeness, type ScoreEvidence } from "./evidence.ts";
+import { follows, followsFromLosses, judgeAgain, type Likeness, type ScoreEvidence } from "./evidence.ts";
 import { evaluationSeed, knownDraw } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
 import type { MergeResult } from "./merge.ts";
@@ -172,7 +172,7 @@ async function settle(
   compared: Explanation["compared"],
 ): Promise<Settled> {
   const isContradicted = ({ status, consistent, largestDifference = 0 }: ScorerExplanation) =>
-    consistent !== true ||
+    (consistent !== true && status !== undefined && followsFromLosses(status)) ||
     largestDifference > sameLoss ||
     (compared !== undefined && status === (compared.copy ? "accepted" : "near-copy"));
   const contradicted = rows.filter((row) => row.report === "counted" && isContradicted(row)).map(({ validator }) => validator);

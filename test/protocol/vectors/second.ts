@@ -490,8 +490,8 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
 
   const pairs = others.flatMap((a) => others.filter((b) => b > a).map((b) => inner(unit[a] as number[], unit[b] as number[])));
   const most = sparse ? 0.5 : 0.9;
-  const quartile = pairs.sort((a, b) => a - b)[Math.ceil(0.75 * pairs.length) - 1] ?? most;
-  const usual = Math.max(0.2, Math.min(most, quartile));
+  const falling = pairs.sort((a, b) => b - a);
+  const usual = Math.max(0.2, Math.min(most, falling[Math.floor(pairs.length / 10)] ?? most));
   const like = nearest(
     earlier.filter((k) => size(k) > 0),
     3,
@@ -507,10 +507,10 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
   if (six.length < 4) return { share, usual, like, parts, copy: share > 0 && !sparse ? "unclear" : false };
   const { weights } = explain(six);
   const total = weights.reduce((sum, weight) => sum + Math.abs(weight), 0);
-  const falling = six
+  const parted = six
     .map((k, at) => ({ part: total === 0 ? 0 : Math.abs(weights[at] as number) / total, counts: k < place && size(k) >= 0.25 }))
     .sort((a, b) => b.part - a.part);
-  const [first, next] = falling as [(typeof falling)[number], (typeof falling)[number]];
+  const [first, next] = parted as [(typeof parted)[number], (typeof parted)[number]];
   const one = first.part >= (six.length === 6 ? 0.8 : 0.9) && first.counts;
   const two = six.length === 6 && first.part + next.part >= 0.95 && first.counts && next.counts;
   const open = six.length < 6 && share > 0 && !sparse ? "unclear" : false;
