@@ -3,7 +3,7 @@
  * index. It appears under its name when all is in it. Files that an interrupted run finished are kept in a directory beside it and not
  * written again.
  */
-import { mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { lstat, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { onStorage } from "../files/errors.ts";
@@ -74,7 +74,7 @@ export async function writeShards<Planned extends Tensor>(options: WriteShardsOp
   const bytes = shards.reduce((sum, { tensors }) => sum + sizeOfShard(tensors), 0);
   // Named by all that decides what its files hold, so that a finished file in it needs no second look.
   const unfinished = join(dirname(directory), `.${basename(directory)}.${source.slice(0, 16)}.${maximumShardBytes}.export`);
-  await onStorage(unfinished, () => mkdir(unfinished, { recursive: true }));
+  await onStorage(unfinished, () => makeOwnDirectory(unfinished));
 
   let done = 0;
   for (const { name, tensors } of shards) {
@@ -111,6 +111,15 @@ async function isFinished(path: string, tensors: readonly Tensor[]): Promise<boo
   if ((await stat(path)).size === layOut(tensors, metadata).total) return true;
   await rm(path);
   return false;
+}
+
+/** What an earlier run of this user left, or a new directory: what somebody else put there, or could write into, is neither believed nor written through. */
+async function makeOwnDirectory(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  const isOwn = found?.isDirectory() && (process.getuid === undefined || (found.uid === process.getuid() && (found.mode & 0o022) === 0));
+  if (isOwn) return;
+  if (found !== undefined) await rm(path, { recursive: true, force: true });
+  await mkdir(path, { recursive: true, mode: 0o755 });
 }
 
 async function requireFree(directory: string): Promise<void> {

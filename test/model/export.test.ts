@@ -1,5 +1,16 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { openCheckpoint } from "../../src/model/checkpoint.ts";
 import { exportVersion, planExport } from "../../src/model/export.ts";
@@ -98,6 +109,36 @@ describe("export", () => {
       );
       assert.equal(statSync(first.replace(unfinished, output)).mtimeMs, 1000, "a finished file is not written again");
       assert.equal(manifestRoot((await indexCheckpoint(await openCheckpoint(output))).manifest), manifestRoot(manifest));
+    }),
+  );
+
+  it(
+    "neither believes nor writes through what somebody else put beside it",
+    withExample(async ({ manifest, locate }, directory) => {
+      const output = join(directory, "model");
+      const options = { manifest, architecture: tiny, ...documents(directory), maximumShardBytes: 1e9, locate };
+      const made = await exportVersion({ ...options, directory: output });
+      const bytes = readFileSync(join(output, "model.safetensors"));
+      const elsewhere = join(directory, "elsewhere");
+      mkdirSync(elsewhere);
+      const unfinished = join(directory, `.model.${manifestRoot(manifest).slice(0, 16)}.${1e9}.export`);
+      const plants = {
+        "a directory that all may write to": () => {
+          mkdirSync(unfinished);
+          chmodSync(unfinished, 0o777);
+          writeFileSync(join(unfinished, "model.safetensors"), new Uint8Array(bytes.length));
+        },
+        "a link to one": () => symlinkSync(elsewhere, unfinished),
+        "a link to nowhere": () => symlinkSync(join(directory, "nowhere"), unfinished),
+      };
+      for (const [name, plant] of Object.entries(plants)) {
+        rmSync(output, { recursive: true });
+        plant();
+        assert.equal((await exportVersion({ ...options, directory: output })).files, made.files);
+        assert.ok(!lstatSync(output).isSymbolicLink(), name);
+        assert.deepEqual(readFileSync(join(output, "model.safetensors")), bytes, name);
+        assert.deepEqual(readdirSync(elsewhere), [], name);
+      }
     }),
   );
 

@@ -130,6 +130,18 @@ describe("near copies", () => {
       }
   });
 
+  it("are not found among honest work that is alike by paid work under twice its size of noise, nearly as much of it as of honest work", () => {
+    const [stolen, ...honest] = alike as [Float32Array, ...Float32Array[]];
+    const noisy = (index: number) => mix([1, stolen], [2, normals(`noise ${index}`)]);
+    for (const [count, others] of [
+      [3, 2],
+      [4, 3],
+    ] as const) {
+      const group = cosines([...honest.slice(0, count), ...Array.from({ length: others }, (_, index) => noisy(index))].map(whole));
+      for (let place = 1; place < count; place++) assert.notEqual(likeness(group, place, false).copy, true, `${count} ${others} ${place}`);
+    }
+  });
+
   it("are found scaled, with a little noise, and of two mixed, whatever the scale and the group", () => {
     fc.assert(
       fc.property(

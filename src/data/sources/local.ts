@@ -55,8 +55,12 @@ export async function assertUnchanged(files: readonly LocalFile[]): Promise<void
 
 async function filesAt(location: string): Promise<{ location: string; path: string }[]> {
   const found = await look(location, location);
-  if (!found.isDirectory()) return [{ location, path: location }];
-  const entries = await readdir(location, { withFileTypes: true });
+  if (found.isFile()) return [{ location, path: location }];
+  // A pipe nobody writes into would be waited for without end.
+  if (!found.isDirectory()) throw sourceUnreadable(location, "it is no regular file");
+  const entries = await readdir(location, { withFileTypes: true }).catch((cause: NodeJS.ErrnoException) => {
+    throw sourceUnreadable(location, cause.code ?? "unknown reason", cause);
+  });
   const names = entries.filter((entry) => entry.isFile() && !entry.name.startsWith(".")).map(({ name }) => name);
   if (names.length === 0) throw sourceMissing(location, "the directory holds no files");
   return names.sort().map((name) => ({ location: join(location, name), path: join(location, name) }));
