@@ -13,6 +13,7 @@ import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
 import { attacks, trainedOn } from "./copies/attacks.ts";
 import { type Case, createJudge, type Judge, type Seen } from "./copies/judge.ts";
+import { judgeRings, type RingRow } from "./copies/rings.ts";
 import { codecs, type Delta, openSubject, pretrainSteps, type Subject, seeded } from "./copies/subject.ts";
 
 /** Miners in a group, the attacker included. */
@@ -72,6 +73,7 @@ export async function run(): Promise<void> {
   const progress = createProgress({ kind: "plain" });
   const rows: Row[] = [];
   const worth: Worth[] = [];
+  const rings: (Subjected & RingRow)[] = [];
   for (let index = first; index < first + bases; index++) {
     const subject = await openSubject(index, runs, wanted);
     for (const [codec, honest] of subject.honest) {
@@ -82,6 +84,8 @@ export async function run(): Promise<void> {
       const how = { name, base: index, judgedByLosses: Number(values.losses) };
       for (const row of await judgeAll(subject, codec, judge, honest, how)) rows.push({ ...about, ...row });
       worth.push({ ...about, paid: await worthOf(subject, codec, judge, honest, index) });
+      const payer = createJudge(subject, codec, { name: `rings ${name}`, elements, errorRate });
+      for (const row of await judgeRings(subject, codec, payer, honest, index)) rings.push({ ...about, ...row });
       progress.note(JSON.stringify({ rows: rows.slice(-groupSizes.length), worth: worth.at(-1) }));
     }
   }
@@ -96,7 +100,7 @@ export async function run(): Promise<void> {
       total(({ measured }) => measured),
     ),
   };
-  const result = { honestRuns: bases * runs * wanted.length, rates, aim: 0.001, tries, rows, worth };
+  const result = { honestRuns: bases * runs * wanted.length, rates, aim: 0.001, tries, rows, worth, rings };
   console.log(values.json ? JSON.stringify(result) : shown(result));
 }
 
@@ -239,9 +243,10 @@ interface Result {
   readonly rates: Readonly<Record<"sketches" | "losses", Rate>>;
   readonly rows: readonly Row[];
   readonly worth: readonly Worth[];
+  readonly rings: readonly (Subjected & RingRow)[];
 }
 
-function shown({ honestRuns, rates, rows, worth }: Result): string {
+function shown({ honestRuns, rates, rows, worth, rings }: Result): string {
   const percent = (part: number, whole: number) => `${Math.round((100 * part) / whole)}%`;
   const subjects = [...new Set(rows.map(({ pretrainSteps: steps, codec }) => `${steps} steps, ${codec}`))];
   const of = (subject: string) => rows.filter(({ pretrainSteps: steps, codec }) => `${steps} steps, ${codec}` === subject);
@@ -276,6 +281,18 @@ function shown({ honestRuns, rates, rows, worth }: Result): string {
       paid.map((name) => [
         name,
         ...worth.map((one) => (Number.isNaN(one.paid[name]) ? "nothing is" : percent(one.paid[name] as number, 1))),
+      ]),
+    ),
+    "Rings: one training that nobody commits, submitted by several hotkeys under noise of their own:",
+    table(
+      ["base, codec", "honest, ring", "noise", "found", "the rest is paid, in trainings", "honest called copies"],
+      rings.map((one) => [
+        `${one.pretrainSteps} steps, ${one.codec}`,
+        `${one.honest}, ${one.ring}`,
+        one.noise,
+        `${one.found} of ${one.submitted}`,
+        Number.isFinite(one.paid) ? one.paid.toFixed(2) : "-",
+        `${one.accused} of ${one.judged}`,
       ]),
     ),
     `${honestRuns} honest runs. ${Object.entries(rates)

@@ -3,7 +3,7 @@ import type { Stream } from "../../src/protocol/random.ts";
 import { type Delta, normal } from "./subject.ts";
 
 /** Noise where the delta is not 0, `ratio` times as large as it: elsewhere a sparse codec would drop it. */
-const noisy = (delta: Delta, ratio: number, random: Stream): Delta => {
+export const noisy = (delta: Delta, ratio: number, random: Stream): Delta => {
   const values = delta.filter((value) => value !== 0);
   const size = ratio * Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
   return delta.map((value) => (value === 0 ? 0 : value + size * normal(random)));
