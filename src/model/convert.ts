@@ -2,7 +2,7 @@
  * A checkpoint with packed weights (FP8 with block scales, MXFP4) as one in BF16, which can be trained and scored: packed weights are
  * unpacked and rounded to BF16, every other tensor is copied as it is. Holds one expert's matrix in memory.
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { openFile, readInto } from "../files/reading.ts";
 import { hashFields, utf8 } from "../protocol/hash.ts";
@@ -11,6 +11,7 @@ import { type Dtype, fromFloat32, requireFloatDtype, toFloat32 } from "./dtype.t
 import { scaleNameOf } from "./families/fp8.ts";
 import { listTensors, readArchitecture, type TensorSpec } from "./families/index.ts";
 import { blocksName, scalesName, unpackedName } from "./families/mxfp4.ts";
+import { findChange, identitiesOf } from "./file-identity.ts";
 import { unpackFp8, unpackMxfp4 } from "./packed.ts";
 import { streamTensor, writeSafetensors } from "./safetensors.ts";
 import { jsonFile } from "./write-checkpoint.ts";
@@ -38,7 +39,7 @@ interface ConvertedTensor {
   readonly data: () => AsyncIterable<Uint8Array>;
 }
 
-/** Throws `nothing-packed`, `output-exists`, and what reading and writing files throws. */
+/** Throws `nothing-packed`, `output-exists`, `file-changed` where a file of the checkpoint was written to meanwhile, and what reading and writing files throws. */
 export async function convertCheckpoint(checkpoint: Checkpoint, options: ConvertOptions): Promise<ConvertedCheckpoint> {
   const { maximumShardBytes, signal } = options;
   const config = convertedConfig(checkpoint.config);
@@ -48,13 +49,16 @@ export async function convertCheckpoint(checkpoint: Checkpoint, options: Convert
   const tensors = [...plain, ...carried].map((spec) => convertTensor(checkpoint, spec));
   const unpacked = tensors.filter(({ packed }) => packed).length;
   if (unpacked === 0) throw nothingPacked(checkpoint.directory);
-  const files = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file))];
+  // Files are often replaced under the names that they had: what was written of the old ones must not count for the new.
+  const identities = await identitiesOf([...checkpoint.tensors.values()].map(({ file }) => file));
+  const files = [...identities].map(([file, { key }]) => `${resolve(file)} ${key}`);
   const written = await writeShards({
     ...options,
-    source: hashFields("connito/convert/1", checkpoint.configBytes, utf8(files.join("\n"))),
+    source: hashFields("connito/convert/2", checkpoint.configBytes, utf8(files.join("\n"))),
     shards: planShards(tensors, maximumShardBytes),
     config: jsonFile(config),
     tokenizer: checkpoint.tokenizer,
+    findChange: () => findChange(identities),
     async write(path, own, metadata, onProgress) {
       let done = 0;
       await writeSafetensors(path, own, metadata, (bytes) => {

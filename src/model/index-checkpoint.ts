@@ -2,15 +2,13 @@
  * Indexing: one pass over a checkpoint that hashes every piece where it lies, on all cores. Interrupted, it goes on with what a memo
  * holds, as long as a file's identity (device, inode, size, times of change) is still the one under which it was hashed.
  */
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ConnitoError } from "../errors.ts";
-import { onStorage } from "../files/errors.ts";
 import type { Location } from "../files/reading.ts";
 import { type Hash, sha256, toHex } from "../protocol/hash.ts";
 import { type ByteJob, workOnBytes } from "./byte-workers.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
 import { shapeOfExpert, type TensorSpec } from "./families/index.ts";
+import { findChange, type Identity, identitiesOf } from "./file-identity.ts";
 import type { HashMemo } from "./hash-memo.ts";
 import { createManifest, type Manifest } from "./manifest.ts";
 import type { Piece } from "./pieces.ts";
@@ -30,9 +28,6 @@ export interface IndexOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A file that was written this recently may change again without its times telling. */
-const settledMilliseconds = 2000;
-
 /**
  * The manifest of a checkpoint and the places of its pieces. Holds one chunk for each thread in memory. Throws `file-truncated` where a
  * file has become shorter since it was opened, `file-changed` where one was written to meanwhile.
@@ -42,7 +37,7 @@ export async function indexCheckpoint(checkpoint: Checkpoint, options: IndexOpti
   const planned = checkpoint.specs.flatMap((spec) => cut(spec, checkpoint.tensors.get(spec.name) as StoredTensor));
   planned.sort(({ location: a }, { location: b }) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
   const total = planned.reduce((sum, { piece }) => sum + piece.bytes, 0);
-  const identities = await identitiesOf(planned);
+  const identities = await identitiesOf(planned.map(({ location: { file } }) => file));
   const memoKey = ({ location: { file, offset, bytes } }: PlannedPiece): string | undefined => {
     const { key, settled } = identities.get(file) as Identity;
     return settled ? `piece ${key} ${offset} ${bytes}` : undefined;
@@ -69,7 +64,8 @@ export async function indexCheckpoint(checkpoint: Checkpoint, options: IndexOpti
       if (key !== undefined) await memo?.keep(key, hash);
     },
   });
-  for (const [file, { key }] of await identitiesOf(planned)) if (identities.get(file)?.key !== key) throw fileChanged(file);
+  const change = await findChange(identities);
+  if (change !== undefined) throw change;
 
   const locations = new Map<Hash, Location>();
   const pieces = planned.map(({ piece, location }, index): Piece => {
@@ -87,33 +83,6 @@ export async function indexCheckpoint(checkpoint: Checkpoint, options: IndexOpti
   const config = whole("config.json", checkpoint.configBytes);
   const tokenizer = whole("tokenizer.json", checkpoint.tokenizer);
   return { manifest: createManifest(config, tokenizer, pieces), locations };
-}
-
-interface Identity {
-  readonly key: string;
-  readonly settled: boolean;
-}
-
-/** What tells whether a file is still the one that was hashed. Nobody can set the time of the last change of its inode. */
-async function identitiesOf(planned: readonly PlannedPiece[]): Promise<Map<string, Identity>> {
-  const identities = new Map<string, Identity>();
-  for (const { location } of planned) {
-    const { file } = location;
-    if (identities.has(file)) continue;
-    const { dev, ino, size, mtimeNs, ctimeNs, mtimeMs } = await onStorage(file, () => stat(file, { bigint: true }));
-    const settled = Date.now() - Number(mtimeMs) >= settledMilliseconds;
-    identities.set(file, { key: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`, settled });
-  }
-  return identities;
-}
-
-function fileChanged(file: string): ConnitoError {
-  return new ConnitoError(`${file} changed while it was hashed`, {
-    code: "file-changed",
-    exit: "invalidInput",
-    hint: "Wait until whatever writes it is done, then run the same command again.",
-    retryable: true,
-  });
 }
 
 interface PlannedPiece {

@@ -55,6 +55,8 @@ export interface WriteShardsOptions<Planned extends Tensor> {
   readonly tokenizer: Uint8Array;
   /** Writes one file, which has its name only when it is whole. */
   readonly write: (path: string, tensors: readonly Planned[], metadata: Metadata, onProgress: (done: number) => void) => Promise<void>;
+  /** What to throw where the source is no longer what `source` says. Asked when all is written; then nothing of it is kept. */
+  readonly findChange?: () => Promise<ConnitoError | undefined>;
   /** Bytes of tensors written, and all there are. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -65,9 +67,9 @@ export interface WrittenCheckpoint {
   readonly bytes: number;
 }
 
-/** Throws `output-exists`, and what `write` and writing files throws. */
+/** Throws `output-exists`, what `findChange` finds, and what `write` and writing files throws. */
 export async function writeShards<Planned extends Tensor>(options: WriteShardsOptions<Planned>): Promise<WrittenCheckpoint> {
-  const { source, shards, maximumShardBytes, config, tokenizer, write, onProgress } = options;
+  const { source, shards, maximumShardBytes, config, tokenizer, write, findChange, onProgress } = options;
   const directory = resolve(options.directory);
   await requireFree(directory);
   const sizeOfShard = (tensors: readonly Planned[]) => tensors.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
@@ -93,6 +95,11 @@ export async function writeShards<Planned extends Tensor>(options: WriteShardsOp
   }
   await writeWhole(join(unfinished, "tokenizer.json"), tokenizer);
   await writeWhole(join(unfinished, "config.json"), config);
+  const change = await findChange?.();
+  if (change !== undefined) {
+    await onStorage(unfinished, () => rm(unfinished, { recursive: true, force: true }));
+    throw change;
+  }
   await onStorage(directory, async () => {
     await rmdir(directory).catch(() => undefined);
     await rename(unfinished, directory);

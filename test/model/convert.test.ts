@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Checkpoint, openCheckpoint, type StoredTensor } from "../../src/model/checkpoint.ts";
 import { convertCheckpoint } from "../../src/model/convert.ts";
@@ -98,6 +98,60 @@ describe("model/convert", () => {
         assert.deepEqual(Buffer.from(part(all, expert)), Buffer.from(fromFloat32("BF16", values)));
       }
     });
+  });
+
+  describe("of a checkpoint that changes", () => {
+    const maximumShardBytes = 20_000;
+    /** Other weights under the same names, in files that are as long. */
+    const change = (directory: string) => {
+      for (const file of readdirSync(directory).filter((name) => name.endsWith(".safetensors"))) {
+        const bytes = readFileSync(join(directory, file));
+        const first = 8 + Number(bytes.readBigUInt64LE());
+        for (let at = first; at < bytes.length; at += 2) bytes[at] = (bytes[at] as number) ^ 1;
+        writeFileSync(join(directory, file), bytes);
+      }
+    };
+    const contents = (directory: string) =>
+      Object.fromEntries(readdirSync(directory).map((name) => [name, readFileSync(join(directory, name)).toString("base64")]));
+    const inPacked = (use: (packed: string, plain: string, directory: string) => Promise<void>) =>
+      inDirectory(async (directory) => {
+        const packed = join(directory, "packed");
+        await writeSmallModel(packed, modelNamed("deepseek_v3, FP8"));
+        await use(packed, join(directory, "plain"), directory);
+      });
+
+    it("begins anew: what a stopped run wrote of the old weights is not among the new", () =>
+      inPacked(async (packed, plain, directory) => {
+        const stop = new AbortController();
+        const onProgress = (done: number, total: number) => {
+          if (done > total / 2) stop.abort();
+        };
+        const stopped = convertCheckpoint(await openCheckpoint(packed), {
+          directory: plain,
+          maximumShardBytes,
+          onProgress,
+          signal: stop.signal,
+        });
+        await assert.rejects(stopped, { name: "AbortError" });
+        change(packed);
+        await convertCheckpoint(await openCheckpoint(packed), { directory: plain, maximumShardBytes });
+        const whole = join(directory, "whole");
+        await convertCheckpoint(await openCheckpoint(packed), { directory: whole, maximumShardBytes });
+        assert.deepEqual(contents(plain), contents(whole));
+      }));
+
+    it("ends with what changed, and keeps nothing, where that is meanwhile", () =>
+      inPacked(async (packed, plain, directory) => {
+        let changed = false;
+        const onProgress = (done: number, total: number) => {
+          if (changed || done < total / 2) return;
+          changed = true;
+          change(packed);
+        };
+        const given = convertCheckpoint(await openCheckpoint(packed), { directory: plain, maximumShardBytes, onProgress });
+        await assert.rejects(given, failure("file-changed", { retryable: true }));
+        assert.deepEqual(readdirSync(directory), ["packed"]);
+      }));
   });
 
   it("refuses a checkpoint that has nothing to unpack, and a directory in use", () =>
