@@ -7,7 +7,7 @@ import type { WrittenCheckpoint } from "../model/write-shards.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Context } from "./context.ts";
 import { findManifest } from "./manifests.ts";
-import { withOutput } from "./output-lock.ts";
+import { checkOutput, withOutput } from "./output-lock.ts";
 
 export interface ExportInput {
   readonly root: Hash;
@@ -22,12 +22,13 @@ export interface ExportResult extends WrittenCheckpoint {
 
 /**
  * Nothing is fetched: a version that is not wholly here is refused, naming what would bring it.
- * @throws version-not-here, output-busy, and what writing throws
+ * @throws usage for a directory that cannot be, version-not-here, output-busy, and what writing throws
  */
 export async function exportStep(
   { workspace, progress, signal }: Pick<Context, "workspace" | "progress" | "signal">,
   { root, directory, maximumShardBytes }: ExportInput,
 ): Promise<ExportResult> {
+  await checkOutput(directory, "directory");
   const { objects } = workspace;
   const manifest = await findManifest(workspace, root);
   if (manifest === undefined) throw notHere(root, "its manifest");
@@ -42,7 +43,7 @@ export async function exportStep(
   progress.start("writing the checkpoint", totalBytes(pieces), "bytes");
   try {
     const tokenizer = await objects.read(manifest.tokenizer);
-    const exported = await withOutput(directory, () =>
+    const exported = await withOutput(directory, "directory", () =>
       exportVersion({
         manifest,
         architecture,

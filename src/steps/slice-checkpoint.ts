@@ -39,7 +39,7 @@ export interface SlicedModel {
   readonly bytes: { readonly backbone: number; readonly experts: number; readonly total: number; readonly checkpoint: number };
 }
 
-/** All of the checkpoint is read, for the version's root. @throws usage for a group that there is not, groups-do-not-divide, output-exists, output-busy, and what reading and writing throw */
+/** All of the checkpoint is read, for the version's root. @throws usage for a group that there is not or an output that cannot be, groups-do-not-divide, output-exists, output-busy, and what reading and writing throw */
 export async function sliceCheckpoint(
   context: Pick<Context, "progress" | "signal">,
   { directory, groups, group, output }: SliceCheckpointInput,
@@ -48,7 +48,7 @@ export async function sliceCheckpoint(
   const checkpoint = await openCheckpoint(directory);
   const manager = createExpertManager(expertLayout(checkpoint.architecture), groups);
   // Both before all is read, which large checkpoints need minutes for.
-  return withOutput(output, async () => {
+  return withOutput(output, "file", async () => {
     if (await fileExists(output)) throw outputExists(output);
     return writeSlice(context, checkpoint, { manager, groups, group, output });
   });

@@ -108,6 +108,20 @@ describe("slice step", () => {
       assert.equal(other.previous?.sharedBytes, other.presentBytes);
     }));
 
+  it("refuses a file that cannot be written before it fetches anything", () =>
+    withScene(async ({ example: { manifest }, context, workspace, membership }) => {
+      for (const [name, code] of [
+        ["slice/", "usage"],
+        ["s".repeat(211), "usage"],
+        ["", "file-irregular"],
+      ] as const) {
+        const file = name === "" ? workspace.directory : join(workspace.directory, name);
+        await failsWith(code, slice(context, membership, { root: manifestRoot(manifest), group: 1, file }));
+      }
+      const hashes = new Set(manifest.pieces.map(({ hash }) => hash));
+      assert.equal((await workspace.objects.absent(hashes)).length, hashes.size);
+    }));
+
   it("writes a file of what is here, and drops a piece that changed on the disk", () =>
     withScene(async ({ example: { manifest }, context, workspace, membership }) => {
       const input = { root: manifestRoot(manifest), group: 1, file: join(workspace.directory, "slice.safetensors") } as const;

@@ -34,7 +34,7 @@ export default class ModelConvert extends BaseCommand<typeof ModelConvert, Conve
     const checkpoint = await openCheckpoint(args.path);
     progress.start("converting to BF16", 100);
     const onProgress = (done: number, total: number) => progress.update(Math.floor((100 * done) / total), `of ${formatBytes(total)}`);
-    const converted = await withOutput(flags.output, () =>
+    const converted = await withOutput(flags.output, "directory", () =>
       convertCheckpoint(checkpoint, { directory: flags.output, maximumShardBytes, onProgress, signal }),
     );
     progress.succeed();

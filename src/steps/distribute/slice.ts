@@ -18,7 +18,7 @@ import { assignedGroup, viewCycle } from "../cycle-view.ts";
 import { inParallel, peerSources, provideObject } from "../fetch.ts";
 import { findManifest, provideManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
-import { withOutput } from "../output-lock.ts";
+import { checkOutput, withOutput } from "../output-lock.ts";
 import { publishFile, publishObjects } from "../publish.ts";
 import { pruneVersions } from "./prune.ts";
 import { taskGrouping } from "./task-grouping.ts";
@@ -82,10 +82,11 @@ export async function resolveSlice(context: Context, membership: Membership, inp
 
 /**
  * Brings the slice here.
- * @throws the exchange's errors when no peer delivers a piece that matches its hash; what was fetched stays.
+ * @throws usage or file-irregular, before anything is fetched, for a file that cannot be written; the exchange's errors when no peer delivers a piece that matches its hash; what was fetched stays.
  */
 export async function slice(context: Context, membership: Membership, input: SliceInput): Promise<SliceResult> {
   const { workspace, progress } = context;
+  if (input.file !== undefined) await checkOutput(input.file, "file");
   const resolved = await resolveSlice(context, membership, input);
   const { manifest, plan } = resolved;
   const sources = await peerSources(context, membership.task);
@@ -159,7 +160,7 @@ async function compareWithLast(
 async function writeFile({ workspace, progress, threads, signal }: Context, plan: SlicePlan, file: string): Promise<void> {
   progress.start("Writing the slice", totalBytes(plan.pieces), "bytes");
   try {
-    await withOutput(file, () =>
+    await withOutput(file, "file", () =>
       writeSliceFile(plan, file, {
         locate: (hash) => workspace.objects.locate(hash),
         onMismatch: (piece) => workspace.objects.remove(piece.hash),
