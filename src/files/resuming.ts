@@ -7,7 +7,7 @@ import { complete, temporaryPath, temporarySuffix } from "./replacing.ts";
 
 /**
  * As `replaceFile`, for files that take long to write: what a kill or a failure left of an attempt with the same `id` is in the file that
- * `fill` gets, in any state, and `fill` is to check what it keeps. An `id` stands for the file's bytes. What was left of attempts with other
+ * `fill` gets, in any state, and `fill` is to check what it keeps. An `id`, in hexadecimal digits, stands for the file's bytes. What was left of attempts with other
  * ids is removed.
  */
 export async function resumeFile<T>(path: string, id: string, fill: (handle: FileHandle) => Promise<T>): Promise<T> {
@@ -46,9 +46,12 @@ const abandonedMilliseconds = 300_000;
 /** Removes what was left of attempts to write `path` but `kept`: in a directory that is the user's nobody else would, and it may be large. */
 async function removeAbandoned(path: string, kept: string): Promise<void> {
   const directory = dirname(path);
+  const prefix = `.${basename(path)}.`;
   for (const name of await onStorage(directory, () => readdir(directory))) {
     const file = join(directory, name);
-    if (!name.startsWith(`.${basename(path)}.`) || !name.endsWith(temporarySuffix) || file === kept) continue;
+    if (!name.startsWith(prefix) || !name.endsWith(temporarySuffix) || file === kept) continue;
+    // What has more than an id there is of another file, whose name goes on where this one's ends.
+    if (!/^[0-9a-f]+$/.test(name.slice(prefix.length, -temporarySuffix.length))) continue;
     const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
     if (Date.now() - mtimeMs > abandonedMilliseconds) await rm(file, { force: true });
   }

@@ -49,11 +49,13 @@ describe("files/resuming", () => {
 
   it("removes what was left of other attempts at a file, and nothing that somebody may be writing", async () => {
     await inDirectory(async (directory) => {
-      for (const name of [".a.own.tmp", ".a.123.tmp", ".a.456.tmp", ".b.123.tmp", "a", ".a.txt"]) writeFile(directory, name, "");
+      for (const name of [".a.own.tmp", ".a.123.tmp", ".a.456.tmp", ".a.st.123.tmp", ".b.123.tmp", "a", ".a.txt"])
+        writeFile(directory, name, "");
       const hoursAgo = Date.now() / 1000 - 7200;
-      for (const name of [".a.own.tmp", ".a.123.tmp", ".b.123.tmp", "a", ".a.txt"]) utimesSync(join(directory, name), hoursAgo, hoursAgo);
+      for (const name of [".a.own.tmp", ".a.123.tmp", ".a.st.123.tmp", ".b.123.tmp", "a", ".a.txt"])
+        utimesSync(join(directory, name), hoursAgo, hoursAgo);
       const seen = await resumeFile(join(directory, "a"), "own", async () => readdirSync(directory).sort());
-      assert.deepEqual(seen, [".a.456.tmp", ".a.own.tmp", ".a.txt", ".b.123.tmp", "a"]);
+      assert.deepEqual(seen, [".a.456.tmp", ".a.own.tmp", ".a.st.123.tmp", ".a.txt", ".b.123.tmp", "a"]);
     });
   });
 });
