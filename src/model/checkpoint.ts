@@ -2,7 +2,7 @@
  * Checkpoints as Hugging Face lays them out: config.json, tokenizer.json, and model.safetensors or shards with an index. Opening one
  * reads headers only. Whatever disagrees (a name, a shape, a shard, the index) is refused with the file and the rule.
  */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { fileExists, readWhole } from "../files/reading.ts";
 import { type Dtype, isFloatDtype } from "./dtype.ts";
@@ -150,6 +150,9 @@ async function readPlaces(directory: string): Promise<Map<string, PlacedTensor>>
     // The same text for all tensors of a shard.
     const shard = shards.get(name) ?? join(directory, name);
     shards.set(name, shard);
+    const before = places.get(`${tensor}`)?.file ?? shard;
+    // What other readers take of two, nobody knows.
+    if (before !== shard) throw invalid(`${JSON.stringify(tensor)} is in two files: ${basename(before)} and ${name}`);
     places.set(`${tensor}`, place(`${tensor}`, shard));
   };
   if (!readIndex(file, await readWhole(file, maximumBytes.index), put)) throw invalid("no weight_map from tensor names to file names");

@@ -194,6 +194,15 @@ describe("checkpoint", () => {
     ["checkpoint-invalid", "index-format", index, (d) => writeFileSync(join(d, index), '{"weight_map":{"a":1}}')],
     ["checkpoint-invalid", "index-format", index, (d) => writeFileSync(join(d, index), "{}")],
     ["checkpoint-invalid", "index-format", index, (d) => writeFileSync(join(d, index), '{"weight_map":["a"]}')],
+    [
+      "checkpoint-invalid",
+      "index-format",
+      index,
+      (d) => {
+        const text = readFileSync(join(d, index), "utf8");
+        writeFileSync(join(d, index), text.replace(/(?="lm_head.weight")/, `"lm_head.weight": "${shard2}", `));
+      },
+    ],
     ["checkpoint-invalid", "json", index, (d) => writeFileSync(join(d, index), '{"weight_map":{"a":"b.safetensors"},"weight_map":{}}')],
     ["checkpoint-invalid", "json", index, (d) => writeFileSync(join(d, index), '{"weight_map":{"a" "b.safetensors"}}')],
     ["checkpoint-invalid", "json", index, (d) => writeFileSync(join(d, index), '{"weight_map":{a:"b.safetensors"}}')],
