@@ -3,6 +3,7 @@
  * for a base, and are pieces like any others.
  */
 import { expertMoments } from "../../engine/expert-moments.ts";
+import { ConnitoError } from "../../errors.ts";
 import { openHashMemo } from "../../model/hash-memo.ts";
 import { type MakeStandInsOptions, makeStandIns, makeStandInsByUse } from "../../model/make-stand-ins.ts";
 import { type Manifest, totalBytes } from "../../model/manifest.ts";
@@ -11,7 +12,7 @@ import { documentHash } from "../../protocol/canonical.ts";
 import { allotBits } from "../../protocol/experts/allot-bits.ts";
 import type { ExpertManager } from "../../protocol/experts/expert-manager.ts";
 import type { RouterStatistics } from "../../protocol/experts/router-statistics.ts";
-import type { Hash } from "../../protocol/hash.ts";
+import { type Hash, isHash } from "../../protocol/hash.ts";
 import { formatBytes } from "../../ui/format.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
@@ -36,8 +37,7 @@ export async function makeTaskStandIns(context: Context, input: StandInInput): P
   const allotted = allotBits(statistics, manager.layers(), manager.groups, policy.bits);
   const id = documentHash({ format: "connito/stand-ins-by-use/1", measurement: measurementId(measured), allotted: documentHash(allotted) });
   const note = workspace.layout.measurement(id);
-  const root = (await readJson<{ readonly standIns: Hash }>(note))?.standIns;
-  const known = root && (await findManifest(workspace, root));
+  const known = await readKept(context, note);
   if (known && (await workspace.objects.absent(known.pieces.map(({ hash }) => hash))).length === 0) return known;
   const { architecture } = measured.checkpoint;
   const standIns = await makeAll(context, input, (options) =>
@@ -46,6 +46,24 @@ export async function makeTaskStandIns(context: Context, input: StandInInput): P
   if (!dryRun) await writeJson(note, { standIns: await storeManifest(workspace, standIns) });
   return standIns;
 }
+
+/** The stand-ins that a run before this one noted, where the note and their manifest can be read; what cannot only costs time. */
+async function readKept({ workspace, progress }: Context, note: string): Promise<Manifest | undefined> {
+  const unusable = (reason: string): undefined => {
+    progress.note(`${note} cannot be used (${reason}): the stand-ins are made again.`);
+  };
+  try {
+    const found = await readJson<{ readonly standIns?: unknown } | null>(note);
+    if (found === undefined) return undefined;
+    const root = found?.standIns;
+    return isHash(root) ? await findManifest(workspace, root) : unusable("it names no manifest");
+  } catch (error) {
+    if (!(error instanceof ConnitoError && unusableCodes.has(error.code))) throw error;
+    return unusable(error.message);
+  }
+}
+
+const unusableCodes = new Set(["document-corrupt", "file-oversize", "manifest-invalid", "manifest-root-mismatch"]);
 
 async function makeAll(
   { workspace, progress, threads, signal }: Context,

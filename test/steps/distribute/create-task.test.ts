@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { developmentSigner } from "../../../src/chain/signer.ts";
 import { makeBase, type SimulatedBase, sequenceLength } from "../../../src/simulate/base.ts";
 import { createWorld } from "../../../src/simulate/world.ts";
@@ -31,10 +31,12 @@ describe("steps/distribute/create-task", () => {
     readonly stopAt?: string;
     readonly input?: Partial<CreateTaskInput>;
     readonly onClock?: (published: string) => void;
+    /** Gets what is told in passing. */
+    readonly said?: string[];
   }
 
   /** Runs the step until it is stopped, and says what it did, by the labels of its progress. */
-  async function run({ stopAt, input, onClock }: Run): Promise<string[]> {
+  async function run({ stopAt, input, onClock, said }: Run): Promise<string[]> {
     const signer = await developmentSigner("//Owner");
     const published = await mkdtemp(join(directory, "published-"));
     const world = createWorld({ seed: "task", ownerHotkey: signer.address, neurons: [] });
@@ -59,7 +61,7 @@ describe("steps/distribute/create-task", () => {
         locator: `file:${published}`,
         peers: [],
         threads,
-        progress: { ...silentProgress, start },
+        progress: { ...silentProgress, start, note: (text) => void said?.push(text) },
         signal: controller.signal,
       },
       {
@@ -100,6 +102,30 @@ describe("steps/distribute/create-task", () => {
     for (const hash of await workspace.objects.list()) await workspace.objects.remove(hash);
     assert.ok((await run({})).includes(making));
   });
+
+  for (const [what, damage] of [
+    ["the note is torn", ({ note }) => truncateSync(note, 5)],
+    ["the note is too large", ({ note }) => truncateSync(note, 2 ** 26 + 1)],
+    ["the note is no document", ({ note }) => writeFileSync(note, "null")],
+    ["the note names no manifest", ({ note }) => writeFileSync(note, '{"standIns":"../task"}')],
+    ["the manifest is torn", ({ manifest }) => truncateSync(manifest, 100)],
+    ["the manifest is another", ({ manifest, other }) => copyFileSync(other, manifest)],
+  ] as [string, (files: { note: string; manifest: string; other: string }) => void][]) {
+    it(`makes stand-ins again where ${what}, and says so once`, async () => {
+      await run({});
+      const { layout, directory: state } = workspace;
+      const notes = readdirSync(join(state, "measurements")).map((name) => join(state, "measurements", name));
+      const note = notes.find((file) => readFileSync(file, "utf8").includes('"standIns"')) as string;
+      const manifest = layout.manifest(JSON.parse(readFileSync(note, "utf8")).standIns);
+      const manifests = dirname(manifest);
+      const other = readdirSync(manifests).find((name) => name !== basename(manifest)) as string;
+      damage({ note, manifest, other: join(manifests, other) });
+      const said: string[] = [];
+      assert.ok((await run({ said })).includes(making));
+      assert.match(said.join("\n"), /cannot be used \(.+\): the stand-ins are made again/);
+      assert.ok(!(await run({})).includes(making));
+    });
+  }
 
   it("reads the clock when all that the task names is published: cycle 0 is that far from when there is something to fetch", async () => {
     let read = 0;
