@@ -3,10 +3,10 @@
  * index. It appears under its name when all is in it. Files that an interrupted run finished are kept in a directory beside it and not
  * written again.
  */
-import { lstat, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { lstat, mkdir, readdir, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConnitoError } from "../errors.ts";
-import { onStorage } from "../files/errors.ts";
+import { fileError, isMissing, onStorage } from "../files/errors.ts";
 import { fileExists } from "../files/reading.ts";
 import { syncDirectory, writeWhole } from "../files/replacing.ts";
 import { bytesOf } from "./dtype.ts";
@@ -67,10 +67,10 @@ export interface WrittenCheckpoint {
   readonly bytes: number;
 }
 
-/** Throws `output-exists`, what `findChange` finds, and what `write` and writing files throws. */
+/** Throws `output-exists`, `output-mount-point`, what `placeOfDirectory` throws, what `findChange` finds, and what `write` and writing files throws. */
 export async function writeShards<Planned extends Tensor>(options: WriteShardsOptions<Planned>): Promise<WrittenCheckpoint> {
   const { source, shards, maximumShardBytes, config, tokenizer, write, findChange, onProgress } = options;
-  const directory = resolve(options.directory);
+  const directory = await placeOfDirectory(options.directory);
   await requireFree(directory);
   const sizeOfShard = (tensors: readonly Planned[]) => tensors.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
   const bytes = shards.reduce((sum, { tensors }) => sum + sizeOfShard(tensors), 0);
@@ -129,8 +129,34 @@ async function makeOwnDirectory(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o755 });
 }
 
+/** Where a directory called so is put: where a link leads, since no directory can take the place of a link. Throws `file-irregular` for one that leads nowhere. */
+export async function placeOfDirectory(path: string): Promise<string> {
+  const directory = resolve(path);
+  try {
+    if (!(await lstat(directory)).isSymbolicLink()) return directory;
+  } catch (error) {
+    if (isMissing(error)) return directory;
+    throw fileError(error, directory);
+  }
+  if (await fileExists(directory)) return onStorage(directory, () => realpath(directory));
+  throw new ConnitoError(`${directory} is a link that leads nowhere`, {
+    code: "file-irregular",
+    exit: "invalidInput",
+    hint: "Remove it, or make the directory that it leads to.",
+  });
+}
+
 async function requireFree(directory: string): Promise<void> {
-  const names = await onStorage(directory, async () => ((await fileExists(directory)) ? readdir(directory) : []));
+  if (!(await fileExists(directory))) return;
+  const [own, parent] = await onStorage(directory, () => Promise.all([stat(directory), stat(dirname(directory))]));
+  // Nothing can be renamed to it, which would be found when all is written.
+  if (own.dev !== parent.dev)
+    throw new ConnitoError(`${directory} is a mount point`, {
+      code: "output-mount-point",
+      exit: "invalidInput",
+      hint: "Name a directory inside it.",
+    });
+  const names = await onStorage(directory, () => readdir(directory));
   if (names.length === 0) return;
   throw new ConnitoError(`${directory} is not empty`, {
     code: "output-exists",

@@ -7,6 +7,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { onStorage } from "../files/errors.ts";
 import { fileExists } from "../files/reading.ts";
+import { placeOfDirectory } from "../model/write-shards.ts";
 import { acquireLock, type Lock } from "../workspace/lock.ts";
 
 type OutputKind = "file" | "directory";
@@ -42,11 +43,12 @@ function unusable(message: string, hint: string): ConnitoError {
 
 /**
  * Does `work`, which writes the file or directory `output`; missing parents are made. On a file system without hard links nobody is kept out.
- * Throws `output-busy`, which names the process, what `checkOutput` throws, and what `work` throws.
+ * Throws `output-busy`, which names the process, what `checkOutput` and `placeOfDirectory` throw, and what `work` throws.
  */
 export async function withOutput<T>(output: string, kind: OutputKind, work: () => Promise<T>): Promise<T> {
   await checkOutput(output, kind);
-  const path = resolve(output);
+  // One lock for all links to a directory.
+  const path = kind === "directory" ? await placeOfDirectory(output) : resolve(output);
   await onStorage(dirname(path), () => mkdir(dirname(path), { recursive: true }));
   const lock = await lockBeside(path);
   try {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Checkpoint, openCheckpoint, type StoredTensor } from "../../src/model/checkpoint.ts";
 import { convertCheckpoint } from "../../src/model/convert.ts";
@@ -153,6 +153,33 @@ describe("model/convert", () => {
         assert.deepEqual(readdirSync(directory), ["packed"]);
       }));
   });
+
+  it("writes where a link leads to an empty directory, and leaves the link", () =>
+    inDirectory(async (directory) => {
+      const [packed, plain, link] = ["packed", "plain", "link"].map((name) => join(directory, name)) as [string, string, string];
+      await writeSmallModel(packed, modelNamed("MXFP4"));
+      mkdirSync(plain);
+      symlinkSync("plain", link);
+      const options = { directory: link, maximumShardBytes: 1e9 };
+      await convertCheckpoint(await openCheckpoint(packed), options);
+      assert.deepEqual(readdirSync(directory).sort(), ["link", "packed", "plain"]);
+      assert.equal(readlinkSync(link), "plain");
+      await openCheckpoint(plain);
+      await assert.rejects(convertCheckpoint(await openCheckpoint(packed), options), failure("output-exists"));
+    }));
+
+  it("refuses a link that leads nowhere, and a mount point, before anything is written", () =>
+    inDirectory(async (directory) => {
+      const [packed, link] = [join(directory, "packed"), join(directory, "link")];
+      await writeSmallModel(packed, modelNamed("MXFP4"));
+      const checkpoint = await openCheckpoint(packed);
+      symlinkSync("nowhere", link);
+      await assert.rejects(convertCheckpoint(checkpoint, { directory: link, maximumShardBytes: 1e9 }), failure("file-irregular"));
+      assert.deepEqual(readdirSync(directory).sort(), ["link", "packed"]);
+      if (process.platform !== "linux") return;
+      const given = convertCheckpoint(checkpoint, { directory: "/proc", maximumShardBytes: 1e9 });
+      await assert.rejects(given, failure("output-mount-point"));
+    }));
 
   it("refuses a checkpoint that has nothing to unpack, and a directory in use", () =>
     inDirectory(async (directory) => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { writeWhole } from "../../src/files/replacing.ts";
 import { withOutput } from "../../src/steps/output-lock.ts";
@@ -32,6 +32,18 @@ describe("steps/output-lock", () => {
         "file-irregular",
         withOutput(join(directory, "there"), "file", () => assert.fail("worked")),
       );
+    }));
+
+  it("keeps a second process out of a directory that it knows by a link", () =>
+    inTemporaryDirectory(async (directory) => {
+      mkdirSync(join(directory, "there"));
+      symlinkSync("there", join(directory, "link"));
+      await withOutput(join(directory, "there"), "directory", async () => {
+        await failsWith(
+          "output-busy",
+          withOutput(join(directory, "link"), "directory", () => assert.fail("worked")),
+        );
+      });
     }));
 
   it("takes the longest name that there is room for", () =>
