@@ -57,8 +57,15 @@ export async function acquireLock(path: string): Promise<Lock> {
     } finally {
       await rm(own, { force: true });
     }
-    await removeClaims(path);
-    return hold(path, content);
+    const lock = hold(path, content);
+    try {
+      await removeClaims(path);
+    } catch (error) {
+      // Whoever is given no lock cannot give it back, and this process would keep itself out as long as it lives.
+      await lock.release().catch(() => undefined);
+      throw error;
+    }
+    return lock;
   });
 }
 

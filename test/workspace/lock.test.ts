@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, rmdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { acquireLock, type Lock } from "../../src/workspace/lock.ts";
 import { beforeLink, failsWith, inTemporaryDirectory, runScript } from "./support.ts";
@@ -89,6 +89,17 @@ describe("lock", () => {
         const lock = await acquireLock(path);
         await lock.release();
       }
+    }));
+
+  it("is not kept by a process that could not remove the claims", () =>
+    inTemporaryDirectory(async (directory) => {
+      const path = join(directory, "lock");
+      const claim = `${path}.after.something`;
+      await mkdir(claim);
+      await failsWith("storage-failed", acquireLock(path));
+      assert.deepEqual(await readdir(directory), ["lock.after.something"]);
+      await rmdir(claim);
+      await (await acquireLock(path)).release();
     }));
 
   it("says what is in the way where it can be no lock", () =>
