@@ -1,9 +1,10 @@
 /**
  * Models of hundreds of billions of parameters in flat memory. Makes the files of Qwen3-235B-A22B and DeepSeek-V3 (FP8) with their real
- * names and sizes, as holes; then an owner (opens, indexes with the notes of a run that was stopped and a sample left to hash, makes a view), a server (serves the view) and a miner (fetches the manifest and, but of packed weights, that of the stand-ins, plans
- * the slice of one of 64 groups, fetches, verifies and writes a sample of it), each a process of its own. Every hash is a real one; what
+ * names and sizes, as holes; then an owner (opens, indexes with the notes of a run that was stopped and a sample left to hash, makes a view), a server
+ * (serves the view) and a miner (fetches the manifest and, but of packed weights, that of the stand-ins, plans the slice
+ * of one of 64 groups, fetches, verifies and writes a sample of it), each a process of its own. Every hash is a real one; what
  * is really hashed, sent and written is the sample whose bytes the table states, the rest is planned. Compared with a limit of 200 MB of memory for
- * each; `--heap-limits` has Node collect garbage before its heap is larger than 140 MB (NODE_OPTIONS does the same for the command). `--json`, `--model NAME`,
+ * each; `--small-heap` gives Node the flag --optimize-for-size, as `node --optimize-for-size bin/run.js` does for the command. `--json`, `--model NAME`,
  * `--sample MIB` (512).
  */
 import { spawn } from "node:child_process";
@@ -26,8 +27,8 @@ import { makeModel, type Shape, shapes } from "./scale/shapes.ts";
 import { inBenchDirectory, machine } from "./storage/support.ts";
 
 const limitBytes = 200e6;
-/** What `--heap-limits` gives each process. Without them Node lets garbage lie for as long as the machine has memory. */
-const heapLimits = ["--max-old-space-size=140", "--max-semi-space-size=4"];
+/** What `--small-heap` gives each process. Without it Node lets garbage lie for as long as the machine has memory. */
+const smallHeap = ["--optimize-for-size"];
 
 interface Step {
   readonly model: string;
@@ -38,9 +39,9 @@ interface Step {
   readonly peakBytes?: number;
 }
 
-function startParticipant(limited: boolean, job: Record<string, unknown>): { lines: AsyncIterator<string>; end(): Promise<void> } {
+function startParticipant(small: boolean, job: Record<string, unknown>): { lines: AsyncIterator<string>; end(): Promise<void> } {
   const script = fileURLToPath(new URL("./scale/participant.mjs", import.meta.url));
-  const child = spawn(process.execPath, [...(limited ? heapLimits : []), script, JSON.stringify(job)], {
+  const child = spawn(process.execPath, [...(small ? smallHeap : []), script, JSON.stringify(job)], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const gone = once(child, "exit");
@@ -96,7 +97,7 @@ async function noteHashes(directory: string, manifest: Manifest, file: string, s
 async function measure(
   model: string,
   shape: Shape,
-  { sampleBytes, limited }: { readonly sampleBytes: number; readonly limited: boolean },
+  { sampleBytes, small }: { readonly sampleBytes: number; readonly small: boolean },
   directory: string,
 ): Promise<Step[]> {
   const steps: Step[] = [];
@@ -124,12 +125,12 @@ async function measure(
     return undefined;
   };
   const state = join(directory, "owner");
-  const owner = startParticipant(limited, { ...common, role: "owner", state });
+  const owner = startParticipant(small, { ...common, role: "owner", state });
   await follow(owner.lines);
   await owner.end();
-  const server = startParticipant(limited, { ...common, role: "server", state });
+  const server = startParticipant(small, { ...common, role: "server", state });
   const url = await follow(server.lines);
-  const miner = startParticipant(limited, { ...common, role: "miner", state: join(directory, "miner"), url });
+  const miner = startParticipant(small, { ...common, role: "miner", state: join(directory, "miner"), url });
   await follow(miner.lines);
   await miner.end();
   const ended = server.end();
@@ -145,7 +146,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
       json: { type: "boolean", default: false },
       model: { type: "string" },
       sample: { type: "string", default: "512" },
-      "heap-limits": { type: "boolean", default: false },
+      "small-heap": { type: "boolean", default: false },
     },
   });
   if (!existsSync(new URL("../dist/model/slice.js", import.meta.url)))
@@ -157,7 +158,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     await inBenchDirectory(async (directory) => {
       const place = join(directory, model);
       mkdirSync(place);
-      steps.push(...(await measure(model, shape, { sampleBytes: Number(values.sample) * 2 ** 20, limited: values["heap-limits"] }, place)));
+      steps.push(...(await measure(model, shape, { sampleBytes: Number(values.sample) * 2 ** 20, small: values["small-heap"] }, place)));
     });
   }
   const peaks = chosen.flatMap(([model]) =>
