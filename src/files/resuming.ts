@@ -1,6 +1,6 @@
 /** Files that take long to write: what a kill or a failure leaves behind is what the same call goes on with. */
 import { constants } from "node:fs";
-import { type FileHandle, open, readdir, rm, stat } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { onStorage } from "./errors.ts";
 import { complete, temporaryPath, temporarySuffix } from "./replacing.ts";
@@ -37,7 +37,19 @@ export async function openOwnFile(path: string, mode: number, { append = false }
 /** Whether it is a file of this user under one name: one of somebody else could be changed after it was checked, one of two names is another file, too. */
 async function isOwnAlone(handle: FileHandle): Promise<boolean> {
   const found = await handle.stat();
-  return found.isFile() && found.nlink === 1 && (process.getuid === undefined || found.uid === process.getuid());
+  return found.isFile() && found.nlink === 1 && isOurs(found);
+}
+
+/** Makes the directory `path`, where an earlier run of this user did not leave it: what somebody else put there, or could write into, is removed. */
+export async function makeOwnDirectory(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isDirectory() && isOurs(found) && (found.mode & 0o022) === 0) return;
+  if (found !== undefined) await rm(path, { recursive: true, force: true });
+  await mkdir(path, { recursive: true, mode: 0o755 });
+}
+
+function isOurs({ uid }: { readonly uid: number }): boolean {
+  return process.getuid === undefined || uid === process.getuid();
 }
 
 /** Nobody writes for so long without a byte: what is older was left by a kill. */

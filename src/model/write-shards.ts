@@ -3,12 +3,13 @@
  * index. It appears under its name when all is in it. Files that an interrupted run finished are kept in a directory beside it and not
  * written again.
  */
-import { lstat, mkdir, readdir, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
+import { lstat, readdir, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { fileError, isMissing, onStorage } from "../files/errors.ts";
 import { fileExists } from "../files/reading.ts";
 import { syncDirectory, writeWhole } from "../files/replacing.ts";
+import { makeOwnDirectory } from "../files/resuming.ts";
 import { bytesOf } from "./dtype.ts";
 import { layOut, type TensorToWrite } from "./safetensors.ts";
 import { jsonFile } from "./write-checkpoint.ts";
@@ -118,15 +119,6 @@ async function isFinished(path: string, tensors: readonly Tensor[]): Promise<boo
   if ((await stat(path)).size === layOut(tensors, metadata).total) return true;
   await rm(path);
   return false;
-}
-
-/** What an earlier run of this user left, or a new directory: what somebody else put there, or could write into, is neither believed nor written through. */
-async function makeOwnDirectory(path: string): Promise<void> {
-  const found = await lstat(path).catch(() => undefined);
-  const isOwn = found?.isDirectory() && (process.getuid === undefined || (found.uid === process.getuid() && (found.mode & 0o022) === 0));
-  if (isOwn) return;
-  if (found !== undefined) await rm(path, { recursive: true, force: true });
-  await mkdir(path, { recursive: true, mode: 0o755 });
 }
 
 /** Where a directory called so is put: where a link leads, since no directory can take the place of a link. Throws `file-irregular` for one that leads nowhere. */
