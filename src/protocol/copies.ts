@@ -2,7 +2,7 @@
  * Near copies (docs/protocol.md, section 8). Two honest trainings of the same experts on the same texts share a direction, on a raw base most of
  * theirs, so being alike is not enough. Three things tell a copy: earlier submissions explain far more of it than the group's submissions usually
  * explain of each other; or, where several are as much alike as it, it still holds one or two of them and nothing of the others, as noise cannot hide
- * and training on from them hardly; or, where there are too few to tell that, what it adds to them does nothing to the losses, as noise does not and
+ * and training on from them hardly; or, where there are too few to be sure, what it adds to them does nothing to the losses, as noise does not and
  * learning does. The first two are read off inner products of sketches: places of the decoded deltas drawn after the reveal, which nobody could
  * prepare for.
  */
