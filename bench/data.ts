@@ -15,9 +15,9 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { openSequences } from "../src/data/sequence-reader.ts";
-import { createWalk } from "../src/data/walk.ts";
 import { parseTokenData, sequenceBytes } from "../src/protocol/token-data.ts";
 import { wholeShare } from "../src/protocol/training-share.ts";
+import { createWalk } from "../src/protocol/walk.ts";
 import { bytePairs, json } from "../test/data/tokenizers.ts";
 
 const textBytes = 30e6;

@@ -2,7 +2,7 @@
  * A group of a subnet, without chain and files: in each cycle its miners train its experts on shares of their own, say what they changed through a codec, and
  * what they said is gated, averaged and stepped by the code of the product's merge. What comes of it is the held-out loss after each cycle.
  */
-import { createWalk } from "../../src/data/walk.ts";
+
 import { openEvaluator } from "../../src/engine/evaluator.ts";
 import { placeRate } from "../../src/engine/places.ts";
 import { type OptimizerOptions, openTrainer } from "../../src/engine/trainer.ts";
@@ -15,6 +15,7 @@ import { hashFields, u16 } from "../../src/protocol/hash.ts";
 import { placesSeed } from "../../src/protocol/places.ts";
 import type { Task } from "../../src/protocol/task.ts";
 import { outerOfPlaces, taskDefaults } from "../../src/protocol/task-defaults.ts";
+import { createWalk } from "../../src/protocol/walk.ts";
 import {
   type Contribution,
   gateContributions,

@@ -3,7 +3,6 @@
  * learned is put into the whole model. Transfer is the whole model's gain for each nat that the slice gained.
  */
 
-import { createWalk } from "../../src/data/walk.ts";
 import { type Evaluator, openEvaluator } from "../../src/engine/evaluator.ts";
 import { openTrainer } from "../../src/engine/trainer.ts";
 import type { Architecture, TensorSpec } from "../../src/model/families/index.ts";
@@ -11,6 +10,7 @@ import type { LayerMoments } from "../../src/model/make-stand-ins.ts";
 import type { ExpertScores } from "../../src/protocol/experts/esft.ts";
 import type { RouterStatistics } from "../../src/protocol/experts/router-statistics.ts";
 import { hashFields } from "../../src/protocol/hash.ts";
+import { createWalk } from "../../src/protocol/walk.ts";
 
 export interface Domain {
   readonly name: string;

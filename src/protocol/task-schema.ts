@@ -258,6 +258,19 @@ export const taskSchema = section(
         ),
         errorRate: real(0, 0.5, "How often a submission without effect may be paid, all stages together.", evaluation.errorRate, "least"),
         minimumScore: whole(1, 1_000_000_000, "Lowest score that is accepted, in micro-nats per token.", evaluation.minimumScore),
+        leastTraining: v.optional(
+          section(
+            {
+              sequences: whole(
+                16,
+                0xffff_ffff,
+                "The first sequences of its walk that a miner has to learn from in a cycle, in all domains together: what one hotkey costs.",
+              ),
+              drawn: whole(16, 4096, "How many of them each submission is measured on; 64 tell on a base that is well trained."),
+            },
+            "That a submission has to show training of its own, so that one training is not paid under many hotkeys. Not asked where absent.",
+          ),
+        ),
       },
       "How submissions are scored.",
     ),

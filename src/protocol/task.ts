@@ -88,6 +88,13 @@ function crossProblems(value: unknown): TaskProblem[] {
     problems.push({ path: "inner.muon", message: "must be an object, as the optimizer is muon; it is missing" });
   if (inner.optimizer === "adamw" && inner.muon !== undefined)
     problems.push({ path: "inner.muon", message: "must be left out, as the optimizer is adamw" });
+  const evaluation = isPlainObject(value) && isPlainObject(value.evaluation) ? value.evaluation : {};
+  const { sequences, drawn } = isPlainObject(evaluation.leastTraining) ? evaluation.leastTraining : {};
+  if (typeof sequences === "number" && typeof drawn === "number" && drawn > sequences)
+    problems.push({
+      path: "evaluation.leastTraining.drawn",
+      message: `must be at most the ${sequences} sequences that are to be learned from, not ${drawn}`,
+    });
   return problems;
 }
 

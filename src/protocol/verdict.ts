@@ -50,6 +50,10 @@ export const statuses = {
     meaning: "it is made of earlier submissions of the group",
     hint: "Submit only what you trained yourself, from the cycle's version and with your own order of the data.",
   },
+  "not-trained": {
+    meaning: "it shows too little training on the sequences that its own miner was to learn from",
+    hint: "Train with this hotkey, along its own walk, on evaluation.leastTraining.sequences of the task or more; `connito train` does where the time is enough.",
+  },
   accepted: { meaning: "the score is paid", hint: "Nothing to do." },
   unscored: {
     meaning: "the validator could not tell, by no fault of the miner",

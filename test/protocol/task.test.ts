@@ -204,6 +204,16 @@ describe("task builder", () => {
     }
   });
 
+  it("takes a least training, of which no more is looked at than is asked", () => {
+    assert.ok(!("leastTraining" in exampleTask().evaluation));
+    const leastTraining = { sequences: 256, drawn: 64 };
+    assert.deepEqual(exampleTask({ evaluation: { leastTraining } }).evaluation.leastTraining, leastTraining);
+    for (const wrong of [{ sequences: 63 }, { sequences: 15, drawn: 15 }, { drawn: 4097, sequences: 9999 }, { drawn: undefined }])
+      assert.throws(() => exampleTask({ evaluation: { leastTraining: { ...leastTraining, ...wrong } } as never }), {
+        code: "task-invalid",
+      });
+  });
+
   it("refuses what parseTask refuses", () => {
     assert.throws(() => exampleTask({ name: "" }), { code: "task-invalid" });
   });
@@ -224,7 +234,7 @@ describe("task JSON Schema", () => {
       assert.ok((schema.description ?? "").length > 0, `${path} has no description`);
       if (schema.items?.properties !== undefined) walk(schema.items, `${path}[]`);
       if (schema.properties === undefined) return;
-      const required = Object.keys(schema.properties).filter((name) => name !== "muon" && name !== "allotment");
+      const required = Object.keys(schema.properties).filter((name) => !["muon", "allotment", "leastTraining"].includes(name));
       assert.deepEqual(schema.required, required, path);
       assert.equal(schema.additionalProperties, false, path);
       for (const [name, property] of Object.entries(schema.properties)) walk(property, `${path}.${name}`);

@@ -4,7 +4,6 @@
  */
 
 import { readSequences } from "../../data/text.ts";
-import { createWalk } from "../../data/walk.ts";
 import { openTrainer } from "../../engine/trainer.ts";
 import { ConnitoError } from "../../errors.ts";
 import type { Checkpoint } from "../../model/checkpoint.ts";
@@ -15,6 +14,7 @@ import { readPieceFrom } from "../../model/pieces.ts";
 import { loadWeights } from "../../model/weights.ts";
 import { writeCheckpoint } from "../../model/write-checkpoint.ts";
 import { hashFields, u32 } from "../../protocol/hash.ts";
+import { createWalk } from "../../protocol/walk.ts";
 import type { Context } from "../context.ts";
 
 export interface PretrainInput {

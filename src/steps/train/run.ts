@@ -1,13 +1,11 @@
 /** What a cycle's training by the built-in engine works with: the trainer, the weights that it starts from, and the data in this miner's order. */
 
-import { createWalk, type Walk } from "../../data/walk.ts";
 import { type LayerTrainer, openLayerTrainer } from "../../engine/layers/layer-trainer.ts";
 import { openTrainer } from "../../engine/trainer.ts";
 import type { Trainer } from "../../engine/training.ts";
 import { pieceName } from "../../model/pieces.ts";
-import { hashFields, hashToBytes, u32 } from "../../protocol/hash.ts";
-import { publicKeyOf } from "../../protocol/hotkey.ts";
 import type { Task } from "../../protocol/task.ts";
+import { createWalk, type Walk, walkSeed } from "../../protocol/walk.ts";
 import { formatBytes } from "../../ui/format.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
@@ -33,11 +31,8 @@ export async function openRun(context: Context, membership: Membership, view: Cy
   const { task, taskHash } = membership;
   const experts = await fetchExperts(context, membership, view);
   const domains = await openTrainingData(context, membership, experts);
-  // Each miner goes through its share in its own order: what it is worth is decided by Proof-of-Loss, not by this.
-  const walk = createWalk(
-    trainingShares(membership, view, experts.group, context.signer.address, domains),
-    hashFields("connito/order/1", hashToBytes(taskHash), u32(view.cycle), publicKeyOf(context.signer.address)),
-  );
+  const miner = context.signer.address;
+  const walk = createWalk(trainingShares(membership, view, experts.group, miner, domains), walkSeed(taskHash, view.cycle, miner));
   const places = placesOf(membership, { cycle: view.cycle, group: experts.group }, experts.selected);
   const { trainer, base } = await openEngine(context, membership, experts, places);
   const run = { experts, trainer, base, walk, domains, places };

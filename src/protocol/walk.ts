@@ -1,12 +1,12 @@
 /**
- * The order in which a miner goes through its share of the data: domains take turns, whatever their sizes, because evaluation weighs them
+ * The order in which a miner goes through its share of the data (docs/protocol.md, section 5): domains take turns, whatever their sizes, because evaluation weighs them
  * equally; a domain's runs come in an order drawn from the miner's seed, and so do the sequences of a run. So only the shards
  * that are come to are needed, and every place of the walk can be computed without the way to it.
  */
-import type { Hash } from "../protocol/hash.ts";
-import { hashFields, hashToBytes, u32 } from "../protocol/hash.ts";
-import { stream } from "../protocol/random.ts";
-import type { Run } from "../protocol/training-share.ts";
+import { type Hash, hashFields, hashToBytes, u32 } from "./hash.ts";
+import { type Hotkey, publicKeyOf } from "./hotkey.ts";
+import { stream } from "./random.ts";
+import type { Run } from "./training-share.ts";
 
 export interface WalkPlace {
   readonly domain: number;
@@ -20,6 +20,11 @@ export interface Walk {
   at(place: number): WalkPlace;
   /** The shard that the domain comes to after the one at this place. */
   shardAfter(place: number): { readonly domain: number; readonly shard: number };
+}
+
+/** What a miner's walk in a cycle is drawn with. */
+export function walkSeed(taskHash: Hash, cycle: number, miner: Hotkey): Hash {
+  return hashFields("connito/order/1", hashToBytes(taskHash), u32(cycle), publicKeyOf(miner));
 }
 
 /** A walk through domains, each of which has at least one sequence. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { createWalk } from "../../src/data/walk.ts";
 import type { Run } from "../../src/protocol/training-share.ts";
+import { createWalk } from "../../src/protocol/walk.ts";
 
 /** Runs of so many sequences, each the last of a shard of ten. */
 const runsOf = (sizes: readonly number[]): Run[] =>
@@ -10,7 +10,7 @@ const shape = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength
 const count = (runs: readonly Run[]) => runs.reduce((sum, { sequences }) => sum + sequences, 0);
 const seed = (text: string) => text.repeat(32);
 
-describe("data/walk", () => {
+describe("protocol/walk", () => {
   it("comes to every sequence of a share once in an epoch, run by run, in another order each time", () => {
     fc.assert(
       fc.property(shape, fc.integer({ min: 0, max: 2 }), (runs, epoch) => {

@@ -1,0 +1,135 @@
+/**
+ * Own training (docs/protocol.md, section 8): whether a submission learned from the sequences that its own miner was to learn from. What was trained on a
+ * sequence lowers its loss by a little more than that of others like it, and over many sequences that shows. Noise on another's training, or one training
+ * under many hotkeys, has learned from one share at most. (Gauntlet, arXiv 2505.21684, compares a peer's loss on data assigned to it with that on others
+ * for the same purpose.)
+ */
+import { type Hash, hashFields, hashToBytes, u16 } from "./hash.ts";
+import { type Hotkey, publicKeyOf } from "./hotkey.ts";
+import { stream } from "./random.ts";
+import type { Task } from "./task.ts";
+
+export type LeastTraining = NonNullable<Task["evaluation"]["leastTraining"]>;
+
+/** At most so many of a group are measured on each other's sequences: what they have in common is seen by three of them well enough. */
+const largestBlock = 4;
+/** Control gains outside of their middle eight tenths count as the nearest inside: few sequences learned by heart are no training. */
+const clipped = 0.1;
+/** Standard errors to which an effect is known. */
+const errors = 2;
+/** Of what is usual a submission has to show so much; and where less than this is usual, nothing is asked. */
+const least = { ofUsual: 1 / 2, usual: 1 / 4 };
+
+/**
+ * The turns at which a miner is looked at, by domain: of the first `sequences` places of its walk, `drawn` in all domains together, each domain the same
+ * number. `available` are the sequences that its share has of each domain.
+ */
+export function drawTurns(
+  seed: Hash,
+  group: number,
+  miner: Hotkey,
+  { sequences, drawn }: LeastTraining,
+  available: readonly number[],
+): number[][] {
+  const random = stream(hashFields("connito/own/1", hashToBytes(seed), u16(group), publicKeyOf(miner)));
+  const domains = available.length;
+  return available.map((total) => {
+    const turns = Math.min(Math.floor(sequences / domains), total);
+    return random.draw(Math.min(Math.floor(drawn / domains), turns), turns);
+  });
+}
+
+/** The places of the walk at these turns. */
+export function placesOfTurns(turns: readonly (readonly number[])[]): number[] {
+  return turns.flatMap((list, domain) => list.map((turn) => turn * turns.length + domain));
+}
+
+/** A group's submissions, in order of commits, in parts that are measured together: as few as can be, as equal as can be. */
+export function blocksOf<T>(members: readonly T[]): T[][] {
+  const count = Math.ceil(members.length / largestBlock);
+  return Array.from({ length: count }, (_, block) =>
+    members.slice(Math.floor((block * members.length) / count), Math.floor(((block + 1) * members.length) / count)),
+  );
+}
+
+/** Losses of a block on the sequences of all its members, those of the first member first. */
+export interface BlockLosses {
+  /** How many sequences each member has. */
+  readonly sizes: readonly number[];
+  readonly base: ArrayLike<number>;
+  /** Of each member with its submission, on all sequences. */
+  readonly members: readonly ArrayLike<number>[];
+}
+
+/** How much more a submission gains on its own sequences than on others', in standard deviations of its gain on these; and the standard error of that. */
+export interface OwnEffect {
+  readonly effect: number;
+  readonly error: number;
+}
+
+/**
+ * The effect of each member of a block. What a sequence gains by anyone's training is taken off as far as the members tell that have not been given it. NaN
+ * where a loss is not finite, or there is nothing to compare.
+ */
+export function ownEffects({ sizes, base, members }: BlockLosses): OwnEffect[] {
+  const owners = sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
+  const gains = members.map((losses) => owners.map((_, at) => (base[at] as number) - (losses[at] as number)));
+  return members.map((_, member) => {
+    const gain = gains[member] as readonly number[];
+    const expected = owners.map((owner, at) =>
+      mean(gains.filter((_, other) => other !== member && other !== owner).map((other) => other[at] as number)),
+    );
+    const [own, others] = [true, false].map((isOwn) => [...owners.keys()].filter((at) => (owners[at] === member) === isOwn)) as [
+      number[],
+      number[],
+    ];
+    const at = (list: readonly number[], places: readonly number[]) => places.map((place) => list[place] as number);
+    const slope = slopeOf(at(expected, others), at(gain, others));
+    const rest = gain.map((value, place) => value - (slope === 0 ? 0 : slope * (expected[place] as number)));
+    const clip = clipperOf(at(rest, others));
+    const [ownRest, otherRest] = [at(rest, own).map(clip), at(rest, others).map(clip)];
+    const scale = Math.sqrt(variance(at(gain, others)));
+    return {
+      effect: (mean(ownRest) - mean(otherRest)) / scale,
+      error: Math.sqrt(variance(ownRest) / ownRest.length + variance(otherRest) / otherRest.length) / scale,
+    };
+  });
+}
+
+/**
+ * Which submissions show too little training of their own: surely less than half of what is usual among those that surely show some. What is usual is
+ * the lower median, so that who learns its own sequences by heart does not make others suspect. Where that is little, as on a base that has hardly been trained, or none
+ * shows any, nobody is.
+ */
+export function showLittle(effects: readonly OwnEffect[]): boolean[] {
+  const shown = effects.filter(({ effect, error }) => effect > errors * error).map(({ effect }) => effect);
+  const usual = shown.sort((a, b) => a - b)[(shown.length - 1) >> 1] ?? 0;
+  return effects.map(({ effect, error }) => usual >= least.usual && effect + errors * error < least.ofUsual * usual);
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function variance(values: readonly number[]): number {
+  const middle = mean(values);
+  return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1);
+}
+
+/** Least squares; 0 where x says nothing, as in a block of two. */
+function slopeOf(x: readonly number[], y: readonly number[]): number {
+  const [middleX, middleY] = [mean(x), mean(y)];
+  const squares = x.reduce((sum, value) => sum + (value - middleX) ** 2, 0);
+  const products = x.reduce((sum, value, at) => sum + (value - middleX) * ((y[at] as number) - middleY), 0);
+  return squares > 0 ? products / squares : 0;
+}
+
+/** Takes a value to the nearest within the middle eight tenths of these. */
+function clipperOf(values: readonly number[]): (value: number) => number {
+  const rising = [...values].sort((a, b) => a - b);
+  const [low, high] = [
+    rising[Math.floor(clipped * rising.length)] as number,
+    rising[Math.ceil((1 - clipped) * rising.length) - 1] as number,
+  ];
+  return (value) => Math.min(high, Math.max(low, value));
+}
