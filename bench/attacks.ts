@@ -20,6 +20,10 @@ interface Attack {
   readonly validators: readonly string[];
   readonly late?: number;
   readonly lost?: number;
+  /** Where the base is grown, and own training asked for. */
+  readonly ownTraining?: true;
+  /** How many trainings its attackers do in a cycle all the same, for which they may be paid; none by default. */
+  readonly trainings?: number;
 }
 
 const honestMiners = "honest:4";
@@ -36,7 +40,7 @@ const together: Readonly<Record<string, readonly string[]>> = {
 const attacks: readonly Attack[] = [
   { name: "none", miners: [honestMiners], validators: [honestValidators] },
   ...minerStrategies
-    .filter(({ honest }) => honest !== true)
+    .filter(({ honest, name }) => honest !== true && name !== "ring")
     .map(({ name }) => ({ name, miners: together[name] ?? [honestMiners, name], validators: [honestValidators] })),
   ...validatorStrategies
     .filter(({ honest }) => honest !== true)
@@ -56,6 +60,9 @@ const attacks: readonly Attack[] = [
   { name: "poison with huge", miners: [honestMiners, "poison:2", "huge"], validators: [honestValidators] },
   { name: "negated with huge", miners: [honestMiners, "negated:2", "huge"], validators: [honestValidators] },
   { name: "churn and late records", miners: ["honest:3", "honest/1", "honest/0-0", "noise"], validators: [honestValidators], late: 0.2 },
+  { name: "none, own training asked", miners: ["honest:8"], validators: [honestValidators], ownTraining: true },
+  // Four of each in a group, where each ring trains once.
+  { name: "ring", miners: ["honest:8", "ring:8"], validators: [honestValidators], ownTraining: true, trainings: 2 },
   { name: "lost records", miners: [honestMiners, "noise"], validators: ["honest:4@400"], lost: 0.1 },
 ];
 
@@ -67,7 +74,7 @@ interface Run {
   /** Of the emission at the end: all attackers' and all honest miners'. Both are 0 where nobody was paid. */
   readonly attackerShare: number;
   readonly honestShare: number;
-  /** Whether any attacker earned more than an honest miner did on average. */
+  /** Whether any attacker, or all together for each of their trainings, earned more than an honest miner did on average. */
   readonly attackPays: boolean;
   /** The largest rise of the canonical model's loss from one cycle to the next, nats per token; 0 where it never rose. */
   readonly modelHarm: number;
@@ -195,7 +202,8 @@ async function play(attack: Attack, seed: string, cycles: number, directory: str
   const cast = castOf(attack.miners, attack.validators);
   const signal = new AbortController().signal;
   const { late = 0, lost = 0 } = attack;
-  const input = { cast, cycles, seed, directory, late, lost, threads, progress: silentProgress, signal };
+  const asked = { base: "grown" as const, overrides: { evaluation: { leastTraining: { sequences: 1280, drawn: 256 } } } };
+  const input = { cast, cycles, seed, directory, late, lost, threads, progress: silentProgress, signal, ...(attack.ownTraining && asked) };
   const { players, losses, agreed } = await simulate(input);
   const miners = players.filter(({ role }) => role === "miner");
   const sum = (of: typeof miners) => of.reduce((total, { share }) => total + share, 0);
@@ -204,11 +212,13 @@ async function play(attack: Attack, seed: string, cycles: number, directory: str
   const honest = miners.filter((one) => one.honest);
   const attackers = miners.filter((one) => !one.honest);
   const rises = losses.slice(1).map((loss, cycle) => loss - (losses[cycle] as number));
+  const usual = sum(honest) / honest.length;
   return {
     seed,
     attackerShare: sum(attackers),
     honestShare: sum(honest),
-    attackPays: attackers.some(({ share }) => share > sum(honest) / honest.length),
+    attackPays:
+      attackers.some(({ share }) => share > usual) || (attack.trainings !== undefined && sum(attackers) > attack.trainings * usual),
     modelHarm: Math.max(0, ...rises),
     modelGain: (losses[0] as number) - (losses.at(-1) as number),
     agreed: agreed.every(Boolean),

@@ -5,11 +5,16 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { parseShare } from "../cli/quantities.ts";
+import { recipes } from "../simulate/base.ts";
 import { castOf, minerStrategies, validatorStrategies } from "../simulate/cast.ts";
 import { type SimulationOutcome, type ValidatorFault, validatorFaults } from "../simulate/outcome.ts";
-import { simulate } from "../simulate/simulate.ts";
+import { batchSequences, simulate } from "../simulate/simulate.ts";
 import { plot } from "../ui/plot.ts";
 import { table } from "../ui/table.ts";
+
+const bases = Object.keys(recipes) as (keyof typeof recipes)[];
+/** Of the sequences that are to be learned from, how many each submission is measured on: models this small learn little of each. */
+const drawn = 256;
 
 /** Columns of the bar of who earns everything. */
 const barWidth = 20;
@@ -41,6 +46,7 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
   static override readonly examples = [
     "<%= config.bin %> <%= command.id %>",
     "<%= config.bin %> <%= command.id %> --miner honest:3 --miner noisy-copy --validator honest:2 --validator lazy@400 --cycles 4",
+    "<%= config.bin %> <%= command.id %> --miner honest:8 --miner ring:8 --base grown --least-training 1280",
     "<%= config.bin %> <%= command.id %> --miner honest:4 --miner honest/2-3 --late 0.2 --lost 0.05 --seed rainy --json",
   ];
   static override readonly flags = {
@@ -58,6 +64,16 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
     }),
     cycles: Flags.integer({ helpValue: "NUMBER", summary: "Cycles to play.", default: 3, min: 1, max: 1000 }),
     seed: Flags.string({ helpValue: "TEXT", summary: "Decides every draw.", default: "1" }),
+    base: Flags.option({ options: bases })({
+      summary: "How long the base was trained: on a grown one each miner learns more that is its own.",
+      default: "young",
+    }),
+    "least-training": Flags.integer({
+      helpValue: "SEQUENCES",
+      summary: `Ask submissions for training of their own on so many sequences (evaluation.leastTraining); a miner sees ${batchSequences} a step.`,
+      min: 16,
+      max: 1_000_000,
+    }),
     late: Flags.string({ helpValue: "SHARE", summary: "Share of transactions that wait one to three blocks longer.", default: "0" }),
     lost: Flags.string({ helpValue: "SHARE", summary: "Share of transactions that never come into a block.", default: "0" }),
     threads: Flags.integer({ helpValue: "NUMBER", summary: "Threads of the compute engine.", default: 1, min: 1, max: 1024 }),
@@ -94,9 +110,12 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
     const [late, lost] = [parseShare(flags.late, "--late"), parseShare(flags.lost, "--lost")];
     const directory = flags.directory ?? (await mkdtemp(join(tmpdir(), "connito-simulation-")));
     try {
-      const { cycles, seed, threads } = flags;
+      const { cycles, seed, threads, base } = flags;
+      const sequences = flags["least-training"];
       return await simulate({
         cast,
+        base,
+        ...(sequences && { overrides: { evaluation: { leastTraining: { sequences, drawn: Math.min(sequences, drawn) } } } }),
         cycles,
         seed,
         threads,

@@ -14,9 +14,19 @@ import { inventText } from "./language.ts";
 
 /** Tokens that are predicted in a sequence. */
 export const sequenceLength = 32;
-const characters = 150_000;
 const heldOutShare = 0.4;
-const pretrainSteps = 120;
+
+/** How much text there is of each domain, and for how many steps the base is trained on it. */
+export interface BaseRecipe {
+  readonly characters: number;
+  readonly pretrainSteps: number;
+}
+
+/** A base that has much to learn yet, nearly the same for all miners; and one that has learned that, so that what each learns is more its own. */
+export const recipes = {
+  young: { characters: 150_000, pretrainSteps: 120 },
+  grown: { characters: 150_000, pretrainSteps: 400 },
+} as const satisfies Record<string, BaseRecipe>;
 
 export interface SimulatedBase {
   readonly checkpoint: Checkpoint;
@@ -25,8 +35,9 @@ export interface SimulatedBase {
 
 export async function makeBase(
   directory: string,
-  { threads, progress, signal }: { threads: number; progress: Progress; signal: AbortSignal },
+  { threads, progress, signal, base = "young" }: { threads: number; progress: Progress; signal: AbortSignal; base?: keyof typeof recipes },
 ): Promise<SimulatedBase> {
+  const { characters, pretrainSteps }: BaseRecipe = recipes[base];
   await mkdir(directory, { recursive: true });
   const texts: { readonly name: string; readonly train: string; readonly heldOut: string }[] = [];
   for (const name of ["hill", "harbour"]) {

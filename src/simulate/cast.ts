@@ -26,11 +26,13 @@ export function castOf(miners: readonly string[], validators: readonly string[])
   });
   const names = new Map(cast.map((member, index) => [member, numbered[index]?.name ?? member.name]));
   const leaking = cast.filter(({ strategy }) => strategy.role === "miner" && strategy.honest).map((member) => names.get(member) as string);
-  if (leaking.length === 0 && cast.some(({ strategy }) => strategy.leaks !== undefined))
+  if (leaking.length === 0 && cast.some(({ strategy }) => typeof strategy.leaks === "number"))
     throw usage("there is no honest miner to look into");
   return numbered.map((member) => {
     const { leaks } = member.strategy;
     if (leaks === undefined) return member;
+    if (leaks === "own kind")
+      return { ...member, leaks: numbered.filter(({ strategy }) => strategy === member.strategy).map(({ name }) => name) };
     // A validator that lies for a miner lies for one that is not honest, where there is one.
     const accomplice = numbered.find(({ strategy }) => strategy.role === "miner" && !strategy.honest)?.name;
     return { ...member, leaks: member.strategy.role === "validator" && accomplice !== undefined ? [accomplice] : leaking.slice(0, leaks) };

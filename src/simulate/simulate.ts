@@ -20,7 +20,7 @@ import { createTask } from "../steps/distribute/create-task.ts";
 import { joinTask, type Membership } from "../steps/membership.ts";
 import { type Progress, silentProgress } from "../ui/progress.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
-import { makeBase, sequenceLength } from "./base.ts";
+import { makeBase, type recipes, sequenceLength } from "./base.ts";
 import { gatherOutcome, type SimulationOutcome } from "./outcome.ts";
 import type { CastMember, Note, Player } from "./player.ts";
 import { createWorld, type World } from "./world.ts";
@@ -31,6 +31,8 @@ export interface SimulationInput {
   readonly seed: string;
   /** State, texts and the base; the base is made only where it is missing. */
   readonly directory: string;
+  /** `young` by default. */
+  readonly base?: keyof typeof recipes;
   readonly overrides?: TaskOverrides;
   /** Chance that a transaction waits one to three blocks longer. */
   readonly late?: number;
@@ -51,11 +53,14 @@ const leadBlocks = 4;
  */
 const standIns: StandInPolicy = { kind: "by-use", bits: 4 };
 
+/** Sequences of a training step. */
+export const batchSequences = 16;
+
 /** Rules that suit a model of this size; what a simulation wants to look at can be changed. */
 const taskOverrides: TaskOverrides = {
   data: { sequenceLength },
   experts: { selection: { threshold: 0.9 } },
-  inner: { learningRate: 2e-3, batchSequences: 16 },
+  inner: { learningRate: 2e-3, batchSequences },
   evaluation: { sequencesPerDomain: 16 },
   merge: { scales: [1, 0.5, 0.25] },
   submission: { codec: "dense-bf16" },
@@ -68,7 +73,7 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
   checkCast(cast);
   // Everybody waits on this one signal.
   setMaxListeners(0, signal);
-  const base = await makeBase(join(input.directory, "base"), input);
+  const base = await makeBase(join(input.directory, `base-${input.base ?? "young"}`), input);
   const owner = await developmentSigner("//Owner");
   const signers = await Promise.all(cast.map(({ name }) => developmentSigner(`//Player//${name.replaceAll(/[^A-Za-z0-9]/g, "")}`)));
   const startBlock = leadBlocks + 4;

@@ -2,6 +2,7 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { cycleFlags, openParticipant, participantFlags } from "../../cli/participant.ts";
+import type { OwnEffect } from "../../protocol/own-training.ts";
 import { type Explanation, explainScore, type ScorerExplanation } from "../../steps/evaluate/explain.ts";
 import { newestScoredCycle } from "../../steps/evaluate/past-cycle.ts";
 import { joinTask } from "../../steps/membership.ts";
@@ -34,6 +35,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
       random: v.optional(v.number()),
     });
     const compared = v.object({ ...likeness.entries, copy: v.boolean() });
+    const own = v.object({ effect: v.number(), error: v.number() });
     const scorer = v.object({
       validator: v.string(),
       stake: v.string(),
@@ -42,6 +44,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
       score: v.optional(v.number()),
       computedAgain: v.optional(judgement),
       likeness: v.optional(likeness),
+      own: v.optional(own),
       consistent: v.optional(v.boolean()),
       largestDifference: v.optional(v.number()),
     });
@@ -59,6 +62,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
       scorers: v.array(scorer),
       measured: v.number(),
       compared: v.optional(compared),
+      own: v.optional(v.object({ ...own.entries, tooLittle: v.boolean() })),
     });
   }
 
@@ -71,8 +75,14 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
   }
 
   protected render(result: Explanation): string {
-    const { cycle, hotkey, group, root, agreed, settled, meaning, hint, scorers, measured, compared } = result;
+    const { cycle, hotkey, group, root, agreed, settled, meaning, hint, scorers, measured, compared, own } = result;
     const right = (heading: string) => ({ heading, align: "right" as const });
+    const asksOwn = scorers.some((scorer) => scorer.own !== undefined);
+    const headings = [
+      ...["scorer", right("stake"), "says", right("score"), "computed again", right("sequences"), right("likeness")],
+      ...(asksOwn ? [right("own training")] : []),
+      right("measured here"),
+    ];
     const rows = scorers.map((scorer) => [
       shortAddress(scorer.validator),
       formatTao(scorer.stake),
@@ -81,6 +91,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
       again(scorer),
       scorer.computedAgain?.sequences,
       scorer.likeness === undefined ? undefined : scorer.likeness.share.toFixed(3),
+      ...(asksOwn ? [scorer.own === undefined ? undefined : ownTraining(scorer.own)] : []),
       scorer.largestDifference?.toExponential(1),
     ]);
     return [
@@ -94,10 +105,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
         ["what to do", hint],
       ]),
       "",
-      table(
-        ["scorer", right("stake"), "says", right("score"), "computed again", right("sequences"), right("likeness"), right("measured here")],
-        rows,
-      ),
+      table(headings, rows),
       ...(measured > 0 ? ["", `Measured here on ${measured} sequences: the largest difference in nats per token.`] : []),
       ...(compared
         ? [
@@ -106,6 +114,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
               : "Compared here: no near copy.",
           ]
         : []),
+      ...(own ? [`Own training, measured here: ${ownTraining(own)}, which is ${own.tooLittle ? "too little" : "enough"}.`] : []),
     ].join("\n");
   }
 }
@@ -117,6 +126,11 @@ const settlements: Readonly<Record<Explanation["settled"], string>> = {
   evidence: "the evidence: the reports contradict each other, and only these bear theirs out",
   open: "nothing that is known here",
 };
+
+/** In standard deviations of the gain on a sequence, with its standard error. */
+function ownTraining({ effect, error }: OwnEffect): string {
+  return `${effect.toFixed(2)} +- ${error.toFixed(2)}`;
+}
 
 function says({ report, status }: ScorerExplanation): string {
   if (status === undefined) return report;

@@ -5,6 +5,7 @@ import { ConnitoError } from "../../errors.ts";
 import { artifactRootOfFile } from "../../model/submission.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import { commitmentHash } from "../../protocol/commitment.ts";
+import { groupOfMiner } from "../../protocol/experts/assignment.ts";
 import { toHex } from "../../protocol/hash.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import type { Task } from "../../protocol/task.ts";
@@ -13,6 +14,7 @@ import { commit, saltName } from "../../steps/commit/commit.ts";
 import { reveal } from "../../steps/commit/reveal.ts";
 import type { Context } from "../../steps/context.ts";
 import { viewCycle } from "../../steps/cycle-view.ts";
+import type { Membership } from "../../steps/membership.ts";
 import { sendRecord } from "../../steps/send-record.ts";
 import { storeSubmission, submissionOf, submissionPath } from "../../steps/train/submissions.ts";
 import { train } from "../../steps/train/train.ts";
@@ -89,6 +91,46 @@ function fromLeak(name: string, summary: string, make: (stolen: readonly Delta[]
       }),
   };
 }
+
+/**
+ * One training for several hotkeys: the first of the ring that is in a group trains; when it has, each of them submits that under noise of its own, and nobody
+ * commits it as it is.
+ */
+const ring: Strategy = {
+  name: "ring",
+  role: "miner",
+  summary: "one training, submitted by all of its kind in a group, each with half its size of noise",
+  leaks: "own kind",
+  steps: (scene) => {
+    const leaderOf = async (context: Context, membership: Membership, cycle: number): Promise<Context> => {
+      const { assignment } = await viewCycle(context, membership, cycle);
+      const group = groupOfMiner(assignment, context.signer.address);
+      return scene.leaks.find(({ signer }) => groupOfMiner(assignment, signer.address) === group) ?? context;
+    };
+    const submitNoisy = async (context: Context, membership: Membership, cycle: number, from: Context) => {
+      const work = await workOf(context, membership, cycle);
+      const trained = await deltasOf(from, membership, cycle, work);
+      if (trained === undefined) throw nothing(`the ring has not trained group ${work.group} in cycle ${cycle}`);
+      return submit(context, membership, cycle, work, noisy(trained, 0.5, context, cycle));
+    };
+    return replacing(roles.miner, {
+      train: async (context, membership, input) => {
+        const leader = await leaderOf(context, membership, input.cycle);
+        if (leader === context) return training(scene)(context, membership, input);
+        const { first } = windowOf(membership.task, input.cycle, "commit");
+        await context.clock.until(({ best }) => best >= first, context.signal);
+        return submitNoisy(context, membership, input.cycle, leader);
+      },
+      commit: async (context, membership, input) => {
+        const { first } = windowOf(membership.task, input.cycle, "commit");
+        // The others have read what it trained by then.
+        await context.clock.until(({ best }) => best >= first + 2, context.signal);
+        if ((await leaderOf(context, membership, input.cycle)) === context) await submitNoisy(context, membership, input.cycle, context);
+        return commit(context, membership, input);
+      },
+    });
+  },
+};
 
 function nothing(message: string): ConnitoError {
   return new ConnitoError(message, {
@@ -288,6 +330,7 @@ export const minerAttacks: readonly Strategy[] = [
         },
       }),
   },
+  ring,
   fromLeak("sybil", "a second hotkey for work that another of its group has done, with a twentieth of noise", ([first], context, cycle) =>
     noisy(first as Delta, 0.05, context, cycle),
   ),

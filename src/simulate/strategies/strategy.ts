@@ -18,8 +18,8 @@ export interface Strategy {
   /** What it does, for tables. */
   readonly summary: string;
   readonly honest?: true;
-  /** How many other participants it looks into. */
-  readonly leaks?: number;
+  /** How many honest participants it looks into; or it looks into all of its own kind, itself included. */
+  readonly leaks?: number | "own kind";
   steps(scene: StrategyScene): readonly CycleStep[];
 }
 

@@ -8,6 +8,7 @@ import { ConnitoError } from "../../errors.ts";
 import { canonicalJson } from "../../protocol/canonical.ts";
 import { type Evidence, type Judgement, judge } from "../../protocol/evaluation.ts";
 import { areOpenSequences, areStages, type DrawTask, mostSequences } from "../../protocol/held-out.ts";
+import { showLittle } from "../../protocol/own-training.ts";
 import type { ReportEntry } from "../../protocol/report.ts";
 
 const finite = v.pipe(v.number(), v.finite());
@@ -41,6 +42,8 @@ const schema = v.strictObject({
           random: v.optional(v.number()),
         }),
       ),
+      /** What it shows of training of its own, where the task asks for that and it would be paid otherwise. */
+      own: v.optional(v.strictObject({ effect: finite, error: finite })),
     }),
   ),
 });
@@ -53,7 +56,7 @@ export type Likeness = NonNullable<MinerEvidence["likeness"]>;
 const maximumBytes = 64 * 2 ** 20;
 /** What JSON takes at most, with its comma, for a loss, a natural number and a token. */
 const bytesOf = { loss: 25, natural: 17, token: 11 };
-/** What it takes for names and brackets, and for a miner's address and likeness. */
+/** What it takes for names and brackets, and for a miner's address, likeness and own training. */
 const frameBytes = 256;
 const minerBytes = 768;
 
@@ -148,21 +151,54 @@ export function judgeAgain(
 
 /** Whether a status says what losses were measured; of the others no evidence can be shown. */
 export function followsFromLosses(status: ReportEntry["status"]): boolean {
-  return status === "accepted" || status === "no-gain" || status === "near-copy";
+  return status === "accepted" || status === "no-gain" || paidByLosses(status);
 }
 
-/** Whether what a report says of a miner is what `judgeAgain` made of its evidence; a near copy is one that would be accepted. */
-export function follows({ status, score }: Pick<ReportEntry, "status" | "score">, judged: Judgement | undefined): boolean {
-  if (status === "near-copy") return judged?.status === "accepted";
+/** Whether it says that the losses would be paid, were it not for whose training they show. */
+function paidByLosses(status: ReportEntry["status"]): boolean {
+  return status === "near-copy" || status === "not-trained";
+}
+
+/**
+ * The miners of a report whose own training is too little by the effects that its evidence shows: what the task asks of a group is told from all of the
+ * group's.
+ */
+export function littleTrained(task: Evidence["task"], entries: readonly ReportEntry[], evidence: ScoreEvidence): ReadonlySet<string> {
+  const little = new Set<string>();
+  if (task.evaluation.leastTraining === undefined) return little;
+  const effects = new Map(evidence.miners.map(({ miner, own }) => [miner, own]));
+  for (const group of new Set(entries.map((entry) => entry.group))) {
+    const shown = entries.flatMap((entry) => {
+      const own = entry.group === group ? effects.get(entry.miner) : undefined;
+      return own === undefined ? [] : [{ miner: entry.miner, own }];
+    });
+    for (const [place, tooLittle] of showLittle(shown.map(({ own }) => own)).entries())
+      if (tooLittle) little.add((shown[place] as (typeof shown)[number]).miner);
+  }
+  return little;
+}
+
+/**
+ * Whether what a report says of a miner is what `judgeAgain` made of its evidence. A near copy would be accepted; so would who is not trained, and is
+ * among the `little` (`littleTrained`), as no one is who is accepted.
+ */
+export function follows(
+  { miner, status, score }: Pick<ReportEntry, "miner" | "status" | "score">,
+  judged: Judgement | undefined,
+  little: ReadonlySet<string>,
+): boolean {
+  if (little.has(miner) !== (status === "not-trained") && status !== "near-copy") return false;
+  if (paidByLosses(status)) return judged?.status === "accepted";
   return judged?.status === status && judged.score === score;
 }
 
 /** The miners that a report judges, and whose judgement does not follow from the evidence, or has none. What was never measured needs none. */
 export function unfounded(task: Evidence["task"], entries: readonly ReportEntry[], evidence: ScoreEvidence | undefined): string[] {
+  const little = evidence === undefined ? new Set<string>() : littleTrained(task, entries, evidence);
   return entries.flatMap((entry) => {
     if (!followsFromLosses(entry.status)) return [];
     const shown = evidence?.miners.find(({ miner }) => miner === entry.miner);
     const judged = evidence && shown && judgeAgain(task, evidence, shown);
-    return follows(entry, judged) ? [] : [entry.miner];
+    return follows(entry, judged, little) ? [] : [entry.miner];
   });
 }

@@ -5,26 +5,31 @@
  */
 
 import { ConnitoError } from "../../errors.ts";
-import type { Tensors } from "../../model/tensors.ts";
 import { type AgreedScore, agreedScores, contradictsChain, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
 import { windowOf } from "../../protocol/clock.ts";
-import { type Effects, isNoise } from "../../protocol/copies.ts";
 import type { Judgement } from "../../protocol/evaluation.ts";
 import { groupOfMiner } from "../../protocol/experts/assignment.ts";
-import type { ReportEntry } from "../../protocol/report.ts";
+import type { OwnEffect } from "../../protocol/own-training.ts";
+import type { ReportEntry, ScoreReport } from "../../protocol/report.ts";
 import { type ChainVerdict, isChainStatus, type Status, statuses } from "../../protocol/verdict.ts";
 import { readJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
-import { type CycleView, viewCycle } from "../cycle-view.ts";
-import { peerSources } from "../fetch.ts";
+import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
-import { openCandidate, roomForDecoded } from "./candidates.ts";
-import { follows, followsFromLosses, judgeAgain, type Likeness, type ScoreEvidence } from "./evidence.ts";
-import { evaluationSeed, knownDraw } from "./held-out.ts";
-import { type OpenModel, openWholeModel } from "./losses.ts";
+import { follows, followsFromLosses, judgeAgain, type Likeness, littleTrained, type ScoreEvidence } from "./evidence.ts";
+import {
+  type Compared,
+  comparedHere,
+  type Measurement,
+  type OwnMeasured,
+  openMeasurement,
+  ownMeasuredHere,
+  paidIn,
+} from "./explain-measurement.ts";
+import { knownDraw } from "./held-out.ts";
 import type { MergeResult } from "./merge.ts";
-import { type Comparison, compareSubmissions, effects, type Sketched } from "./near-copies.ts";
+import { effects } from "./near-copies.ts";
 import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
@@ -39,9 +44,10 @@ export interface ScorerExplanation {
   readonly report: "silent" | "withheld" | "against-chain" | "counted" | "contradicted";
   readonly status?: Status;
   readonly score?: number;
-  /** The judgement that follows from the losses in its evidence, and how much an earlier submission explains. */
+  /** The judgement that follows from the losses in its evidence, how much earlier submissions explain, and what it shows of training of its own. */
   readonly computedAgain?: Judgement;
   readonly likeness?: Likeness;
+  readonly own?: OwnEffect;
   /** Whether report and evidence say the same; absent without evidence on this miner. */
   readonly consistent?: boolean;
   /** Largest difference between its losses on the open sequences and those measured here, nats per token. */
@@ -69,7 +75,9 @@ export interface Explanation {
   /** Open sequences measured again here. */
   readonly measured: number;
   /** What the group's other submissions explain of it, as compared here; with a measurement, unless it was the group's first. */
-  readonly compared?: (Likeness & { readonly copy: boolean }) | undefined;
+  readonly compared?: Compared | undefined;
+  /** What it shows of training of its own, measured here beside those that scorers would pay; where the task asks for that. */
+  readonly own?: OwnMeasured | undefined;
 }
 
 export interface ExplainInput {
@@ -102,6 +110,7 @@ export async function explainScore(context: Context, membership: Membership, inp
   }
   const measured = input.measure ? await openMeasurement(context, membership, view, verdicts, verdict, paidIn(task, evidences)) : undefined;
   try {
+    const own = measured && (await ownMeasuredHere(context, membership, view, measured, reports));
     const rows: ScorerExplanation[] = [];
     for (const { hotkey: validator, stake } of scorers[group] ?? []) {
       const signed = reports.get(validator);
@@ -115,12 +124,12 @@ export async function explainScore(context: Context, membership: Membership, inp
         continue;
       }
       const evidence = evidences.get(validator);
-      rows.push({ validator, stake, report: "counted", ...(await explainReport(membership, entry, evidence, measured)) });
+      rows.push({ validator, stake, report: "counted", ...(await explainReport(membership, signed.report, entry, evidence, measured)) });
     }
     const compared = measured && comparedHere(measured);
     const disputed = disputedMiners(weighed).includes(input.hotkey);
     const { agreed, settled, contradicted } = disputed
-      ? await settle(context, input, weighed, rows, compared)
+      ? await settle(context, input, weighed, rows, { compared, own })
       : { ...medianOf(weighed, input.hotkey), contradicted: [] };
     const { meaning, hint } = settled === "open" && disputed ? openDispute : statuses[agreed?.status ?? "unscored"];
     return {
@@ -137,6 +146,7 @@ export async function explainScore(context: Context, membership: Membership, inp
       scorers: rows.map((row) => (contradicted.includes(row.validator) ? { ...row, report: "contradicted" } : row)),
       measured: measured?.sequences ?? 0,
       ...(compared && { compared }),
+      ...(own && { own }),
     };
   } finally {
     await measured?.opened.close();
@@ -169,16 +179,17 @@ async function settle(
   { cycle, hotkey }: ExplainInput,
   weighed: readonly WeighedReport[],
   rows: readonly ScorerExplanation[],
-  compared: Explanation["compared"],
+  { compared, own }: Pick<Explanation, "compared" | "own">,
 ): Promise<Settled> {
   const isContradicted = ({ status, consistent, largestDifference = 0 }: ScorerExplanation) =>
     (consistent !== true && status !== undefined && followsFromLosses(status)) ||
     largestDifference > sameLoss ||
-    (compared !== undefined && status === (compared.copy ? "accepted" : "near-copy"));
+    (compared !== undefined && status === (compared.copy ? "accepted" : "near-copy")) ||
+    (own !== undefined && status === (own.tooLittle ? "accepted" : "not-trained"));
   const contradicted = rows.filter((row) => row.report === "counted" && isContradicted(row)).map(({ validator }) => validator);
   const merged = await readJson<Pick<MergeResult, "verdicts">>(context.workspace.layout.cycle(cycle, "merge.json"));
-  const own = merged?.verdicts.find(({ miner }) => miner === hotkey);
-  if (own !== undefined) return { agreed: own, settled: "merge", contradicted };
+  const settled = merged?.verdicts.find(({ miner }) => miner === hotkey);
+  if (settled !== undefined) return { agreed: settled, settled: "merge", contradicted };
   const left = weighed.filter(({ report }) => !contradicted.includes(report.validator));
   const { agreed } = medianOf(left, hotkey);
   if (agreed === undefined || agreed.status === "unscored" || disputedMiners(left).includes(hotkey))
@@ -186,70 +197,9 @@ async function settle(
   return { agreed, settled: "evidence", contradicted };
 }
 
-interface Measurement {
-  readonly opened: OpenModel;
-  readonly deltas: Tensors;
-  /** Against the other submissions of its group; absent for the first. */
-  readonly comparison: Comparison | undefined;
-  sequences: number;
-  /** Of what it adds to those explaining it, on the open sequences, where sketches alone leave that unclear. */
-  effects?: Effects;
-}
-
-/** What the comparison here says of the submission, as far as its effects are known. */
-function comparedHere({ comparison, effects: found }: Measurement): Explanation["compared"] {
-  if (comparison === undefined) return undefined;
-  const shown = found && Number.isFinite(found.effect) && Number.isFinite(found.random) ? found : {};
-  return { ...comparison.likeness, ...shown, copy: comparison.copy || (found !== undefined && isNoise(found)) };
-}
-
-/** What each would be paid by its losses alone: the lower median of what follows from the scorers' evidence, of which one may be a lie. */
-function paidIn(task: Membership["task"], evidences: ReadonlyMap<string, ScoreEvidence | undefined>): Map<string, number> {
-  const scores = new Map<string, number[]>();
-  for (const evidence of evidences.values())
-    for (const shown of evidence?.miners ?? [])
-      scores.set(shown.miner, [...(scores.get(shown.miner) ?? []), judgeAgain(task, evidence as ScoreEvidence, shown)?.score ?? 0]);
-  return new Map([...scores].map(([miner, list]) => [miner, list.sort((a, b) => a - b)[(list.length - 1) >> 1] as number]));
-}
-
-/** Whatever of the group's submissions can still be had is compared with the miner's. */
-async function openMeasurement(
-  context: Context,
-  membership: Membership,
-  view: CycleView,
-  verdicts: readonly ChainVerdict[],
-  { miner, group }: ChainVerdict,
-  scores: ReadonlyMap<string, number>,
-): Promise<Measurement | undefined> {
-  const revealed = verdicts.flatMap((verdict) => (verdict.group === group && verdict.status === "to-fetch" ? [verdict] : []));
-  if (!revealed.some((verdict) => verdict.miner === miner)) return undefined;
-  const { task } = membership;
-  const opened = await openWholeModel(context, membership, view.base);
-  try {
-    const place = { slice: opened.slice, view, room: roomForDecoded() };
-    const sources = await peerSources(context, task);
-    const submissions: Sketched[] = [];
-    for (const { miner: name, commit, reveal } of revealed) {
-      const candidate = await openCandidate(context, membership, place, name, reveal.record, sources);
-      if ("deltas" in candidate) submissions.push({ miner: name, group, commit, deltas: candidate.deltas });
-      else context.progress.note(`The submission of ${name} cannot be had here: ${candidate.reason}`, { status: candidate.status });
-    }
-    const own = submissions.find((submission) => submission.miner === miner);
-    if (own !== undefined) {
-      const seed = await evaluationSeed(context, membership, view.cycle);
-      const compare = await compareSubmissions({ seed, codec: task.submission.codec }, submissions);
-      return { opened, deltas: own.deltas, comparison: compare(scores).get(miner), sequences: 0 };
-    }
-  } catch (error) {
-    await opened.close();
-    throw error;
-  }
-  await opened.close();
-  return undefined;
-}
-
 async function explainReport(
   { task }: Membership,
+  { entries }: ScoreReport,
   entry: ReportEntry,
   evidence: ScoreEvidence | undefined,
   measured: Measurement | undefined,
@@ -258,8 +208,9 @@ async function explainReport(
   const own = evidence?.miners.find(({ miner }) => miner === entry.miner);
   if (evidence === undefined || own === undefined) return said;
   const computedAgain = judgeAgain(task, evidence, own);
-  const consistent = follows(entry, computedAgain);
-  const facts = { ...said, ...(computedAgain && { computedAgain }), ...(own.likeness && { likeness: own.likeness }), consistent };
+  const consistent = follows(entry, computedAgain, littleTrained(task, entries, evidence));
+  const shown = { ...(own.likeness && { likeness: own.likeness }), ...(own.own && { own: own.own }) };
+  const facts = { ...said, ...(computedAgain && { computedAgain }), ...shown, consistent };
   if (measured === undefined || own.openLosses.length === 0) return facts;
   const sequences = evidence.open.map(({ domain, index, tokens }) => ({ domain, index, tokens: Int32Array.from(tokens) }));
   const { comparison } = measured;

@@ -1,18 +1,22 @@
 /**
  * Proof-of-Loss over the stages of a cycle: each adds sequences for whoever is not judged yet, and is one pass over the model for all of them. What
- * the evidence needs beside (the open sequences) goes along in the first. Last comes what near copies among few would have added.
+ * the evidence needs beside (the open sequences) goes along in the first. Last comes what near copies among few would have added, and what each learned
+ * from its own share.
  */
 
 import { type Effects, isNoise } from "../../protocol/copies.ts";
 import { type Judgement, judge } from "../../protocol/evaluation.ts";
+import { type OwnEffect, showLittle } from "../../protocol/own-training.ts";
 import type { Task } from "../../protocol/task.ts";
+import { compareCommits } from "../../protocol/verdict.ts";
 import type { Likeness, ScoreEvidence } from "./evidence.ts";
 import type { CycleSequences } from "./held-out.ts";
 import type { MeasureLosses } from "./measure-losses.ts";
 import { type Compare, type Comparison, effects, type Sketched } from "./near-copies.ts";
+import { measureOwnTraining, type OwnMeasuring } from "./own-training.ts";
 
 /** What is decided of a submission. */
-export type Verdict = Pick<Judgement, "score"> & { readonly status: Judgement["status"] | "near-copy" };
+export type Verdict = Pick<Judgement, "score"> & { readonly status: Judgement["status"] | "near-copy" | "not-trained" };
 
 export interface ProofInput {
   readonly task: Task;
@@ -20,6 +24,8 @@ export interface ProofInput {
   readonly sequences: CycleSequences;
   readonly submissions: readonly Sketched[];
   readonly compare: Compare;
+  /** What each shows of training of its own; absent where the task does not ask for that. */
+  readonly own?: Pick<OwnMeasuring, "own" | "onMissing"> | undefined;
   /** Whether there is just time to report what is known: asked before each pass, with how many losses it measures. */
   readonly isLate: (losses: number) => Promise<boolean>;
   /** Told how many submissions are judged when a stage ends. */
@@ -41,6 +47,9 @@ interface Measured {
   comparison?: Comparison | undefined;
   /** Of what it adds to those explaining it, where that decides. */
   effects?: Effects;
+  /** What it shows of training of its own, and what follows from that where it does not suffice. */
+  own?: OwnEffect;
+  lacks?: "not-trained" | "non-finite";
 }
 
 /** Measures stage after stage until everybody is judged. Who is not judged when time is out has no verdict: that is not the miner's doing. */
@@ -74,16 +83,18 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
   const comparisons = input.compare(new Map(measured.map(({ submission, judgement }) => [submission.miner, judgement?.score ?? 0])));
   for (const one of measured) one.comparison = comparisons.get(one.submission.miner);
   await measureWhatIsAdded(input, measured, base);
+  await measureWhatIsOwn(input, measured);
 
   const verdicts = new Map<string, Verdict>();
   const miners: ScoreEvidence["miners"] = [];
   for (const one of measured) {
     const { miner } = one.submission;
-    const { verdict, likeness } = settle(one);
+    const { verdict, likeness, own } = settle(one);
     if (verdict !== undefined) verdicts.set(miner, verdict);
     if (verdict?.status === "non-finite") continue;
     const openLosses = one.openLosses.map((loss) => (Number.isFinite(loss) ? loss : -1));
-    miners.push({ miner, losses: one.losses, openLosses, ...(likeness && { likeness: { ...likeness, like: [...likeness.like] } }) });
+    const compared = likeness && { likeness: { ...likeness, like: [...likeness.like] } };
+    miners.push({ miner, losses: one.losses, openLosses, ...compared, ...(own && { own }) });
   }
   const shown = openBase.map((baseLoss, index) => {
     const { tokens, domain, index: place } = open[index] as CycleSequences["open"][number];
@@ -115,11 +126,36 @@ async function measureWhatIsAdded(
   }
 }
 
-/** Takes its pay from a near copy. */
-function settle({ judgement, comparison, effects: found }: Measured): { readonly verdict?: Verdict; readonly likeness?: Likeness } {
+/** Of those that would be paid, group by group, where the task asks for it. What was late, or lone, is not asked. */
+async function measureWhatIsOwn({ own, losses, isLate, task }: ProofInput, measured: readonly Measured[]): Promise<void> {
+  if (own === undefined || task.evaluation.leastTraining === undefined) return;
+  const paid = measured.filter((one) => settle(one).verdict?.status === "accepted");
+  for (const group of new Set(paid.map(({ submission }) => submission.group))) {
+    const members = paid
+      .filter(({ submission }) => submission.group === group)
+      .sort((a, b) => compareCommits(a.submission.commit, b.submission.commit));
+    const effects = await measureOwnTraining(
+      { ...own, losses, isLate },
+      members.map(({ submission }) => submission),
+    );
+    for (const one of members) {
+      const found = effects.get(one.submission.miner);
+      if (found === "non-finite") one.lacks = found;
+      else if (found !== undefined && Number.isFinite(found.effect) && Number.isFinite(found.error)) one.own = found;
+    }
+    const known = members.filter((one) => one.own !== undefined);
+    for (const [place, little] of showLittle(known.map((one) => one.own as OwnEffect)).entries())
+      if (little) (known[place] as Measured).lacks = "not-trained";
+  }
+}
+
+/** Takes its pay from a near copy, and from what shows too little training of its own. */
+function settle(one: Measured): Pick<Measured, "own"> & { readonly verdict?: Verdict; readonly likeness?: Likeness } {
+  const { judgement, comparison, effects: found, own, lacks } = one;
   const shown = found && Number.isFinite(found.effect) && Number.isFinite(found.random) ? found : {};
-  const likeness = comparison && { likeness: { ...comparison.likeness, ...shown } };
-  if (judgement === undefined) return { ...likeness };
-  const copied = judgement.status === "accepted" && (comparison?.copy === true || (found !== undefined && isNoise(found)));
-  return { verdict: copied ? { status: "near-copy", score: 0 } : judgement, ...likeness };
+  const facts = { ...(comparison && { likeness: { ...comparison.likeness, ...shown } }), ...(own && { own }) };
+  if (judgement === undefined) return facts;
+  const copied = comparison?.copy === true || (found !== undefined && isNoise(found));
+  const refused = judgement.status === "accepted" ? (copied ? "near-copy" : lacks) : undefined;
+  return { verdict: refused === undefined ? judgement : { status: refused, score: 0 }, ...facts };
 }

@@ -20,6 +20,7 @@ import { encodeEvidence } from "./evidence.ts";
 import { cycleSequences } from "./held-out.ts";
 import { openWholeModel } from "./losses.ts";
 import { compareSubmissions, type Sketched } from "./near-copies.ts";
+import { openOwnSequences } from "./own-training.ts";
 import { type Proof, proveLosses } from "./proof-of-loss.ts";
 import { findReport, sendReport, signReport } from "./reports.ts";
 import { groupsOf, requireValidator, scorersOf } from "./validators.ts";
@@ -93,15 +94,22 @@ export async function measureGroups(
     context.progress.start("Scoring submissions", onChain.length);
     const refused = new Map<string, ReportEntry["status"]>();
     const submissions = await openAll(context, membership, { view, slice: opened.slice, sources }, onChain, refused);
+    const { leastTraining } = task.evaluation;
+    const { seed } = sequences;
+    const own = leastTraining && openOwnSequences(context, membership, { view, slice: opened.slice, seed, leastTraining });
     const { verdicts, evidence } = await proveLosses({
       task,
       losses: opened.losses,
       sequences,
       submissions,
-      compare: await compareSubmissions({ seed: sequences.seed, codec: task.submission.codec }, submissions),
+      compare: await compareSubmissions({ seed, codec: task.submission.codec }, submissions),
+      own: own && {
+        own,
+        onMissing: (error) => context.progress.note(`Own training is not asked for: ${error.message}`, { code: error.code }),
+      },
       isLate: timeIsOut,
       onJudged: (judged) => context.progress.update(judged),
-    });
+    }).finally(() => own?.close());
     const unscored = submissions.length - verdicts.size;
     if (unscored > 0)
       context.progress.note(`${unscored} submissions are left unscored: the window ends`, { code: "out-of-time", unscored });

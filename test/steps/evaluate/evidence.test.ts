@@ -95,12 +95,13 @@ describe("evidence", () => {
         const like = [hotkey(1), hotkey(2), hotkey(3)];
         const [share] = losses(1) as [number];
         const likeness = { share, usual: share, like, weight: share, effect: share, random: share };
+        const own = { effect: share, error: share };
         const tokens = new Array<number>(one.data.sequenceLength + 1).fill(token);
         const largest = {
           stages: new Array<number>(one.evaluation.stages).fill(large),
           baseLosses: losses(scored),
           open: new Array(shown).fill({ domain: large, index: large, tokens, baseLoss: share }),
-          miners: new Array(miners).fill({ miner: hotkey(0), losses: losses(scored), openLosses: losses(shown), likeness }),
+          miners: new Array(miners).fill({ miner: hotkey(0), losses: losses(scored), openLosses: losses(shown), likeness, own }),
         };
         const { length } = encodeEvidence(largest);
         const most = mostEvidenceBytes(one, miners);

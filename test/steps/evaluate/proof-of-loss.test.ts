@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { ConnitoError } from "../../../src/errors.ts";
 import { type Tensors, tensorsOf } from "../../../src/model/tensors.ts";
+import { unfounded } from "../../../src/steps/evaluate/evidence.ts";
 import type { HeldOutSequence } from "../../../src/steps/evaluate/held-out.ts";
 import type { Comparison, Sketched } from "../../../src/steps/evaluate/near-copies.ts";
 import { proveLosses } from "../../../src/steps/evaluate/proof-of-loss.ts";
@@ -170,5 +172,138 @@ describe("Proof-of-Loss in stages", () => {
       evidence.miners.map(({ miner }) => miner),
       ["clear"],
     );
+  });
+});
+
+describe("own training in Proof-of-Loss", () => {
+  const asking = exampleTask({ evaluation: { leastTraining: { sequences: 1_000, drawn: 64 } } });
+  /** Submissions with the share that each was trained on, in units of what one sequence gains more than another; each miner's own is that of its place. */
+  const trained = (list: readonly (readonly [miner: string, share: number, group?: number])[]) => {
+    const submissions = list.map(([miner, share, group = 0], place): Sketched => {
+      const values = new Map([
+        ["gain", Float32Array.of(0.1)],
+        ["share", Float32Array.of(share, place)],
+      ]);
+      return { miner, group, commit: { hotkey: miner, block: list.length - place, extrinsicIndex: 0 }, deltas: tensorsOf(values) };
+    });
+    const places = new Map(submissions.map(({ miner }, place) => [miner, place]));
+    const passes: number[][] = [];
+    const random = (a: number, b: number) => (Math.abs(Math.sin(a * 12.9898 + b * 78.233) * 43_758.5453) % 1) - 0.5;
+    const losses = async (given: readonly HeldOutSequence[], candidates: readonly Tensors[] = []) => {
+      const models = await Promise.all(candidates.map(({ read }) => read("share")));
+      if (given.some(({ index }) => index >= 1_000)) passes.push(models.map((values) => values[1] as number));
+      const base = Float64Array.from(given, ({ index }) => 3 + random(index, 0));
+      const gain = (values: Float32Array, index: number) =>
+        0.1 +
+        0.01 * random(index, 1) +
+        0.01 * random(index, 7 + (values[0] as number)) +
+        (Math.floor(index / 1_000) === 1 + (values[0] as number) ? 0.01 : 0);
+      return { base, candidates: models.map((values) => base.map((loss, at) => loss - gain(values, given[at]?.index as number))) };
+    };
+    const asked: string[] = [];
+    const own = {
+      async of({ miner }: { readonly miner: string }) {
+        asked.push(miner);
+        const from = 1_000 * (1 + (places.get(miner) as number));
+        return range(from, from + 64);
+      },
+      close: async () => undefined,
+    };
+    const input = {
+      task: asking,
+      losses,
+      sequences,
+      submissions,
+      compare: () => new Map(),
+      ...inTime,
+      own: { own, onMissing: assert.fail },
+    };
+    return { input, passes, asked };
+  };
+  const statuses = ({ verdicts }: { verdicts: ReadonlyMap<string, { readonly status: string }> }) =>
+    Object.fromEntries([...verdicts].map(([miner, { status }]) => [miner, status]));
+
+  it("takes the pay of who has learned from nothing of its own, and shows by how much", async () => {
+    const { input, passes } = trained([
+      ["a", 0],
+      ["b", 1],
+      ["ring 1", 9],
+      ["ring 2", 9],
+      ["c", 4],
+    ]);
+    const proof = await proveLosses(input);
+    assert.deepEqual(statuses(proof), { a: "accepted", b: "accepted", "ring 1": "not-trained", "ring 2": "not-trained", c: "accepted" });
+    assert.equal(proof.verdicts.get("ring 1")?.score, 0);
+    // In order of commits, which is the other way round; two blocks.
+    assert.deepEqual(passes, [
+      [4, 3],
+      [2, 1, 0],
+    ]);
+    const effects = new Map(proof.evidence.miners.map(({ miner, own }) => [miner, own?.effect ?? Number.NaN]));
+    for (const miner of ["a", "b", "c"]) assert.ok((effects.get(miner) as number) > 0.5, `${miner} ${effects.get(miner)}`);
+    for (const miner of ["ring 1", "ring 2"]) assert.ok((effects.get(miner) as number) < 0.5, `${miner} ${effects.get(miner)}`);
+    const entries = [...proof.verdicts].map(([miner, verdict]) => ({ miner, group: 0, root: null, ...verdict }));
+    const evidence = { format: "connito/evidence/1" as const, ...proof.evidence };
+    assert.deepEqual(unfounded(asking, entries, evidence), []);
+    const lies = entries.map((entry) => (entry.miner === "ring 1" ? { ...entry, status: "accepted" as const, score: 1 } : entry));
+    assert.deepEqual(unfounded(asking, lies, evidence), ["ring 1"]);
+    const accused = entries.map((entry) => (entry.miner === "a" ? { ...entry, status: "not-trained" as const, score: 0 } : entry));
+    assert.deepEqual(unfounded(asking, accused, evidence), ["a"]);
+  });
+
+  it("does not ask the lone, near copies, who is not paid, nor anybody where the task does not", async () => {
+    const alone = trained([
+      ["a", 9],
+      ["b", 9, 1],
+    ]);
+    assert.deepEqual(statuses(await proveLosses(alone.input)), { a: "accepted", b: "accepted" });
+    assert.deepEqual(alone.asked, []);
+    const list = [
+      ["a", 0],
+      ["b", 9],
+    ] as const;
+    const copied = trained(list);
+    const compare = () => new Map([["b", compared(true)]]);
+    assert.deepEqual(statuses(await proveLosses({ ...copied.input, compare })), { a: "accepted", b: "near-copy" });
+    assert.deepEqual(copied.asked, []);
+    const free = trained(list);
+    assert.deepEqual(statuses(await proveLosses({ ...free.input, task })), { a: "accepted", b: "accepted" });
+    assert.deepEqual(free.asked, []);
+  });
+
+  it("lets verdicts stand where time is out, or the data are not to be had", async () => {
+    const list = [
+      ["a", 0],
+      ["b", 9],
+      ["c", 2],
+    ] as const;
+    const late = trained(list);
+    const isLate = async (losses: number) => losses === 64 * 3 * 4;
+    const proof = await proveLosses({ ...late.input, isLate });
+    assert.deepEqual(statuses(proof), { a: "accepted", b: "accepted", c: "accepted" });
+    assert.ok(proof.evidence.miners.every(({ own }) => own === undefined));
+    const missing = trained(list);
+    const away = new ConnitoError("nobody delivers it", { code: "object-unavailable", exit: "network", retryable: true, hint: "" });
+    const notes: string[] = [];
+    const own = {
+      own: { ...missing.input.own.own, of: () => Promise.reject(away) },
+      onMissing: (error: ConnitoError) => notes.push(error.code),
+    };
+    assert.deepEqual(statuses(await proveLosses({ ...missing.input, own })), { a: "accepted", b: "accepted", c: "accepted" });
+    assert.deepEqual(notes, ["object-unavailable"]);
+  });
+
+  it("calls non-finite what is so there, and nobody else anything for it", async () => {
+    const { input } = trained([
+      ["a", 0],
+      ["b", 1],
+      ["c", 2],
+    ]);
+    const losses: typeof input.losses = async (given, candidates) => {
+      const found = await input.losses(given, candidates);
+      if (given[0]?.index !== 3_000) return found;
+      return { ...found, candidates: found.candidates.map((own, place) => (place === 1 ? own.map(() => Number.POSITIVE_INFINITY) : own)) };
+    };
+    assert.deepEqual(statuses(await proveLosses({ ...input, losses })), { a: "accepted", b: "non-finite", c: "accepted" });
   });
 });

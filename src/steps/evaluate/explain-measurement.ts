@@ -1,0 +1,127 @@
+/**
+ * What `score explain --measure` finds on this machine: the miner's submission beside the others of its group, as far as they can still be had, compared by
+ * sketches, and measured where the rules ask for losses.
+ */
+
+import type { Tensors } from "../../model/tensors.ts";
+import { type Effects, isNoise } from "../../protocol/copies.ts";
+import { type OwnEffect, showLittle } from "../../protocol/own-training.ts";
+import type { SignedReport } from "../../protocol/report.ts";
+import { type ChainVerdict, compareCommits } from "../../protocol/verdict.ts";
+import type { Context } from "../context.ts";
+import type { CycleView } from "../cycle-view.ts";
+import { peerSources } from "../fetch.ts";
+import type { Membership } from "../membership.ts";
+import { openCandidate, roomForDecoded } from "./candidates.ts";
+import { judgeAgain, type Likeness, type ScoreEvidence } from "./evidence.ts";
+import { evaluationSeed } from "./held-out.ts";
+import { type OpenModel, openWholeModel } from "./losses.ts";
+import { type Comparison, compareSubmissions, type Sketched } from "./near-copies.ts";
+import { measureOwnTraining, openOwnSequences } from "./own-training.ts";
+
+/** What the group's other submissions explain of it. */
+export type Compared = Likeness & { readonly copy: boolean };
+/** What it shows of training of its own, and whether that is too little beside the others. */
+export type OwnMeasured = OwnEffect & { readonly tooLittle: boolean };
+
+export interface Measurement {
+  readonly opened: OpenModel;
+  readonly seed: string;
+  readonly miner: string;
+  /** The group's, as far as they can be had, in order of commits. */
+  readonly submissions: readonly Sketched[];
+  readonly deltas: Tensors;
+  /** Against the other submissions of its group; absent for the first. */
+  readonly comparison: Comparison | undefined;
+  sequences: number;
+  /** Of what it adds to those explaining it, on the open sequences, where sketches alone leave that unclear. */
+  effects?: Effects;
+}
+
+/** What the comparison here says of the submission, as far as its effects are known. */
+export function comparedHere({ comparison, effects: found }: Measurement): Compared | undefined {
+  if (comparison === undefined) return undefined;
+  const shown = found && Number.isFinite(found.effect) && Number.isFinite(found.random) ? found : {};
+  return { ...comparison.likeness, ...shown, copy: comparison.copy || (found !== undefined && isNoise(found)) };
+}
+
+/** What the submission shows of training of its own, beside those of its group that a scorer would pay, or refuses for that alone. */
+export async function ownMeasuredHere(
+  context: Context,
+  membership: Membership,
+  view: CycleView,
+  { opened, seed, miner, submissions }: Measurement,
+  reports: ReadonlyMap<string, SignedReport>,
+): Promise<OwnMeasured | undefined> {
+  const { leastTraining } = membership.task.evaluation;
+  const asked = new Set<string>();
+  for (const { report } of reports.values())
+    for (const entry of report.entries) if (entry.status === "accepted" || entry.status === "not-trained") asked.add(entry.miner);
+  if (leastTraining === undefined || !asked.has(miner)) return undefined;
+  const own = openOwnSequences(context, membership, { view, slice: opened.slice, seed, leastTraining });
+  try {
+    const { progress } = context;
+    const found = await measureOwnTraining(
+      {
+        own,
+        losses: opened.losses,
+        isLate: async () => false,
+        onMissing: (error) => progress.note(`Own training is not measured: ${error.message}`, { code: error.code }),
+      },
+      submissions.filter((submission) => asked.has(submission.miner)),
+    );
+    const effects = [...found].flatMap(([name, effect]) => (effect === "non-finite" ? [] : [{ miner: name, ...effect }]));
+    const little = showLittle(effects);
+    const place = effects.findIndex((effect) => effect.miner === miner);
+    const { effect, error } = effects[place] ?? {};
+    return effect === undefined || error === undefined ? undefined : { effect, error, tooLittle: little[place] === true };
+  } finally {
+    await own.close();
+  }
+}
+
+/** What each would be paid by its losses alone: the lower median of what follows from the scorers' evidence, of which one may be a lie. */
+export function paidIn(task: Membership["task"], evidences: ReadonlyMap<string, ScoreEvidence | undefined>): Map<string, number> {
+  const scores = new Map<string, number[]>();
+  for (const evidence of evidences.values())
+    for (const shown of evidence?.miners ?? [])
+      scores.set(shown.miner, [...(scores.get(shown.miner) ?? []), judgeAgain(task, evidence as ScoreEvidence, shown)?.score ?? 0]);
+  return new Map([...scores].map(([miner, list]) => [miner, list.sort((a, b) => a - b)[(list.length - 1) >> 1] as number]));
+}
+
+/** Whatever of the group's submissions can still be had is compared with the miner's. */
+export async function openMeasurement(
+  context: Context,
+  membership: Membership,
+  view: CycleView,
+  verdicts: readonly ChainVerdict[],
+  { miner, group }: ChainVerdict,
+  scores: ReadonlyMap<string, number>,
+): Promise<Measurement | undefined> {
+  const revealed = verdicts.flatMap((verdict) => (verdict.group === group && verdict.status === "to-fetch" ? [verdict] : []));
+  if (!revealed.some((verdict) => verdict.miner === miner)) return undefined;
+  const { task } = membership;
+  const opened = await openWholeModel(context, membership, view.base);
+  try {
+    const place = { slice: opened.slice, view, room: roomForDecoded() };
+    const sources = await peerSources(context, task);
+    const submissions: Sketched[] = [];
+    for (const { miner: name, commit, reveal } of revealed) {
+      const candidate = await openCandidate(context, membership, place, name, reveal.record, sources);
+      if ("deltas" in candidate) submissions.push({ miner: name, group, commit, deltas: candidate.deltas });
+      else context.progress.note(`The submission of ${name} cannot be had here: ${candidate.reason}`, { status: candidate.status });
+    }
+    const own = submissions.find((submission) => submission.miner === miner);
+    if (own !== undefined) {
+      const seed = await evaluationSeed(context, membership, view.cycle);
+      const compare = await compareSubmissions({ seed, codec: task.submission.codec }, submissions);
+      submissions.sort((a, b) => compareCommits(a.commit, b.commit));
+      return { opened, seed, miner, submissions, deltas: own.deltas, comparison: compare(scores).get(miner), sequences: 0 };
+    }
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+  await opened.close();
+  return undefined;
+}

@@ -1,0 +1,91 @@
+/**
+ * Own training (docs/protocol.md, section 8), where the task asks for it: whoever would be paid is measured on sequences from the beginning of its own walk,
+ * and on those of some others of its group, who have not been given them.
+ */
+import { ConnitoError } from "../../errors.ts";
+import { blocksOf, drawTurns, type LeastTraining, type OwnEffect, ownEffects, placesOfTurns } from "../../protocol/own-training.ts";
+import { createWalk, walkSeed } from "../../protocol/walk.ts";
+import type { Context } from "../context.ts";
+import type { CycleView } from "../cycle-view.ts";
+import type { Slice } from "../distribute/slice.ts";
+import type { Membership } from "../membership.ts";
+import { openTaskData, type TaskSequences } from "../task-data.ts";
+import { trainingShares } from "../train/group-experts.ts";
+import type { HeldOutSequence } from "./held-out.ts";
+import type { MeasureLosses } from "./measure-losses.ts";
+import type { Sketched } from "./near-copies.ts";
+
+/** The sequences that a submission is looked at on: its miner's. */
+export interface OwnSequences {
+  of(submission: Pick<Sketched, "miner" | "group">): Promise<HeldOutSequence[]>;
+  close(): Promise<void>;
+}
+
+/** Shards come as they are asked for. */
+export function openOwnSequences(
+  context: Context,
+  membership: Membership,
+  { view, slice, seed, leastTraining }: { view: CycleView; slice: Slice; seed: string; leastTraining: LeastTraining },
+): OwnSequences {
+  const { task, taskHash } = membership;
+  const { tokenizer } = slice.manifest;
+  const domains: TaskSequences[] = [];
+  return {
+    async of({ miner, group }) {
+      for (const { name, train } of task.data.domains.slice(domains.length))
+        domains.push(await openTaskData(context, membership, { hash: train, tokenizer, what: `the training data of ${name}` }));
+      const shares = trainingShares(membership, view, group, miner, domains);
+      const available = shares.map((runs) => runs.reduce((sum, { sequences }) => sum + sequences, 0));
+      const walk = createWalk(shares, walkSeed(taskHash, view.cycle, miner));
+      const sequences: HeldOutSequence[] = [];
+      for (const place of placesOfTurns(drawTurns(seed, group, miner, leastTraining, available))) {
+        const { domain, index } = walk.at(place);
+        sequences.push({ domain, index, tokens: await (domains[domain] as TaskSequences).read(index) });
+      }
+      return sequences;
+    },
+    async close() {
+      for (const domain of domains) await domain.close();
+    },
+  };
+}
+
+export interface OwnMeasuring {
+  readonly own: OwnSequences;
+  readonly losses: MeasureLosses;
+  readonly isLate: (losses: number) => Promise<boolean>;
+  /** Training data that cannot be had are this validator's trouble: of whom they are missing nothing is asked. */
+  readonly onMissing: (error: ConnitoError) => void;
+}
+
+/**
+ * The effects of a group's submissions that would be paid, in order of commits, by miner; without whoever is alone, and those for whom there is no time or
+ * no data.
+ */
+export async function measureOwnTraining(
+  { own, losses, isLate, onMissing }: OwnMeasuring,
+  submissions: readonly Sketched[],
+): Promise<Map<string, OwnEffect | "non-finite">> {
+  const effects = new Map<string, OwnEffect | "non-finite">();
+  for (const block of blocksOf(submissions)) {
+    if (block.length < 2) continue;
+    const sequences: HeldOutSequence[][] = [];
+    try {
+      for (const submission of block) sequences.push(await own.of(submission));
+    } catch (error) {
+      if (!(error instanceof ConnitoError) || !error.retryable) throw error;
+      onMissing(error);
+      break;
+    }
+    const all = sequences.flat();
+    if (await isLate(all.length * (1 + block.length))) break;
+    const { base, candidates } = await losses(
+      all,
+      block.map(({ deltas }) => deltas),
+    );
+    const found = ownEffects({ sizes: sequences.map(({ length }) => length), base, members: candidates });
+    for (const [place, { miner }] of block.entries())
+      effects.set(miner, candidates[place]?.every(Number.isFinite) ? (found[place] as OwnEffect) : "non-finite");
+  }
+  return effects;
+}
