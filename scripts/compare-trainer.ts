@@ -1,5 +1,5 @@
 /**
- * Holds the reference trainer (trainers/torch/train.py) against the built-in engine: the same small checkpoint, the same batch in every step, the
+ * Holds the reference trainer (trainers/torch/train.py) against the built-in engine: the same small checkpoint, the same walk through two domains, the
  * loss of every step side by side. Usage: node --import tsx scripts/compare-trainer.ts PYTHON [PROCESSES] [adamw|muon] [places], with an
  * interpreter that has torch, transformers, safetensors and numpy; `places` trains one value in ten. Exits with 1 when the losses differ by more than 1e-4.
  */
@@ -18,10 +18,13 @@ import { readPieceFrom } from "../src/model/pieces.ts";
 import { writeSafetensors } from "../src/model/safetensors.ts";
 import { loadWeights } from "../src/model/weights.ts";
 import { muonDefaults } from "../src/protocol/task-defaults.ts";
+import type { Run } from "../src/protocol/training-share.ts";
+import { createWalk } from "../src/protocol/walk.ts";
 import { readResult } from "../src/steps/train/external-training.ts";
+import { rowsOfWalk, writeWalk } from "../src/steps/train/walk-file.ts";
 
 const [python = "python3", processes = "1", optimizer = "adamw", kept] = process.argv.slice(2);
-const [sequenceLength, batchSequences, steps] = [32, 4, 12];
+const [sequenceLength, batchSequences, accumulation, steps] = [32, 2, 2, 12];
 const inner = {
   learningRate: 3e-3,
   beta1: 0.9,
@@ -30,7 +33,7 @@ const inner = {
   weightDecay: 0.01,
   clipNorm: 1,
   batchSequences,
-  accumulation: 1,
+  accumulation,
   ...(optimizer === "muon" ? { muon: { ...muonDefaults, coefficients: [...muonDefaults.coefficients] as [number, number, number] } } : {}),
 };
 
@@ -45,10 +48,16 @@ const { architecture } = checkpoint;
 const { manifest, locations } = await indexCheckpoint(checkpoint, {});
 const weights = await loadWeights({ pieces: manifest.pieces, readPiece: readPieceFrom((hash) => locations.get(hash)), architecture });
 const trainable = listWeights(architecture).filter(({ expert }) => expert !== undefined && expert % 2 === 1);
-const text = (await readFile(new URL("../docs/protocol.md", import.meta.url))).subarray(0, batchSequences * (sequenceLength + 1));
-const batch = Array.from({ length: batchSequences }, (_, row) =>
-  Int32Array.from(text.subarray(row * (sequenceLength + 1), (row + 1) * (sequenceLength + 1))),
-);
+const text = await readFile(new URL("../docs/protocol.md", import.meta.url));
+const tokensOf = (first: number, sequences: number) =>
+  text.subarray(first * (sequenceLength + 1), (first + sequences) * (sequenceLength + 1));
+// The second domain comes to its end before the first.
+const share: Run[][] = [
+  [5, 11, 9].map((sequences, shard) => ({ shard, first: 20 * shard, sequences })),
+  [4, 9].map((sequences, shard) => ({ shard, first: 100 + 20 * shard, sequences })),
+];
+const walk = createWalk(share, "5a".repeat(32));
+const rowsInStep = batchSequences * accumulation;
 
 const places = new Map(
   trainable.map(({ name, shape }) => [name, Uint32Array.from({ length: Math.ceil(elementCount(shape) / 10) }, (_, index) => 10 * index)]),
@@ -61,24 +70,24 @@ if (kept !== undefined) {
   });
   await writeSafetensors(at("places.safetensors"), masks, {});
 }
-const shard = Buffer.from(Uint16Array.from(text).buffer);
-await writeFile(at("shard"), shard);
+const data: TrainingJob["data"] = [];
+for (const [domain, runs] of walk.runs().entries()) {
+  for (const { shard, first, sequences } of runs) {
+    const bytes = Buffer.from(Uint16Array.from(tokensOf(first, sequences)).buffer);
+    const file = at(`shard-${domain}-${shard}`);
+    await writeFile(file, bytes);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    data.push({ domain: `${domain}`, file, offset: 0, dtype: "u16", sequences, sha256 });
+  }
+}
 await mkdir(at("checkpoint"));
 const job: TrainingJob = {
   format: "connito/training-job/1",
   ...{ task: "a".repeat(64), cycle: 0, group: 0, base: "b".repeat(64), seed: 1, sequenceLength, maximumSteps: steps, graceSeconds: 60 },
   model: { config: at("config.json"), tokenizer: at("tokenizer.json"), weights: at("model.safetensors") },
   trainable: trainable.map(({ name, shape }) => ({ name, shape: [...shape] })),
-  data: [
-    {
-      domain: "d",
-      file: at("shard"),
-      offset: 0,
-      dtype: "u16",
-      sequences: batchSequences,
-      sha256: createHash("sha256").update(shard).digest("hex"),
-    },
-  ],
+  data,
+  walk: await writeWalk(at("walk"), rowsOfWalk(walk, steps * rowsInStep, walk.runs())),
   hyperparameters: inner,
   ...(kept === undefined ? {} : { places: at("places.safetensors") }),
   opens: new Date().toISOString(),
@@ -112,7 +121,9 @@ const trainer = await openTrainer({
 });
 let worst = 0;
 for (let step = 0; step < steps; step++) {
-  const { loss } = await trainer.step([batch]);
+  const sequences = Array.from({ length: rowsInStep }, (_, row) => Int32Array.from(tokensOf(walk.at(step * rowsInStep + row).index, 1)));
+  const micro = (number: number) => sequences.slice(number * batchSequences, (number + 1) * batchSequences);
+  const { loss } = await trainer.step(Array.from({ length: accumulation }, (_, number) => micro(number)));
   worst = Math.max(worst, Math.abs(loss - (theirs[step] as number)));
   console.log(`step ${step + 1}: engine ${loss.toFixed(6)}, torch ${theirs[step]?.toFixed(6)}`);
 }

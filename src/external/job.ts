@@ -46,8 +46,16 @@ export const trainingJobSchema = v.strictObject({
       "The miner's share: from the offset on, little-endian tokens, row after row of sequenceLength + 1, each part of the shard with that hash. Domains weigh the same, whatever their sizes.",
     ),
   ),
+  walk: v.optional(
+    v.pipe(
+      v.string(),
+      v.description(
+        "A file of pairs of little-endian u32, one for each sequence that is to be trained on first, in this order: which part of `data`, from 0, and which of its rows, from 0. The submission has to show that it learned from them. Absent where the task does not ask for it.",
+      ),
+    ),
+  ),
   sequenceLength: count,
-  seed: v.pipe(count, v.description("For the order of the data, from 0 to 2^32 - 1.")),
+  seed: v.pipe(count, v.description("For the order of the data, after `walk` where there is one; from 0 to 2^32 - 1.")),
   hyperparameters: v.pipe(
     v.looseObject({
       muon: v.optional(

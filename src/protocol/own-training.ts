@@ -39,6 +39,14 @@ export function drawTurns(
   });
 }
 
+/**
+ * How many places of its walk a miner has to go through, so that all that may be drawn is among them: those that the task asks for, or fewer, where its
+ * whole share is among fewer. 0 where the task asks for none.
+ */
+export function leastPlaces(leastTraining: LeastTraining | undefined, available: readonly number[]): number {
+  return Math.min(leastTraining?.sequences ?? 0, available.length * Math.max(...available));
+}
+
 /** The places of the walk at these turns. */
 export function placesOfTurns(turns: readonly (readonly number[])[]): number[] {
   return turns.flatMap((list, domain) => list.map((turn) => turn * turns.length + domain));

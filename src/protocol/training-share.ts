@@ -14,6 +14,11 @@ export interface Run {
   readonly sequences: number;
 }
 
+/** How many sequences a share has. */
+export function sequencesIn(share: readonly Run[]): number {
+  return share.reduce((sum, { sequences }) => sum + sequences, 0);
+}
+
 type Shards = Pick<TokenData, "sequences" | "shards">;
 
 export interface ShareOf {

@@ -6,7 +6,7 @@
 import { type Hash, hashFields, hashToBytes, u32 } from "./hash.ts";
 import { type Hotkey, publicKeyOf } from "./hotkey.ts";
 import { stream } from "./random.ts";
-import type { Run } from "./training-share.ts";
+import { type Run, sequencesIn } from "./training-share.ts";
 
 export interface WalkPlace {
   readonly domain: number;
@@ -20,6 +20,8 @@ export interface Walk {
   at(place: number): WalkPlace;
   /** The shard that the domain comes to after the one at this place. */
   shardAfter(place: number): { readonly domain: number; readonly shard: number };
+  /** Each domain's runs in the order in which the first epoch takes them. */
+  runs(): Run[][];
 }
 
 /** What a miner's walk in a cycle is drawn with. */
@@ -40,6 +42,7 @@ export function createWalk(domains: readonly (readonly Run[])[], seed: Hash): Wa
       const { domain, turn } = split(place);
       return { domain, shard: (walks[domain] as DomainWalk).shardAfter(turn) };
     },
+    runs: () => walks.map((walk) => walk.runs()),
   };
 }
 
@@ -52,7 +55,7 @@ interface Epoch {
 }
 
 function createDomainWalk(runs: readonly Run[], seedAt: (...numbers: number[]) => Hash) {
-  const total = runs.reduce((sum, { sequences }) => sum + sequences, 0);
+  const total = sequencesIn(runs);
   const run = (index: number | undefined) => runs[index as number] as Run;
   const epochAt = remember(2, (epoch): Epoch => {
     const order = stream(seedAt(epoch)).shuffle(runs.length);
@@ -81,6 +84,7 @@ function createDomainWalk(runs: readonly Run[], seedAt: (...numbers: number[]) =
       const { epoch, order, rank } = locate(turn);
       return run(order[rank + 1] ?? epochAt(epoch + 1).order[0]).shard;
     },
+    runs: () => epochAt(0).order.map(run),
   };
 }
 

@@ -41,6 +41,21 @@ describe("protocol/walk", () => {
     assert.notDeepEqual(way("cd"), whole);
   });
 
+  it("tells the order in which its first epoch takes runs", () => {
+    fc.assert(
+      fc.property(fc.array(shape, { minLength: 1, maxLength: 3 }), (domains) => {
+        const walk = createWalk(domains, seed("3e"));
+        for (const [domain, runs] of walk.runs().entries()) {
+          const shards = Array.from({ length: count(runs) }, (_, turn) => walk.at(turn * domains.length + domain).shard);
+          assert.deepEqual(
+            runs.flatMap(({ shard, sequences }) => Array<number>(sequences).fill(shard)),
+            shards,
+          );
+        }
+      }),
+    );
+  });
+
   it("lets domains take turns, whatever their sizes", () => {
     const walk = createWalk([runsOf([9, 9, 9]), runsOf([1]), runsOf([3, 1])], seed("ef"));
     for (let place = 0; place < 300; place++) assert.equal(walk.at(place).domain, place % 3);

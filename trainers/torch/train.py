@@ -43,20 +43,21 @@ def say(**line):
         print(json.dumps(line), flush=True)
 
 
-def sequences():
-    """Rows of each domain, as int64 on demand: shards are mapped, not read."""
+def mapped(part):
+    """The rows of a part of the data: mapped, not read."""
+    return np.memmap(part["file"], mode="r", offset=part["offset"], dtype="<u2" if part["dtype"] == "u16" else "<u4",
+                     shape=(part["sequences"], job["sequenceLength"] + 1))
+
+
+def batches(skip):
+    """The walk first, where there is one. Then domains take turns, each in an order drawn from the seed. Every process draws the same and takes its own rows."""
+    parts = [mapped(part) for part in job["data"]]
+    walk = np.memmap(job["walk"], mode="r", dtype="<u4").reshape(-1, 2) if "walk" in job else []
     domains = {}
-    for shard in job["data"]:
-        rows = np.memmap(shard["file"], mode="r", offset=shard["offset"], dtype="<u2" if shard["dtype"] == "u16" else "<u4",
-                         shape=(shard["sequences"], job["sequenceLength"] + 1))
-        domains.setdefault(shard["domain"], []).append(rows)
-    return list(domains.values())
-
-
-def batches(domains, skip):
-    """Domains take turns, each in an order drawn from the seed. Every process draws the same and takes its own rows."""
+    for number, part in enumerate(job["data"]):
+        domains.setdefault(part["domain"], []).extend((number, row) for row in range(part["sequences"]))
+    orders = list(domains.values())
     random = np.random.default_rng(job["seed"])
-    orders = [[(shard, row) for shard, rows in enumerate(parts) for row in range(len(rows))] for parts in domains]
     for order in orders:
         random.shuffle(order)
     size = settings["batchSequences"]
@@ -64,9 +65,12 @@ def batches(domains, skip):
     while True:
         rows = []
         for at in range(place, place + size):
-            domain, turn = at % len(domains), at // len(domains)
-            shard, row = orders[domain][turn % len(orders[domain])]
-            rows.append(domains[domain][shard][row])
+            if at < len(walk):
+                part, row = walk[at]
+            else:
+                turn, domain = divmod(at - len(walk), len(orders))
+                part, row = orders[domain][turn % len(orders[domain])]
+            rows.append(parts[part][row])
         place += size
         # Who has no row of its own computes one that does not count: all take part in every exchange.
         own = rows[rank::world]
@@ -143,7 +147,7 @@ def main():
     optimizers = open_optimizers(parameters)
     saved = Path(job["checkpoint"]) / f"state-{rank}-of-{world}.pt"
     step = restore(saved, parameters, optimizers) if saved.exists() else 0
-    source = batches(sequences(), step)
+    source = batches(step)
     limit = job.get("maximumSteps", float("inf"))
     rows_a_step = settings["batchSequences"] * settings["accumulation"]
     wait_for_window()

@@ -18,6 +18,7 @@ import { readHeaderOf, SafetensorsError, writeSafetensors } from "../../model/sa
 import type { Hash } from "../../protocol/hash.ts";
 import type { Task } from "../../protocol/task.ts";
 import type { Progress } from "../../ui/progress.ts";
+import { type Row, writeWalk } from "./walk-file.ts";
 
 export interface ExternalTraining {
   readonly command: readonly string[];
@@ -38,6 +39,8 @@ export interface ExternalTraining {
   /** The values that the submission can say, where it cannot say all. */
   readonly places?: ReadonlyMap<string, Uint32Array> | undefined;
   readonly data: TrainingJob["data"];
+  /** What is to be trained on first, where that matters. */
+  readonly walk?: Iterable<Row> | undefined;
   /** Sequences on which the result's loss is measured again. */
   readonly sample: readonly Int32Array[];
   readonly seed: number;
@@ -139,6 +142,7 @@ async function writeJob(input: ExternalTraining): Promise<TrainingJob> {
     model: { config: at("config.json"), tokenizer: at("tokenizer.json"), weights: at("model.safetensors") },
     trainable: input.selected.map((piece) => ({ name: pieceName(piece), shape: [...piece.shape] })),
     data: [...input.data],
+    ...(input.walk === undefined ? {} : { walk: await writeWalk(at("walk"), input.walk) }),
     sequenceLength: task.data.sequenceLength,
     seed: input.seed,
     hyperparameters: task.inner,

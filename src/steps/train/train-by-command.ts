@@ -2,10 +2,10 @@
 import type { TrainingJob } from "../../external/job.ts";
 import { listWeights } from "../../model/families/index.ts";
 import { pieceName } from "../../model/pieces.ts";
-import { hashFields, hashToBytes, u32 } from "../../protocol/hash.ts";
-import { publicKeyOf } from "../../protocol/hotkey.ts";
+import { leastPlaces } from "../../protocol/own-training.ts";
 import { placeOfSequence } from "../../protocol/token-data.ts";
-import type { Run } from "../../protocol/training-share.ts";
+import { type Run, sequencesIn } from "../../protocol/training-share.ts";
+import { createWalk, type Walk, walkSeed } from "../../protocol/walk.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import { inParallel } from "../fetch.ts";
@@ -19,6 +19,7 @@ import { recordLosses } from "./loss-curve.ts";
 import type { Schedule } from "./schedule.ts";
 import { lastTimed, type StoredSubmission, type Timing } from "./submissions.ts";
 import { submitDeltas } from "./submit.ts";
+import { rowsOfWalk } from "./walk-file.ts";
 
 /** Parts of a domain that the program is given where nothing tells how much it needs. */
 const partsAtFirst = 16;
@@ -53,12 +54,14 @@ export async function trainByCommand(
   const experts = await openGroupExperts(context, membership, view);
   const { group, weights, selected } = experts;
   const { architecture, manifest } = experts.slice;
-  const order = hashFields("connito/order/1", hashToBytes(taskHash), u32(cycle), publicKeyOf(context.signer.address));
+  const order = walkSeed(taskHash, cycle, context.signer.address);
   const seed = Number.parseInt(order.slice(0, 8), 16);
   const domains = await openTrainingData(context, membership, experts);
   const shares = trainingShares(membership, view, group, context.signer.address, domains);
+  const walk = createWalk(shares, order);
+  const asked = leastPlaces(task.evaluation.leastTraining, shares.map(sequencesIn));
   const last = await lastTimed(workspace, cycle);
-  const parts = shares.map((share) => enoughOf(share, task.data.sequenceLength, last && (plenty * last.tokens) / domains.length));
+  const parts = partsToGive(walk, task.data.sequenceLength, { places: asked, tokens: plenty * (last?.tokens ?? 0) });
   const { data, sample } = await provideData(context, membership, domains, parts);
   const directory = workspace.layout.cycle(cycle, "trainer");
   const places = placesOf(membership, { cycle, group }, selected);
@@ -78,6 +81,7 @@ export async function trainByCommand(
       command: input.command,
       directory,
       ...{ task, taskHash, cycle, group, base: view.base, architecture, weights, selected, places, data, sample, seed },
+      walk: asked === 0 ? undefined : rowsOfWalk(walk, asked, parts),
       config: await workspace.objects.read(manifest.config),
       tokenizer: await workspace.objects.read(manifest.tokenizer),
       shapes: new Map(listWeights(architecture).map(({ name, shape }) => [name, shape])),
@@ -135,13 +139,24 @@ function watchProgram(schedule: Schedule, last: Timing | undefined) {
   };
 }
 
+/** Of each domain the parts that the walk comes to first: those of its first places, and so many tokens of all domains together. */
+export function partsToGive(
+  walk: Walk,
+  sequenceLength: number,
+  { places, tokens }: { readonly places: number; readonly tokens: number },
+): Run[][] {
+  const domains = walk.runs();
+  const wanted = Math.max(places * sequenceLength, tokens) / domains.length;
+  return domains.map((runs) => enoughOf(runs, sequenceLength, wanted));
+}
+
 /**
- * The first parts of a share, with so many tokens of its domain at least, and no fewer parts than are given where nothing is known. A share may be
- * larger than a machine's disk and than a cycle's training.
+ * The first of these parts, with so many tokens at least, and no fewer parts than are given where nothing is known. A share may be larger than a machine's
+ * disk and than a cycle's training.
  */
-export function enoughOf(share: readonly Run[], sequenceLength: number, tokens = 0): Run[] {
+export function enoughOf(runs: readonly Run[], sequenceLength: number, tokens = 0): Run[] {
   let given = 0;
-  return share.filter(({ sequences }, part) => {
+  return runs.filter(({ sequences }, part) => {
     const wanted = part < partsAtFirst || given < tokens;
     given += sequences * sequenceLength;
     return wanted;
