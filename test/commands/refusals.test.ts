@@ -6,6 +6,7 @@ import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/pro
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Task } from "../../src/protocol/task.ts";
 import { openWorkspace } from "../../src/workspace/workspace.ts";
 import { connito } from "../cli/process.ts";
 import { type SmallModel, smallModels, writeSmallModel } from "../model/families/goldens.ts";
@@ -95,6 +96,43 @@ describe("commands while a cycle is distributed", function () {
       const other = await refuses(...on(jamba), { exit: 13, code: "config-not-computable", hint: /mixtral, .*qwen3_moe/ });
       assert.match(other, /jamba/);
     });
+  });
+
+  it("task create asks for training of one's own where it is told to, measured on as many as --from says, or as tell", async () => {
+    const domain = `novel=${scene.texts.train},${scene.texts.heldOut}`;
+    const args = [
+      "task",
+      "create",
+      "--name",
+      "own",
+      "--model",
+      scene.model,
+      "--groups",
+      "2",
+      "--domain",
+      domain,
+      "--sample-tokens",
+      "1024",
+    ];
+    const created = async (sequences: number, given: object) => {
+      const input = JSON.stringify({ evaluation: { sequencesPerDomain: 8, ...given } });
+      const flags = ["--least-training", String(sequences), "--from", "-", "--dry-run", "--json"];
+      const { task } = result(await scene.run("owner", [...args, ...flags], { state: `asks-${sequences}`, input }));
+      return (task as Task).evaluation;
+    };
+    const [many, few, own] = await Promise.all([
+      created(300, {}),
+      created(30, {}),
+      created(200, { leastTraining: { sequences: 100, drawn: 20 } }),
+    ]);
+    assert.deepEqual(
+      [many, few, own].map(({ leastTraining, sequencesPerDomain }) => [leastTraining, sequencesPerDomain]),
+      [
+        [{ sequences: 300, drawn: 64 }, 8],
+        [{ sequences: 30, drawn: 30 }, 8],
+        [{ sequences: 200, drawn: 20 }, 8],
+      ],
+    );
   });
 
   it("task create makes a task of packed weights once the command that it names has unpacked them", async () => {

@@ -29,6 +29,8 @@ export interface SceneOptions {
   readonly converted?: boolean;
   /** How its experts are grouped; evenly by default. */
   readonly grouping?: "affinity" | "coactivation";
+  /** What the task asks of miners by --least-training. */
+  readonly leastTraining?: number;
   /** Whether the stranger is a second validator, with as much stake. */
   readonly strangerValidates?: boolean;
 }
@@ -86,7 +88,7 @@ const smallTask = {
 };
 
 export async function openScene(options: SceneOptions): Promise<Scene> {
-  const { phases, blockTime = 100, lead = 1, family, converted = false, grouping, strangerValidates = false } = options;
+  const { phases, blockTime = 100, lead = 1, family, converted = false, grouping, leastTraining, strangerValidates = false } = options;
   const directory = await mkdtemp(join(tmpdir(), "connito-scene-"));
   const at = (...names: string[]) => join(directory, ...names);
   const [exchange, heldOut, model] = [at("exchange"), at("held-out"), at("base")];
@@ -157,6 +159,7 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
     const flags = ["--name", "scene", "--model", model, "--groups", "2", "--domain", `novel=${texts.train},${texts.heldOut}`];
     const args = ["task", "create", ...flags, "--sample-tokens", "1024", "--lead", String(lead), "--publish-held-out", heldOut];
     if (grouping !== undefined) args.push("--grouping", grouping);
+    if (leastTraining !== undefined) args.push("--least-training", String(leastTraining));
     const document = JSON.stringify({ ...smallTask, cycle: { phases } });
     scene.task = result(await scene.run("owner", [...args, "--from", "-", "--json"], { input: document })) as unknown as Scene["task"];
     return scene as Scene;

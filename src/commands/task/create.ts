@@ -13,13 +13,15 @@ import { openCheckpoint } from "../../model/checkpoint.ts";
 import { expertLayout } from "../../model/slice.ts";
 import { parseExpertScores } from "../../protocol/experts/esft.ts";
 import { possibleGroups } from "../../protocol/experts/expert-manager.ts";
-import type { TaskOverrides } from "../../protocol/task.ts";
+import type { Task, TaskOverrides } from "../../protocol/task.ts";
 import { type CreateTaskResult, createTask, type SideCounts } from "../../steps/distribute/create-task.ts";
 import type { DomainSources } from "../../steps/distribute/prepare-data.ts";
 import { formatBytes, formatCount, formatDuration } from "../../ui/format.ts";
 import { fields, table } from "../../ui/table.ts";
 
 const maximumJsonBytes = 64 * 2 ** 20;
+/** Sequences that tell training of one's own on a base that is well trained. */
+const enoughDrawn = 64;
 
 export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTaskResult> {
   static override readonly summary = "Make a task from a checkpoint and data, and publish its hash on the chain.";
@@ -54,6 +56,12 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
     from: Flags.string({ helpValue: "FILE|-", summary: "A JSON document with any fields of the task; - reads stdin." }),
     optimizer: Flags.option({ options: ["adamw", "muon"] as const })({
       summary: "What miners train with: adamw unless --from says otherwise; muon's own settings are in inner.muon.",
+    }),
+    "least-training": Flags.integer({
+      helpValue: "SEQUENCES",
+      summary:
+        "Pay only submissions that show training on so many sequences of the miner's own share in a cycle, so that one training is not paid under many hotkeys: as many as the slowest miner that is to be paid trains on.",
+      min: 16,
     }),
     scores: Flags.string({ helpValue: "FILE", summary: "Expert scores that `esft select --save` wrote, instead of measuring now." }),
     "sample-tokens": Flags.integer({ helpValue: "NUMBER", summary: "Tokens to measure the experts on.", min: 1024 }),
@@ -98,7 +106,10 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
   protected async perform(invocation: Invocation<typeof TaskCreate>): Promise<CreateTaskResult> {
     const { flags, prompts, signal } = invocation;
     const from = flags.from === undefined ? {} : await readOverrides(flags.from, signal);
-    const overrides = withOptimizer(withStartBlock(from, flags["start-block"]), flags.optimizer);
+    const overrides = withLeastTraining(
+      withOptimizer(withStartBlock(from, flags["start-block"]), flags.optimizer),
+      flags["least-training"],
+    );
     const name = flags.name ?? overrides.name ?? (await prompts.text({ flag: "--name", message: "Name of the task" }));
     const directory = flags.model ?? (await prompts.text({ flag: "--model", message: "Directory of the base checkpoint" }));
     const checkpoint = await openCheckpoint(directory);
@@ -140,6 +151,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["model", task.model.root],
       ["groups", task.experts.groups],
       ["optimizer", `${task.inner.optimizer}, learning rate ${task.inner.learningRate}`],
+      ["least training", describeLeastTraining(task.evaluation.leastTraining)],
       ["submissions", describeSubmissions(task.submission.codec, submissionBytes)],
       ["a slice", describeSlices(slices)],
       ["domains", task.data.domains.map((domain) => domain.name).join(", ")],
@@ -192,10 +204,23 @@ function withOptimizer(overrides: TaskOverrides, optimizer: "adamw" | "muon" | u
   return optimizer === undefined ? overrides : { ...overrides, inner: { ...overrides.inner, optimizer } };
 }
 
+/** On how many of the sequences a submission is measured is left to --from, or as many as tell on a base that is well trained. */
+function withLeastTraining(overrides: TaskOverrides, sequences: number | undefined): TaskOverrides {
+  if (sequences === undefined) return overrides;
+  const leastTraining = { drawn: Math.min(enoughDrawn, sequences), ...overrides.evaluation?.leastTraining, sequences };
+  return { ...overrides, evaluation: { ...overrides.evaluation, leastTraining } };
+}
+
 /** The task's codec first, then what others would take. */
 function describeSubmissions(codec: string, bytes: Readonly<Record<string, number>>): string {
   const others = Object.entries(bytes).flatMap(([name, size]) => (name === codec ? [] : [`${name}: ${formatBytes(size)}`]));
   return `${codec}, up to ${formatBytes(bytes[codec] as number)} a miner and cycle (${others.join(", ")})`;
+}
+
+function describeLeastTraining(leastTraining: Task["evaluation"]["leastTraining"]): string {
+  if (leastTraining === undefined) return "not asked";
+  const { sequences, drawn } = leastTraining;
+  return `${formatCount(sequences)} sequences of one's own share in a cycle, ${formatCount(drawn)} of them measured`;
 }
 
 /** At the pace of this machine, which validators' own may be far from. */

@@ -4,7 +4,9 @@ import { type LayerTrainer, openLayerTrainer } from "../../engine/layers/layer-t
 import { openTrainer } from "../../engine/trainer.ts";
 import type { Trainer } from "../../engine/training.ts";
 import { pieceName } from "../../model/pieces.ts";
+import { leastPlaces } from "../../protocol/own-training.ts";
 import type { Task } from "../../protocol/task.ts";
+import { sequencesIn } from "../../protocol/training-share.ts";
 import { createWalk, type Walk, walkSeed } from "../../protocol/walk.ts";
 import { formatBytes } from "../../ui/format.ts";
 import type { Context } from "../context.ts";
@@ -21,6 +23,8 @@ export interface Run {
   /** A tensor of the version that is trained from. */
   base(name: string): Promise<Float32Array>;
   readonly walk: Walk;
+  /** How many of the walk's places the task wants learned from. */
+  readonly asked: number;
   readonly domains: readonly TaskSequences[];
   /** The values that the task's codec can say, where it cannot say all. */
   readonly places: ReadonlyMap<string, Uint32Array> | undefined;
@@ -32,10 +36,12 @@ export async function openRun(context: Context, membership: Membership, view: Cy
   const experts = await fetchExperts(context, membership, view);
   const domains = await openTrainingData(context, membership, experts);
   const miner = context.signer.address;
-  const walk = createWalk(trainingShares(membership, view, experts.group, miner, domains), walkSeed(taskHash, view.cycle, miner));
+  const shares = trainingShares(membership, view, experts.group, miner, domains);
+  const walk = createWalk(shares, walkSeed(taskHash, view.cycle, miner));
+  const asked = leastPlaces(task.evaluation.leastTraining, shares.map(sequencesIn));
   const places = placesOf(membership, { cycle: view.cycle, group: experts.group }, experts.selected);
   const { trainer, base } = await openEngine(context, membership, experts, places);
-  const run = { experts, trainer, base, walk, domains, places };
+  const run = { experts, trainer, base, walk, asked, domains, places };
   // What cannot be had is found before the window opens.
   await nextBatch(run, 0, task.inner);
   return run;

@@ -15,6 +15,7 @@ import { assertNotMissed, type Opening } from "../windows.ts";
 import { createCheckpoints } from "./checkpoints.ts";
 import { graceSeconds, removeJob, trainExternally } from "./external-training.ts";
 import { difference, openGroupExperts, openTrainingData, placesOf, trainingShares } from "./group-experts.ts";
+import { noteLittleTraining } from "./least-training.ts";
 import { recordLosses } from "./loss-curve.ts";
 import type { Schedule } from "./schedule.ts";
 import { lastTimed, type StoredSubmission, type Timing } from "./submissions.ts";
@@ -100,6 +101,8 @@ export async function trainByCommand(
         saved.due().catch(() => undefined);
       },
     });
+    // By its own word, as with all that it did on the way.
+    noteLittleTraining(context.progress, { trained: Math.floor(tokens / task.data.sequenceLength), asked });
     const timing = { ...watch.timing(), window: schedule.windowSeconds() };
     await saved.written();
     await curve.snapshot().write();

@@ -14,6 +14,7 @@ import type { Membership } from "../membership.ts";
 import { assertNotMissed, awaitOpening, sendingWindow } from "../windows.ts";
 import { createCheckpoints } from "./checkpoints.ts";
 import { difference } from "./group-experts.ts";
+import { noteLittleTraining } from "./least-training.ts";
 import { type LossRecorder, recordLosses } from "./loss-curve.ts";
 import { nextBatch, openRun, type Run } from "./run.ts";
 import { followSchedule, type Schedule } from "./schedule.ts";
@@ -68,6 +69,8 @@ export async function train(context: Context, membership: Membership, input: Tra
         maximumSteps: input.maximumSteps,
         submitSeconds: (await lastTimed(workspace, cycle))?.timing.submitting,
       });
+      const trainedSequences = state.steps * task.inner.batchSequences * task.inner.accumulation;
+      noteLittleTraining(context.progress, { trained: trainedSequences, asked: run.asked });
       const timing = { training: state.seconds, window, finishing: 0 };
       const trained = await trainer.weights();
       const submission = await submitDeltas(context, membership, {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -115,6 +116,34 @@ describe("a trainer of the operator's", function () {
       [...mask].flatMap((bit, index) => (bit === 1 ? [index] : [])),
       [...(places.get([...tensors.keys()][0] as string) as Uint32Array)],
     );
+  });
+
+  it("is told what to train on first, and finds it where the job says", async () => {
+    const rowBytes = 2 * (sequenceLength + 1);
+    const files = await Promise.all(
+      ["one", "other"].map(async (name) => {
+        const path = join(directory, name);
+        await writeFile(path, randomBytes(9 * rowBytes));
+        return path;
+      }),
+    );
+    const data = files.map((file, place) => ({
+      ...{ domain: "d", file, offset: place * rowBytes, dtype: "u16" as const, sequences: 8, sha256: "c".repeat(64) },
+    }));
+    const notes: string[] = [];
+    const progress = { ...silentProgress, note: (text: string) => void notes.push(text) };
+    const walk = [
+      [1, 7],
+      [0, 3],
+      [1, 0],
+      [0, 3],
+    ] as const;
+    await run("walks", await result(), { data, walk, progress });
+    const bytes = await Promise.all(files.map((file) => readFile(file)));
+    const rows = walk.map(([part, row]) => bytes[part]?.subarray((part + row) * rowBytes, (part + row + 1) * rowBytes) as Buffer);
+    assert.deepEqual(notes, [`4 sequences: ${createHash("sha256").update(Buffer.concat(rows)).digest("hex")}`]);
+    const job = JSON.parse(await readFile(join(directory, "job/job.json"), "utf8"));
+    assert.ok(v.is(trainingJobSchema, job));
   });
 
   it("finds the job's schema in the documentation", async () => {
