@@ -22,7 +22,7 @@ const least = { ofUsual: 1 / 2, usual: 1 / 4 };
 
 /**
  * The turns at which a miner is looked at, by domain: of the first `sequences` places of its walk, `drawn` in all domains together, each domain the same
- * number. `available` are the sequences that its share has of each domain.
+ * number, as far as it has them. `available` are the sequences that its share has of each domain.
  */
 export function drawTurns(
   seed: Hash,
@@ -77,15 +77,17 @@ export interface OwnEffect {
 
 /**
  * The effect of each member of a block. What a sequence gains by anyone's training is taken off as far as the members tell that have not been given it. NaN
- * where a loss is not finite, or there is nothing to compare.
+ * where a loss is not finite, or there is nothing to compare; and what is expected of others is not learned from a member with such a loss, or it could
+ * make them suspect, or its friends not.
  */
 export function ownEffects({ sizes, base, members }: BlockLosses): OwnEffect[] {
   const owners = sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
   const gains = members.map((losses) => owners.map((_, at) => (base[at] as number) - (losses[at] as number)));
-  return members.map((_, member) => {
-    const gain = gains[member] as readonly number[];
+  const finite = gains.map((gain) => gain.every(Number.isFinite));
+  return gains.map((gain, member) => {
+    if (!finite[member]) return { effect: Number.NaN, error: Number.NaN };
     const expected = owners.map((owner, at) =>
-      mean(gains.filter((_, other) => other !== member && other !== owner).map((other) => other[at] as number)),
+      mean(gains.filter((_, other) => finite[other] && other !== member && other !== owner).map((other) => other[at] as number)),
     );
     const [own, others] = [true, false].map((isOwn) => [...owners.keys()].filter((at) => (owners[at] === member) === isOwn)) as [
       number[],
@@ -124,7 +126,7 @@ function variance(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1);
 }
 
-/** Least squares; 0 where x says nothing, as in a block of two. */
+/** Least squares; 0 where x says nothing. It is NaN in a block of two, where nobody is left to expect anything of. */
 function slopeOf(x: readonly number[], y: readonly number[]): number {
   const [middleX, middleY] = [mean(x), mean(y)];
   const squares = x.reduce((sum, value) => sum + (value - middleX) ** 2, 0);
