@@ -26,6 +26,7 @@ import { areStages, drawOpenSequences, drawSequences } from "../src/protocol/hel
 import { hotkeyOf } from "../src/protocol/hotkey.ts";
 import { merkleRoot } from "../src/protocol/merkle.ts";
 import { averageDeltas, outerStep } from "../src/protocol/outer-step.ts";
+import { blocksOf, drawTurns, ownEffects, placesOfTurns, showLittle } from "../src/protocol/own-training.ts";
 import { placesSeed } from "../src/protocol/places.ts";
 import { seed, stream } from "../src/protocol/random.ts";
 import { type ChainRecord, encodeRecord, noGroup } from "../src/protocol/records.ts";
@@ -37,6 +38,7 @@ import { parseTask, taskHash } from "../src/protocol/task.ts";
 import { decodeTokens, parseTokenData, placeOfSequence, sequenceBytes, shardBytes } from "../src/protocol/token-data.ts";
 import { trainingShare } from "../src/protocol/training-share.ts";
 import type { ChainVerdict } from "../src/protocol/verdict.ts";
+import { createWalk, walkSeed } from "../src/protocol/walk.ts";
 import { weightsOf } from "../src/protocol/weights.ts";
 
 const name = (text: string) => toHex(sha256(utf8(text)));
@@ -407,6 +409,94 @@ function copyVectors() {
   };
 }
 
+function ownTrainingVectors() {
+  const walks = [
+    {
+      sizes: [[5, 5, 5, 2], [3]],
+      cycle: 3,
+      group: 1,
+      miner: 0,
+      miners: 1,
+      places: [0, 1, 2, 3, 4, 5, 6, 7, 8, 22, 24, 28, 32, 33, 34, 35, 36, 400_001],
+    },
+    { sizes: [[2, 1], [4, 4], [9]], cycle: 0, group: 0, miner: 4, miners: 5, places: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] },
+  ];
+  const turns = [
+    { group: 0, sequences: 64, drawn: 16, available: [100] },
+    { group: 1, sequences: 67, drawn: 20, available: [100, 22, 9] },
+    { group: 65_534, sequences: 16, drawn: 16, available: [4, 100, 1] },
+  ];
+  const random = stream(name("own training"));
+  const normal = () => Array.from({ length: 12 }, () => random.uniform(1000) / 1000).reduce((a, b) => a + b, -6);
+  const thousandths = (value: number) => Math.round(1000 * value) / 1000;
+  /** Losses of members that gain so much more on their own sequences; those of the same training are alike, and NaN is lost on one sequence. */
+  const block = (sizes: readonly number[], members: readonly { own: number; training?: number; lost?: number }[]) => {
+    const owners = sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
+    const common = owners.map(normal);
+    const besides = members.map(() => owners.map(normal));
+    const base = owners.map(() => thousandths(3 + normal()));
+    const losses = members.map(({ own, training, lost }, member) =>
+      owners.map((owner, at) => {
+        const rest = 0.3 * (besides[training ?? member]?.[at] as number) + 0.02 * normal() + (owner === member ? own : 0);
+        return at === lost ? Number.NaN : thousandths((base[at] as number) - 0.1 * (2 + (common[at] as number) + rest));
+      }),
+    );
+    return { sizes, base, members: losses };
+  };
+  const [honest, idle] = [{ own: 1 }, { own: 0 }];
+  const groups = [
+    { title: "one that has not learned of its own", blocks: [block([12, 12, 12, 12], [honest, idle, honest, honest])] },
+    {
+      title: "one training thrice, in two blocks",
+      blocks: [
+        block([12, 12, 12], [honest, { own: 0, training: 1 }, { own: 0, training: 1 }]),
+        block([12, 12, 12], [{ own: 0, training: 0 }, { own: 1.5 }, { own: 0.8 }]),
+      ],
+    },
+    { title: "two, of which one learned by heart", blocks: [block([32, 32], [{ own: 100 }, { own: 2 }])] },
+    { title: "little is usual", blocks: [block([24, 24, 24], [{ own: 0.25 }, { own: 0.25 }, { own: -0.5 }])] },
+    { title: "nobody", blocks: [block([12, 12, 12], [idle, idle, idle])] },
+    { title: "shares that are small", blocks: [block([12, 12, 1, 7], [honest, honest, idle, idle])] },
+    { title: "a loss that is not finite", blocks: [block([12, 12, 12, 12], [honest, { ...idle, lost: 3 }, honest, idle])] },
+    { title: "a loss that is not finite, of three", blocks: [block([16, 16, 16], [{ own: 2 }, { ...honest, lost: 40 }, { own: -1 }])] },
+  ];
+  return {
+    about:
+      "places of walks, as [domain, shard, number of the sequence], through the runs that a miner's share has of each domain; turns drawn by domain, and their places; sizes of blocks of groups of 0 on; losses of the blocks of groups (null: not finite) on the sequences of each member in turn, with effects and errors (null: not a number) and who shows too little",
+    walks: walks.map(({ sizes, places, ...share }) => {
+      const taskHash = name("task");
+      const runs = sizes.map((shards, domain) =>
+        trainingShare(
+          {
+            sequences: shards.reduce((sum, size) => sum + size, 0),
+            shards: shards.map((sequences) => ({ hash: name("shard"), sequences })),
+          },
+          { ...share, taskHash, domain },
+        ),
+      );
+      const [cycle, miner] = [share.cycle, hotkey(`miner ${share.miner}`)];
+      const from = walkSeed(taskHash, cycle, miner);
+      const walk = createWalk(runs, from);
+      const at = places.map((place) => {
+        const { domain, shard, index } = walk.at(place);
+        return { place, at: [domain, shard, index] };
+      });
+      return { taskHash, cycle, miner, seed: from, runs, places: at };
+    }),
+    turns: turns.map(({ group, available, ...leastTraining }) => {
+      const [from, miner] = [name("evaluation seed"), hotkey(`miner ${group}`)];
+      const drawn = drawTurns(from, group, miner, leastTraining, available);
+      return { seed: from, group, miner, leastTraining, available, turns: drawn, places: placesOfTurns(drawn) };
+    }),
+    blocks: Array.from({ length: 14 }, (_, members) => blocksOf(Array(members).fill(0)).map(({ length }) => length)),
+    groups: groups.map(({ title, blocks }) => ({
+      title,
+      blocks: blocks.map((losses) => ({ ...losses, effects: ownEffects(losses).map(({ effect, error }) => [effect, error]) })),
+      little: showLittle(blocks.flatMap(ownEffects)),
+    })),
+  };
+}
+
 function mergeVectors() {
   // Values of many sizes, so that another order of adding, another rounding, or a fused operation shows in the bits.
   const values = (salt: string, scale: number) => {
@@ -754,6 +844,7 @@ export function makeVectors() {
     "data.json": dataVectors(),
     "evaluation.json": evaluationVectors(),
     "copies.json": copyVectors(),
+    "own-training.json": ownTrainingVectors(),
     "merge.json": mergeVectors(),
     "agreement.json": agreementVectors(),
   };

@@ -199,6 +199,39 @@ describe("golden vectors, from the text alone", () => {
     for (const { first, ...of } of signs) assert.deepEqual(first, second.secondRandomSigns(of, first.length));
   });
 
+  it("own training", () => {
+    const { walks, turns, blocks, groups } = readVectors("own-training.json");
+    for (const { taskHash, cycle, miner, seed, runs, places } of walks) {
+      assert.equal(second.secondWalkSeed(taskHash, cycle, miner), seed);
+      const numbers = runs.map((domain) => domain.map(({ first, sequences }) => Array.from({ length: sequences }, (_, at) => first + at)));
+      for (const { place, at } of places) {
+        const [domain, shard, index] = at as [number, number, number];
+        assert.deepEqual(second.secondWalk(numbers, seed, place), [domain, index]);
+        const run = runs[domain]?.findIndex((_, which) => numbers[domain]?.[which]?.includes(index)) as number;
+        assert.equal(runs[domain]?.[run]?.shard, shard);
+      }
+    }
+    for (const { turns: drawn, places, available, ...of } of turns)
+      assert.deepEqual(second.secondTurns(of, available), { turns: drawn, places });
+    for (const [members, sizes] of blocks.entries()) assert.deepEqual(second.secondBlocks(members), sizes);
+    for (const { title, blocks: measured, little } of groups) {
+      const found = measured.map(second.secondOwnEffects);
+      assert.deepEqual(second.secondNotTrained(found.flat()), little, title);
+      for (const [block, { effects }] of measured.entries())
+        for (const [member, [effect, error]] of effects.entries()) {
+          const expected = found[block]?.[member];
+          // What is known of one whose error is not a number says nothing.
+          if (expected === undefined) assert.ok(effect === null || error === null, title);
+          else
+            for (const [a, b] of [
+              [effect, expected.effect],
+              [error, expected.error],
+            ])
+              assert.ok(Math.abs((a as number) - (b as number)) < 1e-9, title);
+        }
+    }
+  });
+
   it("merge: aggregates", () => {
     const { contributors, aggregates } = readVectors("merge.json");
     for (const { count, rule, gradient } of aggregates) {

@@ -533,6 +533,101 @@ export function secondRandomSigns(of: { seed: string; group: number; name: strin
   return [...Array(count).keys()].map((i) => (secondMix(BigInt(first) + BigInt(i) * 0x9e3779b9n) < 2n ** 31n ? 1 : -1));
 }
 
+/** Section 5: what a miner's walk in a cycle is drawn with. */
+export function secondWalkSeed(taskHash: string, cycle: number, miner: string): string {
+  return H("connito/order/1", hex(taskHash), little(cycle, 4), secondPublicKey(miner));
+}
+
+/** Section 5: domain and number of the sequence at a place of the walk, by going through the whole epoch. Each domain's runs are the numbers in them. */
+export function secondWalk(
+  domains: readonly (readonly (readonly number[])[])[],
+  seed: string,
+  place: number,
+): [domain: number, number: number] {
+  const domain = place % domains.length;
+  const runs = domains[domain] as readonly (readonly number[])[];
+  const turn = (place - domain) / domains.length;
+  const total = runs.flat().length;
+  const epoch = (turn - (turn % total)) / total;
+  const shuffled = (count: number, ...of: number[]) =>
+    secondStream(H("connito/walk/1", hex(seed), ...[domain, epoch, ...of].map((each) => little(each, 4)))).draw(count, count);
+  const epochs = shuffled(runs.length).flatMap((run) => {
+    const numbers = runs[run] as readonly number[];
+    return shuffled(numbers.length, run).map((at) => numbers[at] as number);
+  });
+  return [domain, epochs[turn % total] as number];
+}
+
+/** Section 8: the turns that a member is drawn, by domain, and their places in its walk. */
+export function secondTurns(
+  of: { seed: string; group: number; miner: string; leastTraining: { sequences: number; drawn: number } },
+  available: readonly number[],
+): { turns: number[][]; places: number[] } {
+  const random = secondStream(H("connito/own/1", hex(of.seed), little(of.group, 2), secondPublicKey(of.miner)));
+  const each = (count: number) => Math.floor(count / available.length);
+  const turns: number[][] = [];
+  for (const n of available) {
+    const r = Math.min(each(of.leastTraining.sequences), n);
+    turns.push(random.draw(Math.min(each(of.leastTraining.drawn), r), r));
+  }
+  return { turns, places: turns.flatMap((list, domain) => list.map((t) => t * available.length + domain)) };
+}
+
+/** Section 8: how many of k members each block has. */
+export function secondBlocks(k: number): number[] {
+  const B = Math.ceil(k / 4);
+  return [...Array(B).keys()].map((b) => Math.floor(((b + 1) * k) / B) - Math.floor((b * k) / B));
+}
+
+interface Block {
+  sizes: readonly number[];
+  base: readonly number[];
+  /** What is null is not finite. */
+  members: readonly (readonly (number | null)[])[];
+}
+
+/** Section 8's effects and errors of a block's members; undefined where one is not finite. Slopes and variances by the differences of all pairs. */
+export function secondOwnEffects({ sizes, base, members }: Block): ({ effect: number; error: number } | undefined)[] {
+  const ends = sizes.map((_, member) => sizes.slice(0, member + 1).reduce((a, b) => a + b, 0));
+  const owner = (at: number) => ends.findIndex((end) => at < end);
+  const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
+  const pairs = (x: readonly number[], y: readonly number[]) =>
+    sum(x.flatMap((a, i) => x.slice(0, i).map((b, j) => (a - b) * ((y[i] as number) - (y[j] as number)))));
+  const variance = (x: readonly number[]) => pairs(x, x) / x.length / (x.length - 1);
+  const known = [...members.keys()].filter((member) => !members[member]?.includes(null));
+  const gain = (member: number, at: number) => (base[at] as number) - (members[member]?.[at] as number);
+  return members.map((_, member) => {
+    if (!known.includes(member)) return undefined;
+    const places = [...base.keys()];
+    const [own, others] = [places.filter((at) => owner(at) === member), places.filter((at) => owner(at) !== member)];
+    const expected = (at: number) => {
+      const by = known.filter((other) => other !== member && other !== owner(at)).map((other) => gain(other, at));
+      return sum(by) / by.length;
+    };
+    const y = others.map((at) => gain(member, at));
+    const x = known.length < 3 ? [] : others.map(expected);
+    const spread = pairs(x, x);
+    const rest = (at: number) => gain(member, at) - (spread === 0 ? 0 : (pairs(x, y) / spread) * expected(at));
+    const rising = others.map(rest).sort((a, b) => a - b);
+    const m = rising.length;
+    const [low, high] = [rising[Math.floor(m / 10)] as number, rising[Math.ceil((9 * m) / 10) - 1] as number];
+    const clipped = (list: readonly number[]) => list.map((at) => Math.max(low, Math.min(high, rest(at))));
+    const [a, b] = [clipped(own), clipped(others)];
+    const deviation = Math.sqrt(variance(y));
+    const effect = (sum(a) / a.length - sum(b) / b.length) / deviation;
+    const error = Math.sqrt(variance(a) / a.length + variance(b) / b.length) / deviation;
+    return Number.isFinite(effect) && Number.isFinite(error) ? { effect, error } : undefined;
+  });
+}
+
+/** Section 8: which members of a group, in all its blocks, show too little. */
+export function secondNotTrained(effects: readonly ({ effect: number; error: number } | undefined)[]): boolean[] {
+  const shown = effects.flatMap((each) => (each !== undefined && each.effect > 2 * each.error ? [each.effect] : []));
+  const notAbove = (value: number) => shown.filter((other) => other <= value).length;
+  const usual = Math.min(...shown.filter((value) => 2 * notAbove(value) >= shown.length));
+  return effects.map((each) => each !== undefined && shown.length > 0 && usual >= 0.25 && each.effect + 2 * each.error < usual / 2);
+}
+
 type Rule = { method: string; tolerated: number; normCap: number };
 
 /** Section 9's aggregates of deltas that lie end to end, cut into tensors of these lengths; every fp32 operation in exact numbers. */
