@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Run } from "../../src/protocol/training-share.ts";
-import { createWalk } from "../../src/protocol/walk.ts";
+import { createWalk, walkSeed } from "../../src/protocol/walk.ts";
+import { hash, hotkey } from "./support.ts";
 
 /** Runs of so many sequences, each the last of a shard of ten. */
 const runsOf = (sizes: readonly number[]): Run[] =>
@@ -54,6 +55,24 @@ describe("protocol/walk", () => {
         }
       }),
     );
+  });
+
+  it("is drawn anew for each task, cycle and hotkey", () => {
+    const seeds = [
+      walkSeed(hash("task"), 3, hotkey("miner")),
+      walkSeed(hash("other"), 3, hotkey("miner")),
+      walkSeed(hash("task"), 4, hotkey("miner")),
+      walkSeed(hash("task"), 3, hotkey("other")),
+    ];
+    assert.equal(new Set(seeds).size, seeds.length);
+  });
+
+  it("takes runs in another order in each epoch, and in each domain", () => {
+    const runs = runsOf(Array(40).fill(1));
+    const walk = createWalk([runs, runs], seed("2e"));
+    const shards = (domain: number, epoch: number) => runs.map((_, turn) => walk.at(2 * (40 * epoch + turn) + domain).shard);
+    assert.notDeepEqual(shards(0, 1), shards(0, 0));
+    assert.notDeepEqual(shards(1, 0), shards(0, 0));
   });
 
   it("lets domains take turns, whatever their sizes", () => {
