@@ -108,8 +108,8 @@ export function ownEffects({ sizes, base, members }: BlockLosses): OwnEffect[] {
 
 /**
  * Which submissions show too little training of their own: surely less than half of what is usual among those that surely show some. What is usual is
- * the lower median, so that who learns its own sequences by heart does not make others suspect. Where that is little, as on a base that has hardly been trained, or none
- * shows any, nobody is.
+ * the lower median, so that who learns its own sequences by heart does not make others suspect where another surely shows some. Where that is little, as on
+ * a base that has hardly been trained, or none shows any, nobody is.
  */
 export function showLittle(effects: readonly OwnEffect[]): boolean[] {
   const shown = effects.filter(({ effect, error }) => effect > errors * error).map(({ effect }) => effect);
