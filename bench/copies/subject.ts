@@ -10,6 +10,7 @@ import { tensorsOf } from "../../src/model/tensors.ts";
 import { sha256, toHex, utf8 } from "../../src/protocol/hash.ts";
 import { placesSeed } from "../../src/protocol/places.ts";
 import { type Stream, stream } from "../../src/protocol/random.ts";
+import type { HeldOutSequence } from "../../src/steps/evaluate/held-out.ts";
 import { measureByEngine } from "../../src/steps/evaluate/losses.ts";
 import type { Losses } from "../../src/steps/evaluate/measure-losses.ts";
 
@@ -27,7 +28,8 @@ const architecture = readArchitecture(
   }) as Record<string, unknown>,
 );
 const sequenceLength = 48;
-const batchSequences = 8;
+/** Of both texts in turn. */
+export const batchSequences = 8;
 /** From a raw base, on which all learn nearly the same, to one on which they do not. */
 export const pretrainSteps = [60, 250, 1_000];
 export const codecs = ["dense-bf16", "signs-10"].map(codecNamed);
@@ -38,7 +40,8 @@ const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8,
 type Tensors = Map<string, Float32Array>;
 export type Delta = Float32Array;
 
-export const seeded = (name: string) => stream(toHex(sha256(utf8(name))));
+export const toSeed = (name: string) => toHex(sha256(utf8(name)));
+export const seeded = (name: string) => stream(toSeed(name));
 const elements = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1);
 const specs = [...familyNamed(architecture.family).tensors(architecture)];
 /** What draws the places of a codec that says some values only. */
@@ -65,47 +68,59 @@ function texts(): Int32Array[][] {
 }
 
 const all = texts();
-const train = all.map((text) => text.slice(0, Math.floor(0.9 * text.length)));
+export const train = all.map((text) => text.slice(0, Math.floor(0.9 * text.length)));
 const heldOut = all.flatMap((text, domain) => {
   const [first, step] = [Math.ceil(0.9 * text.length), Math.floor((0.1 * text.length) / heldOutSequences) - 1];
   return Array.from({ length: heldOutSequences }, (_, index) => ({ domain, index, tokens: text[first + step * index] as Int32Array }));
 });
 
+interface Training {
+  readonly steps: number;
+  readonly learningRate: number;
+  readonly codec?: Codec;
+}
+
+/** What is learned from in each step. */
+type Batches = (step: number) => readonly Int32Array[];
+
+/** From both texts in turn, with repetition. */
+function drawnWith(seed: string): Batches {
+  const random = seeded(seed);
+  return () =>
+    Array.from({ length: batchSequences }, (_, index) => {
+      const text = train[index % 2] as Int32Array[];
+      return text[random.uniform(text.length)] as Int32Array;
+    });
+}
+
 async function trainOn(
   weights: Tensors,
   trainable: readonly string[],
-  seed: string,
-  { steps, learningRate, codec }: { steps: number; learningRate: number; codec?: Codec },
+  batches: Batches,
+  { steps, learningRate, codec }: Training,
 ): Promise<Tensors> {
   const places = codec && submissionPlaces(codec.name, cycle, shapesOf(trainable));
   const options = { architecture, weights, trainable, optimizer, sequenceLength, batchSequences, threads: 1 };
   const trainer = await openTrainer({ ...options, ...(places && { places }) });
-  const random = seeded(seed);
-  for (let step = 0; step < steps; step++) {
-    const batch = Array.from({ length: batchSequences }, (_, index) => {
-      const text = train[index % 2] as Int32Array[];
-      return text[random.uniform(text.length)] as Int32Array;
-    });
-    await trainer.step([batch], { learningRate: learningRate * (1 - step / steps) * (places ? placeRate : 1) });
-  }
+  for (let step = 0; step < steps; step++)
+    await trainer.step([batches(step)], { learningRate: learningRate * (1 - step / steps) * (places ? placeRate : 1) });
   const trained = await trainer.weights();
   const copy = new Map(trainable.map((name) => [name, Float32Array.from(trained.get(name) as Float32Array)]));
   await trainer.dispose();
   return new Map([...weights, ...copy]);
 }
 
-/** A base, and what honest miners of one group submit on it, by codec. */
-export interface Subject {
-  readonly honest: ReadonlyMap<Codec, readonly Delta[]>;
+/** A base, on which a group's experts are trained. */
+export interface Base {
+  /** What training the group adds, from the base, or from the base with `from` added. */
+  train(batches: Batches, how: Training & { readonly from?: Delta }): Promise<Delta>;
   /** What a delta is when it was encoded and decoded again. */
   sent(codec: Codec, delta: Delta): Delta;
-  /** Losses on held-out sequences, of the base and with each of these deltas. */
-  losses(deltas: readonly Delta[]): Promise<Losses>;
-  /** A miner's training that starts from another's result. */
-  goOn(delta: Delta, steps: number, seed: string): Promise<Delta>;
+  /** Losses on these sequences, of the base and with each of these deltas. */
+  losses(sequences: readonly HeldOutSequence[], deltas: readonly Delta[]): Promise<Losses>;
 }
 
-export async function openSubject(index: number, runs: number, wanted: readonly Codec[]): Promise<Subject> {
+export async function openBase(index: number): Promise<Base> {
   const name = String(index);
   const random = seeded(`weights ${name}`);
   const start = new Map(
@@ -116,7 +131,7 @@ export async function openSubject(index: number, runs: number, wanted: readonly 
   );
   const names = specs.map((spec) => spec.name);
   const steps = pretrainSteps[index % pretrainSteps.length] as number;
-  const base = await trainOn(start, names, `pre-training ${name}`, { steps, learningRate: 3e-3 });
+  const base = await trainOn(start, names, drawnWith(`pre-training ${name}`), { steps, learningRate: 3e-3 });
   const lengths = group.map((tensor) => (base.get(tensor) as Float32Array).length);
   const cut = (delta: Delta): Delta[] => {
     let at = 0;
@@ -131,39 +146,59 @@ export async function openSubject(index: number, runs: number, wanted: readonly 
         Array.from(weights.get(tensor) as Float32Array, (value, i) => value - ((base.get(tensor) as Float32Array)[i] as number)),
       ),
     );
-  const sent: Subject["sent"] = (codec, delta) =>
-    Float32Array.from(
-      cut(delta).flatMap((values, index) => {
-        const seed = placesSeed(cycle, group[index] as string);
-        return [...codec.decode(codec.encode(values.slice(), seed), values.length, seed)];
-      }),
-    );
+  const added = (delta: Delta): Tensors => {
+    const parts = cut(delta);
+    const changed = group.map((tensor, at): [string, Float32Array] => [
+      tensor,
+      (base.get(tensor) as Float32Array).map((value, i) => value + (parts[at]?.[i] as number)),
+    ]);
+    return new Map([...base, ...changed]);
+  };
   const load = async (wanted: readonly string[]) => new Map(wanted.map((tensor) => [tensor, base.get(tensor) as Float32Array]));
   const engine = measureByEngine({ architecture, sequenceLength, threads: 1, load, signal: new AbortController().signal });
   const tensors = (delta: Delta) => {
     const parts = cut(delta);
     return tensorsOf(new Map(group.map((tensor, at) => [tensor, parts[at] as Delta])));
   };
-  const skill = seeded(`skill ${name}`);
+  return {
+    train: async (batches, { from, ...how }) => difference(await trainOn(from ? added(from) : base, group, batches, how)),
+    sent: (codec, delta) =>
+      Float32Array.from(
+        cut(delta).flatMap((values, index) => {
+          const seed = placesSeed(cycle, group[index] as string);
+          return [...codec.decode(codec.encode(values.slice(), seed), values.length, seed)];
+        }),
+      ),
+    losses: (sequences, deltas) => engine.losses(sequences, deltas.map(tensors)),
+  };
+}
+
+/** Steps and learning rate of an honest miner. */
+export function drawSkill(random: Stream, [least, most]: readonly [number, number] = [30, 120]): Omit<Training, "codec"> {
+  return { steps: least + random.uniform(most - least + 1), learningRate: 3e-4 * (1 + random.uniform(100) / 50) };
+}
+
+/** A base, and what honest miners of one group submit on it, by codec. */
+export interface Subject extends Pick<Base, "sent"> {
+  readonly honest: ReadonlyMap<Codec, readonly Delta[]>;
+  /** Losses on held-out sequences, of the base and with each of these deltas. */
+  losses(deltas: readonly Delta[]): Promise<Losses>;
+  /** A miner's training that starts from another's result. */
+  goOn(delta: Delta, steps: number, seed: string): Promise<Delta>;
+}
+
+export async function openSubject(index: number, runs: number, wanted: readonly Codec[]): Promise<Subject> {
+  const { train, sent, losses } = await openBase(index);
+  const skill = seeded(`skill ${index}`);
   const honest = new Map<Codec, Delta[]>(wanted.map((codec) => [codec, []]));
   for (let run = 0; run < runs; run++) {
-    const [steps, learningRate] = [30 + skill.uniform(91), 3e-4 * (1 + skill.uniform(100) / 50)];
-    for (const codec of wanted) {
-      const trained = await trainOn(base, group, `miner ${name} ${run}`, { steps, learningRate, codec });
-      honest.get(codec)?.push(sent(codec, difference(trained)));
-    }
+    const how = drawSkill(skill);
+    for (const codec of wanted) honest.get(codec)?.push(sent(codec, await train(drawnWith(`miner ${index} ${run}`), { ...how, codec })));
   }
   return {
     honest,
     sent,
-    losses: (deltas) => engine.losses(heldOut, deltas.map(tensors)),
-    goOn: async (delta, steps, seed) => {
-      const parts = cut(delta);
-      const from = group.map((tensor, at): [string, Float32Array] => [
-        tensor,
-        (base.get(tensor) as Float32Array).map((value, i) => value + (parts[at]?.[i] as number)),
-      ]);
-      return difference(await trainOn(new Map([...base, ...from]), group, seed, { steps, learningRate: 5e-4 }));
-    },
+    losses: (deltas) => losses(heldOut, deltas),
+    goOn: (from, steps, seed) => train(drawnWith(seed), { steps, learningRate: 5e-4, from }),
   };
 }
