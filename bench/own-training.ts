@@ -217,14 +217,14 @@ interface Result {
 }
 
 function shown({ honest, rings }: Result): string {
-  const named = (row: Subjected) => [`${row.pretrainSteps} steps, ${row.codec}`, row.drawn] as const;
   const share = ({ found, of }: Share) => `${found} of ${of}`;
   const percent = ({ found, of }: Share) => (of === 0 ? "-" : `${Math.round((100 * found) / of)}%`);
-  const subjects = [...new Set(rings.map((row) => named(row).join(", ")))];
-  const kinds = [...new Set(rings.map(({ kind }) => kind))];
-  const cases = kinds.flatMap((kind) => shapesOf(kind).map((shape) => ({ kind, ...shape })));
-  const inCase = (subject: string, one: Shape & { kind: string }) =>
-    rings.filter((row) => named(row).join(", ") === subject && row.kind === one.kind && row.honest === one.honest && row.ring === one.ring);
+  const subjectOf = (row: Subjected) => `${row.pretrainSteps} steps, ${row.codec}`;
+  const named = (row: Subjected) => [subjectOf(row), row.drawn] as const;
+  const subjects = [...new Set(rings.map(subjectOf))];
+  const cases = [...new Set(rings.map(({ kind }) => kind))].flatMap((kind) => shapesOf(kind).map((shape) => ({ kind, ...shape })));
+  const inCase = (one: Shape & { kind: string }) =>
+    rings.filter((row) => row.kind === one.kind && row.honest === one.honest && row.ring === one.ring);
   return [
     "Honest submissions, of miners who went through all that is to be learned from:",
     table(
@@ -269,17 +269,17 @@ function shown({ honest, rings }: Result): string {
         share(row.mixed.whole),
       ]),
     ),
-    "Found of rings (effect), and honest members beside them that were accused:",
+    `Found of rings, by ${drawnCounts.join(" / ")} (effect), and honest members beside them that were accused:`,
     table(
-      ["ring", "honest, ring", ...subjects],
+      ["ring", "honest, ring", ...subjects, "accused"],
       cases.map((one) => [
         one.kind,
         `${one.honest}, ${one.ring}`,
-        ...subjects.map((subject) =>
-          inCase(subject, one)
-            .map(({ found, effect, accused }) => `${percent(found)} (${effect.toFixed(2)}), ${share(accused)}`)
-            .join(),
-        ),
+        ...subjects.map((subject) => {
+          const rows = inCase(one).filter((row) => subjectOf(row) === subject);
+          return `${rows.map(({ found }) => percent(found)).join(" / ")} (${rows.map(({ effect }) => effect.toFixed(2)).join(" / ")})`;
+        }),
+        share(added(inCase(one).map(({ accused }) => accused))),
       ]),
     ),
   ].join("\n\n");
