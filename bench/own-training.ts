@@ -15,7 +15,7 @@ import { firstBeside, makeRings, type Ring, type Shape, shapesOf } from "./own-t
 
 /** Sequences of each hotkey that are measured. */
 const drawnCounts = [64, 128];
-const groupSizes = [2, 3, 5, 8];
+const groupSizes = [3, 4, 5, 8];
 /** Honest miners who go through all that is to be learned from, and who do not. */
 const miners = { whole: 24, short: 8 };
 const ringsOfKind = 3;

@@ -22,7 +22,7 @@ export interface Judge {
 
 /** Candidates in a pass. */
 const together = 16;
-/** Shows less than anybody. */
+/** Shows less than anybody: whether it is suspect says whether anybody is asked. */
 const nothing: OwnEffect = { effect: Number.NEGATIVE_INFINITY, error: 0 };
 
 /** @param most of each hotkey's sequences, at most; where fewer are drawn, it is the first of these */
@@ -77,6 +77,7 @@ export function createJudge(base: Base, { at }: Miners, { name, most }: { readon
     },
     judge(group, drawn) {
       const effects = blocksOf(group).flatMap((block) => effectsOf(block, drawn));
+      if (effects.length === 0) throw new Error("a group of one or two is not asked");
       const little = showLittle([...effects, nothing]);
       return {
         judgements: effects.map((effect, place) => ({ ...effect, little: little[place] as boolean })),

@@ -11,12 +11,15 @@ import type { Task } from "./task.ts";
 
 export type LeastTraining = NonNullable<Task["evaluation"]["leastTraining"]>;
 
-/** At most so many of a group are measured on each other's sequences: what they have in common is seen by three of them well enough. */
-const largestBlock = 4;
+/**
+ * So many of a group are measured on each other's sequences: what they have in common is seen by four of them well enough, and of two it could not be told
+ * whose sequences are the easier.
+ */
+const block = { least: 3, most: 5 };
 /** Control gains outside of their middle eight tenths count as the nearest inside: few sequences learned by heart are no training. */
 const clipped = 0.1;
-/** Standard errors to which an effect is known. */
-const errors = 2;
+/** Standard errors by which an effect is surely there, and within which it is taken to be known. */
+const errors = { there: 4, known: 2 };
 /** Of what is usual a submission has to show so much; and where less than this is usual, nothing is asked. */
 const least = { ofUsual: 1 / 2, usual: 1 / 4 };
 
@@ -52,12 +55,12 @@ export function placesOfTurns(turns: readonly (readonly number[])[]): number[] {
   return turns.flatMap((list, domain) => list.map((turn) => turn * turns.length + domain));
 }
 
-/** A group's submissions, in order of commits, in parts that are measured together: as few as can be, as equal as can be. */
+/** A group's submissions, in order of commits, in parts that are measured together: as few as can be, as equal as can be; none of two or less. */
 export function blocksOf<T>(members: readonly T[]): T[][] {
-  const count = Math.ceil(members.length / largestBlock);
-  return Array.from({ length: count }, (_, block) =>
-    members.slice(Math.floor((block * members.length) / count), Math.floor(((block + 1) * members.length) / count)),
-  );
+  if (members.length < block.least) return [];
+  const count = Math.ceil(members.length / block.most);
+  const start = (place: number) => Math.floor((place * members.length) / count);
+  return Array.from({ length: count }, (_, place) => members.slice(start(place), start(place + 1)));
 }
 
 /** Losses of a block on the sequences of all its members, those of the first member first. */
@@ -107,14 +110,14 @@ export function ownEffects({ sizes, base, members }: BlockLosses): OwnEffect[] {
 }
 
 /**
- * Which submissions show too little training of their own: surely less than half of what is usual among those that surely show some. What is usual is
- * the lower median, so that who learns its own sequences by heart does not make others suspect where another surely shows some. Where that is little, as on
- * a base that has hardly been trained, or none shows any, nobody is.
+ * Which submissions show too little training of their own: surely less than half of what is usual among those that surely show some. What is usual is their
+ * lower median, so that whoever learns its own sequences by heart makes nobody suspect beside two that show some. Where fewer than two do, or what is usual is
+ * little, as on a base that has hardly been trained, nobody is: what one shows alone may be chance.
  */
 export function showLittle(effects: readonly OwnEffect[]): boolean[] {
-  const shown = effects.filter(({ effect, error }) => effect > errors * error).map(({ effect }) => effect);
-  const usual = shown.sort((a, b) => a - b)[(shown.length - 1) >> 1] ?? 0;
-  return effects.map(({ effect, error }) => usual >= least.usual && effect + errors * error < least.ofUsual * usual);
+  const shown = effects.filter(({ effect, error }) => effect > errors.there * error).map(({ effect }) => effect);
+  const usual = shown.length < 2 ? 0 : (shown.sort((a, b) => a - b)[(shown.length - 1) >> 1] as number);
+  return effects.map(({ effect, error }) => usual >= least.usual && effect + errors.known * error < least.ofUsual * usual);
 }
 
 function mean(values: readonly number[]): number {
@@ -126,7 +129,7 @@ function variance(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1);
 }
 
-/** Least squares; 0 where x says nothing. It is NaN in a block of two, where nobody is left to expect anything of. */
+/** Least squares; 0 where x says nothing. It is NaN where nobody is left to expect anything of. */
 function slopeOf(x: readonly number[], y: readonly number[]): number {
   const [middleX, middleY] = [mean(x), mean(y)];
   const squares = x.reduce((sum, value) => sum + (value - middleX) ** 2, 0);

@@ -59,8 +59,8 @@ export interface OwnMeasuring {
 }
 
 /**
- * The effects of a group's submissions that would be paid, in order of commits, by miner; without whoever is alone, and those for whom there is no time or
- * no data.
+ * The effects of a group's submissions that would be paid, in order of commits, by miner; without whoever is one of two, and those for whom there is no
+ * time or no data.
  */
 export async function measureOwnTraining(
   { own, losses, isLate, onMissing }: OwnMeasuring,
@@ -68,7 +68,6 @@ export async function measureOwnTraining(
 ): Promise<Map<string, OwnEffect | "non-finite">> {
   const effects = new Map<string, OwnEffect | "non-finite">();
   for (const block of blocksOf(submissions)) {
-    if (block.length < 2) continue;
     const sequences: HeldOutSequence[][] = [];
     try {
       for (const submission of block) sequences.push(await own.of(submission));

@@ -573,9 +573,9 @@ export function secondTurns(
   return { turns, places: turns.flatMap((list, domain) => list.map((t) => t * available.length + domain)) };
 }
 
-/** Section 8: how many of k members each block has. */
+/** Section 8: how many of k members each block has; one or two are not asked. */
 export function secondBlocks(k: number): number[] {
-  const B = Math.ceil(k / 4);
+  const B = k > 2 ? Math.ceil(k / 5) : 0;
   return [...Array(B).keys()].map((b) => Math.floor(((b + 1) * k) / B) - Math.floor((b * k) / B));
 }
 
@@ -622,10 +622,10 @@ export function secondOwnEffects({ sizes, base, members }: Block): ({ effect: nu
 
 /** Section 8: which members of a group, in all its blocks, show too little. */
 export function secondNotTrained(effects: readonly ({ effect: number; error: number } | undefined)[]): boolean[] {
-  const shown = effects.flatMap((each) => (each !== undefined && each.effect > 2 * each.error ? [each.effect] : []));
+  const shown = effects.flatMap((each) => (each !== undefined && each.effect > 4 * each.error ? [each.effect] : []));
   const notAbove = (value: number) => shown.filter((other) => other <= value).length;
   const usual = Math.min(...shown.filter((value) => 2 * notAbove(value) >= shown.length));
-  return effects.map((each) => each !== undefined && shown.length > 0 && usual >= 0.25 && each.effect + 2 * each.error < usual / 2);
+  return effects.map((each) => each !== undefined && shown.length > 1 && usual >= 0.25 && each.effect + 2 * each.error < usual / 2);
 }
 
 type Rule = { method: string; tolerated: number; normCap: number };
