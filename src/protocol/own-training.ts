@@ -63,6 +63,11 @@ export function blocksOf<T>(members: readonly T[]): T[][] {
   return Array.from({ length: count }, (_, place) => members.slice(start(place), start(place + 1)));
 }
 
+/** On how many sequences a submission is measured at most, to see its own training. */
+export function sequencesOfBlock({ drawn }: LeastTraining): number {
+  return drawn * block.most;
+}
+
 /** Losses of a block on the sequences of all its members, those of the first member first. */
 export interface BlockLosses {
   /** How many sequences each member has. */

@@ -4,10 +4,11 @@
  */
 import { votingWindows } from "../../protocol/clock.ts";
 import { type DrawTask, drawOpenSequences, drawSequences } from "../../protocol/held-out.ts";
+import { sequencesOfBlock } from "../../protocol/own-training.ts";
 import type { Task } from "../../protocol/task.ts";
 
 export interface EvaluationNeeds {
-  /** Losses of the base, and of each submission, that scoring measures where nothing is clear before the last stage. */
+  /** Losses of the base, and of each submission, that scoring measures where nothing is clear before the last stage, and own training is asked for. */
   readonly scoring: number;
   /** Losses that the gate measures where no contributor is dropped: of each group's step, of all scales, and of all scales from rest. */
   readonly gate: number;
@@ -26,8 +27,9 @@ export function evaluationNeeds(task: DrawTask & Pick<Task, "cycle" | "experts" 
   const { stages, gate } = drawSequences(draw);
   const { ballot } = votingWindows(task, 0);
   const usable = (blocks: number) => Math.max(0, blocks - finality - inclusion);
+  const { leastTraining } = task.evaluation;
   return {
-    scoring: stages.flat().length + drawOpenSequences(draw).length,
+    scoring: stages.flat().length + drawOpenSequences(draw).length + (leastTraining ? sequencesOfBlock(leastTraining) : 0),
     gate: gate.length * (1 + task.experts.groups + 2 * (1 + task.merge.scales.length)),
     scoreBlocks: usable(task.cycle.phases.score),
     ballotBlocks: usable(ballot.last - ballot.first + 1),

@@ -14,6 +14,11 @@ describe("what evaluation needs", () => {
     });
   });
 
+  it("is the sequences of five beside, where own training is asked for", () => {
+    const task = exampleTask({ evaluation: { leastTraining: { sequences: 500, drawn: 64 } } });
+    assert.equal(evaluationNeeds(task, [2000, 2000]).scoring, 2 * (128 + 8) + 5 * 64);
+  });
+
   it("is less where the data are few, and as much however short the phases are", () => {
     // 72 are of the pool, half of them for the gate; seven are open.
     const { scoring, gate } = evaluationNeeds(exampleTask(), [2000, 100]);
