@@ -34,7 +34,7 @@ const sharedShapes: readonly Shape[] = [
   { honest: 1, ring: 2 },
 ];
 const byHeartShapes: readonly Shape[] = [
-  { honest: 1, ring: 1 },
+  { honest: 2, ring: 1 },
   { honest: 3, ring: 2 },
   { honest: 4, ring: 1 },
 ];

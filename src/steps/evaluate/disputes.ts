@@ -12,11 +12,11 @@ import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { findReport, weigh } from "./reports.ts";
+import { findHasty, findReport, weigh } from "./reports.ts";
 import { measureGroups } from "./score.ts";
 import { readVerdicts } from "./verdicts.ts";
 
-/** The agreed scores of a cycle. What this validator scored itself is not measured twice. */
+/** The agreed scores of a cycle. What this validator scored itself is not measured twice, unless its time was too short for it. */
 export async function settleScores(
   context: Context,
   membership: Membership,
@@ -67,8 +67,9 @@ async function measureDisputed(
   disputed: readonly string[],
 ): Promise<Map<string, ReportEntry>> {
   const own = await findReport(context.workspace, view.cycle, context.signer.address);
+  const unsure = await findHasty(context.workspace, view.cycle);
   const known = (own?.report.entries ?? []).filter(
-    ({ miner, status }) => disputed.includes(miner) && status !== "unscored" && status !== "unreachable",
+    ({ miner, status }) => disputed.includes(miner) && !unsure.includes(miner) && status !== "unscored" && status !== "unreachable",
   );
   const open = disputed.filter((miner) => !known.some((entry) => entry.miner === miner));
   const groups = new Set(open.map((miner) => groupOfMiner(view.assignment, miner) as number));
@@ -77,8 +78,10 @@ async function measureDisputed(
   const end = first + Math.floor((3 * (last - first)) / 4);
   const timeIsOut = async () => (await context.clock.now()).best >= end;
   const sources = await peerSources(context, membership.task);
-  const { entries } = await measureGroups(context, membership, view, { groups: [...groups], timeIsOut, sources });
+  const { entries, hasty } = await measureGroups(context, membership, view, { groups: [...groups], timeIsOut, sources });
   // Whoever could not be reached may have been reached by others: of them this validator says nothing.
-  const found = entries.filter(({ miner, status }) => open.includes(miner) && status !== "unscored" && status !== "unreachable");
+  const found = entries.filter(
+    ({ miner, status }) => open.includes(miner) && !hasty.includes(miner) && status !== "unscored" && status !== "unreachable",
+  );
   return new Map([...known, ...found].map((entry) => [entry.miner, entry]));
 }

@@ -6,7 +6,7 @@
 
 import { type Effects, isNoise } from "../../protocol/copies.ts";
 import { type Judgement, judge } from "../../protocol/evaluation.ts";
-import { type OwnEffect, showLittle } from "../../protocol/own-training.ts";
+import { blocksOf, type OwnEffect, showLittle } from "../../protocol/own-training.ts";
 import type { Task } from "../../protocol/task.ts";
 import { compareCommits } from "../../protocol/verdict.ts";
 import type { Likeness, ScoreEvidence } from "./evidence.ts";
@@ -35,6 +35,8 @@ export interface ProofInput {
 export interface Proof {
   /** By miner; without whoever was not judged in time. */
   readonly verdicts: ReadonlyMap<string, Verdict>;
+  /** Who is accepted for want of time, or of data: whether it is a copy, or trained at all, was to be asked. */
+  readonly hasty: readonly string[];
   /** Losses of everybody whose losses are finite, and of the base on the same sequences. */
   readonly evidence: Omit<ScoreEvidence, "format">;
 }
@@ -50,6 +52,8 @@ interface Measured {
   /** What it shows of training of its own, and what follows from that where it does not suffice. */
   own?: OwnEffect;
   lacks?: "not-trained" | "non-finite";
+  /** Something that it was to be asked was not. */
+  hasty?: boolean;
 }
 
 /** Measures stage after stage until everybody is judged. Who is not judged when time is out has no verdict: that is not the miner's doing. */
@@ -100,7 +104,12 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
     const { tokens, domain, index: place } = open[index] as CycleSequences["open"][number];
     return { domain, index: place, tokens: [...tokens], baseLoss };
   });
-  return { verdicts, evidence: { stages: sizes, baseLosses: base, open: shown, miners } };
+  const hasty = measured.filter((one) => one.hasty).map(({ submission: { miner } }) => miner);
+  return {
+    verdicts,
+    hasty: hasty.filter((miner) => verdicts.get(miner)?.status === "accepted"),
+    evidence: { stages: sizes, baseLosses: base, open: shown, miners },
+  };
 }
 
 /** Of those that would be paid and may be near copies, on the first stage's sequences. Verdicts come first: where time is out they stand without it. */
@@ -116,7 +125,11 @@ async function measureWhatIsAdded(
       : [],
   );
   const models = unclear.flatMap(({ deltas }) => deltas);
-  if (unclear.length === 0 || (await isLate(stage.length * (1 + models.length)))) return;
+  if (unclear.length === 0) return;
+  if (await isLate(stage.length * (1 + models.length))) {
+    for (const { one } of unclear) one.hasty = true;
+    return;
+  }
   const found = await losses(stage, models);
   let taken = 0;
   for (const { one, comparison, deltas } of unclear) {
@@ -138,8 +151,10 @@ async function measureWhatIsOwn({ own, losses, isLate, task }: ProofInput, measu
       { ...own, losses, isLate },
       members.map(({ submission }) => submission),
     );
-    for (const one of members) {
+    const asked = blocksOf(members).flat();
+    for (const one of asked) {
       const found = effects.get(one.submission.miner);
+      one.hasty ||= found === undefined;
       if (found === "non-finite") one.lacks = found;
       else if (found !== undefined && Number.isFinite(found.effect) && Number.isFinite(found.error)) one.own = found;
     }

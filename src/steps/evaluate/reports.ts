@@ -40,6 +40,15 @@ export async function signReport(context: Context, report: ScoreReport): Promise
   return signed;
 }
 
+/** Keeps whom this validator accepted without all that was to be asked: where others say otherwise, it does not insist. */
+export async function noteHasty(workspace: Workspace, cycle: number, hasty: readonly string[]): Promise<void> {
+  await writeJson(workspace.layout.cycle(cycle, "hasty.json"), hasty);
+}
+
+export async function findHasty(workspace: Workspace, cycle: number): Promise<readonly string[]> {
+  return (await readJson<readonly string[]>(workspace.layout.cycle(cycle, "hasty.json"))) ?? [];
+}
+
 /** Puts the report's hash on the chain. @throws deadline-missed after the score window: the report then does not count. */
 export function sendReport(context: Context, { task }: Membership, report: ScoreReport): Promise<SentRecord> {
   const { cycle, base } = report;

@@ -22,7 +22,7 @@ import { openWholeModel } from "./losses.ts";
 import { compareSubmissions, type Sketched } from "./near-copies.ts";
 import { openOwnSequences } from "./own-training.ts";
 import { type Proof, proveLosses } from "./proof-of-loss.ts";
-import { findReport, sendReport, signReport } from "./reports.ts";
+import { findReport, noteHasty, sendReport, signReport } from "./reports.ts";
 import { groupsOf, requireValidator, scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
 
@@ -64,7 +64,8 @@ function describe({ report, signature }: SignedReport, facts: Pick<ScoreResult, 
 
 async function evaluateGroups(context: Context, membership: Membership, view: CycleView, groups: readonly number[]): Promise<SignedReport> {
   const timeIsOut = lateness(context, membership, view.cycle);
-  const { entries, evidence } = await measureGroups(context, membership, view, { groups, timeIsOut });
+  const { entries, evidence, hasty } = await measureGroups(context, membership, view, { groups, timeIsOut });
+  await noteHasty(context.workspace, view.cycle, hasty);
   const hash = await context.workspace.objects.put(encodeEvidence(evidence));
   const facts = { task: membership.taskHash, cycle: view.cycle, base: view.base, validator: context.signer.address };
   return signReport(context, createReport({ ...facts, evidence: hash, entries }));
@@ -84,7 +85,7 @@ export async function measureGroups(
   membership: Membership,
   view: CycleView,
   { groups, timeIsOut, sources }: Measuring,
-): Promise<{ readonly entries: readonly ReportEntry[]; readonly evidence: Proof["evidence"] }> {
+): Promise<{ readonly entries: readonly ReportEntry[] } & Pick<Proof, "evidence" | "hasty">> {
   const { task } = membership;
   const { verdicts: all } = await readVerdicts(context, membership, view);
   const onChain = all.filter(({ group }) => groups.includes(group));
@@ -97,7 +98,7 @@ export async function measureGroups(
     const { leastTraining } = task.evaluation;
     const { seed } = sequences;
     const own = leastTraining && openOwnSequences(context, membership, { view, slice: opened.slice, seed, leastTraining });
-    const { verdicts, evidence } = await proveLosses({
+    const { verdicts, evidence, hasty } = await proveLosses({
       task,
       losses: opened.losses,
       sequences,
@@ -110,6 +111,11 @@ export async function measureGroups(
       isLate: timeIsOut,
       onJudged: (judged) => context.progress.update(judged),
     }).finally(() => own?.close());
+    if (hasty.length > 0)
+      context.progress.note(`${hasty.length} submissions are accepted without all that was to be asked of them: the window ends`, {
+        code: "asked-too-little",
+        hasty,
+      });
     const unscored = submissions.length - verdicts.size;
     if (unscored > 0)
       context.progress.note(`${unscored} submissions are left unscored: the window ends`, { code: "out-of-time", unscored });
@@ -119,7 +125,7 @@ export async function measureGroups(
       return { miner, group, root, score: 0, status: status === "to-fetch" ? (refused.get(miner) ?? "unscored") : status };
     });
     context.progress.succeed(`Scored: ${entries.filter((entry) => entry.status === "accepted").length} of ${entries.length} accepted`);
-    return { entries, evidence };
+    return { entries, evidence, hasty };
   } finally {
     await opened.close();
   }
