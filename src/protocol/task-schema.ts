@@ -266,7 +266,7 @@ export const taskSchema = section(
                 0xffff_ffff,
                 "The first sequences of its walk that a miner has to learn from in a cycle, in all domains together: what one hotkey costs.",
               ),
-              drawn: whole(16, 4096, "How many of them each submission is measured on; 64 tell on a base that is well trained."),
+              drawn: whole(16, 4096, "How many of them each submission is measured on; 128 tell on a base that is well trained."),
             },
             "That a submission has to show training of its own, so that one training is not paid under many hotkeys. Not asked where absent.",
           ),

@@ -128,7 +128,7 @@ describe("commands while a cycle is distributed", function () {
     assert.deepEqual(
       [many, few, own].map(({ leastTraining, sequencesPerDomain }) => [leastTraining, sequencesPerDomain]),
       [
-        [{ sequences: 300, drawn: 64 }, 8],
+        [{ sequences: 300, drawn: 128 }, 8],
         [{ sequences: 30, drawn: 30 }, 8],
         [{ sequences: 200, drawn: 20 }, 8],
       ],

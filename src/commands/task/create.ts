@@ -21,7 +21,7 @@ import { fields, table } from "../../ui/table.ts";
 
 const maximumJsonBytes = 64 * 2 ** 20;
 /** Sequences that tell training of one's own on a base that is well trained. */
-const enoughDrawn = 64;
+const enoughDrawn = 128;
 
 export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTaskResult> {
   static override readonly summary = "Make a task from a checkpoint and data, and publish its hash on the chain.";
