@@ -38,9 +38,12 @@ export function openOwnSequences(
       const available = shares.map((runs) => runs.reduce((sum, { sequences }) => sum + sequences, 0));
       const walk = createWalk(shares, walkSeed(taskHash, view.cycle, miner));
       const sequences: HeldOutSequence[] = [];
-      for (const place of placesOfTurns(drawTurns(seed, group, miner, leastTraining, available))) {
+      const places = placesOfTurns(drawTurns(seed, group, miner, leastTraining, available));
+      // By domain along the walk, so that each run is shuffled, and each shard opened, once.
+      const order = [...places.entries()].sort(([, a], [, b]) => (a % domains.length) - (b % domains.length) || a - b);
+      for (const [at, place] of order) {
         const { domain, index } = walk.at(place);
-        sequences.push({ domain, index, tokens: await (domains[domain] as TaskSequences).read(index) });
+        sequences[at] = { domain, index, tokens: await (domains[domain] as TaskSequences).read(index) };
       }
       return sequences;
     },
@@ -72,7 +75,7 @@ export async function measureOwnTraining(
     try {
       for (const submission of block) sequences.push(await own.of(submission));
     } catch (error) {
-      if (!(error instanceof ConnitoError) || !error.retryable) throw error;
+      if (!(error instanceof ConnitoError) || error.code === "disk-full") throw error;
       onMissing(error);
       break;
     }

@@ -35,7 +35,7 @@ export interface ProofInput {
 export interface Proof {
   /** By miner; without whoever was not judged in time. */
   readonly verdicts: ReadonlyMap<string, Verdict>;
-  /** Who is accepted for want of time, or of data: whether it is a copy, or trained at all, was to be asked. */
+  /** Who is accepted, or not trained, by less than was to be asked of its group, for want of time or of data. */
   readonly hasty: readonly string[];
   /** Losses of everybody whose losses are finite, and of the base on the same sequences. */
   readonly evidence: Omit<ScoreEvidence, "format">;
@@ -107,9 +107,13 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
   const hasty = measured.filter((one) => one.hasty).map(({ submission: { miner } }) => miner);
   return {
     verdicts,
-    hasty: hasty.filter((miner) => verdicts.get(miner)?.status === "accepted"),
+    hasty: hasty.filter((miner) => isHasty(verdicts.get(miner)?.status)),
     evidence: { stages: sizes, baseLosses: base, open: shown, miners },
   };
+}
+
+function isHasty(status: Verdict["status"] | undefined): boolean {
+  return status === "accepted" || status === "not-trained";
 }
 
 /** Of those that would be paid and may be near copies, on the first stage's sequences. Verdicts come first: where time is out they stand without it. */
@@ -152,9 +156,11 @@ async function measureWhatIsOwn({ own, losses, isLate, task }: ProofInput, measu
       members.map(({ submission }) => submission),
     );
     const asked = blocksOf(members).flat();
+    // What is usual is told from all of the group's.
+    const isPart = asked.some(({ submission }) => !effects.has(submission.miner));
     for (const one of asked) {
       const found = effects.get(one.submission.miner);
-      one.hasty ||= found === undefined;
+      one.hasty ||= isPart;
       if (found === "non-finite") one.lacks = found;
       else if (found !== undefined && Number.isFinite(found.effect) && Number.isFinite(found.error)) one.own = found;
     }

@@ -281,15 +281,38 @@ describe("own training in Proof-of-Loss", () => {
     const proof = await proveLosses({ ...late.input, isLate });
     assert.deepEqual(statuses(proof), { a: "accepted", b: "accepted", c: "accepted" });
     assert.ok(proof.evidence.miners.every(({ own }) => own === undefined));
-    const missing = trained(list);
-    const away = new ConnitoError("nobody delivers it", { code: "object-unavailable", exit: "network", retryable: true, hint: "" });
-    const notes: string[] = [];
-    const own = {
-      own: { ...missing.input.own.own, of: () => Promise.reject(away) },
-      onMissing: (error: ConnitoError) => notes.push(error.code),
-    };
-    assert.deepEqual(statuses(await proveLosses({ ...missing.input, own })), { a: "accepted", b: "accepted", c: "accepted" });
-    assert.deepEqual(notes, ["object-unavailable"]);
+    // Also where no peer would deliver later: what is known of the others is worth a report.
+    for (const [code, retryable] of [
+      ["peer-unreachable", true],
+      ["request-refused", false],
+    ] as const) {
+      const missing = trained(list);
+      const away = new ConnitoError("nobody delivers it", { code, exit: "network", retryable, hint: "" });
+      const notes: string[] = [];
+      const own = {
+        own: { ...missing.input.own.own, of: () => Promise.reject(away) },
+        onMissing: (error: ConnitoError) => notes.push(error.code),
+      };
+      assert.deepEqual(statuses(await proveLosses({ ...missing.input, own })), { a: "accepted", b: "accepted", c: "accepted" });
+      assert.deepEqual(notes, [code]);
+    }
+  });
+
+  it("is hasty with all of a group where time is out between its blocks: what is usual is told from all", async () => {
+    const list = ["a", "b", "c", "ring 1", "ring 2", "ring 3"].map((miner, place) => [miner, place < 3 ? place : 9] as const);
+    const whole = await proveLosses(trained(list).input);
+    const ofRing = ["ring 1", "ring 2", "ring 3"];
+    for (const miner of ofRing) assert.equal(statuses(whole)[miner], "not-trained");
+    assert.deepEqual(whole.hasty, []);
+    // The ring committed first.
+    const { input, passes } = trained(list);
+    const cut = await proveLosses({ ...input, isLate: async () => passes.length === 1 });
+    assert.deepEqual(passes, [[5, 4, 3]]);
+    for (const miner of ofRing) assert.equal(statuses(cut)[miner], "accepted");
+    assert.deepEqual(
+      cut.hasty,
+      list.map(([miner]) => miner),
+    );
   });
 
   it("calls non-finite what is so there, and nobody else anything for it", async () => {
