@@ -115,14 +115,26 @@ export function ownEffects({ sizes, base, members }: BlockLosses): OwnEffect[] {
 }
 
 /**
- * Which submissions show too little training of their own: surely less than half of what is usual among those that surely show some. What is usual is their
+ * What each of a group has to show at least, within its error: half of what is usual among those that surely show some; 0 where nothing is asked. What is usual is their
  * lower median, so that whoever learns its own sequences by heart makes nobody suspect beside two that show some. Where fewer than two do, or what is usual is
- * little, as on a base that has hardly been trained, nobody is: what one shows alone may be chance.
+ * little, as on a base that has hardly been trained, nothing is asked: what one shows alone may be chance.
  */
-export function showLittle(effects: readonly OwnEffect[]): boolean[] {
+export function askedOf(effects: readonly OwnEffect[]): number {
   const shown = effects.filter(({ effect, error }) => effect > errors.there * error).map(({ effect }) => effect);
   const usual = shown.length < 2 ? 0 : (shown.sort((a, b) => a - b)[(shown.length - 1) >> 1] as number);
-  return effects.map(({ effect, error }) => usual >= least.usual && effect + errors.known * error < least.ofUsual * usual);
+  return usual >= least.usual ? least.ofUsual * usual : 0;
+}
+
+/** Which of a group's submissions show too little training of their own: surely less than what is asked. */
+export function showLittle(effects: readonly OwnEffect[]): boolean[] {
+  const asked = askedOf(effects);
+  return effects.map(({ effect, error }) => asked > 0 && effect + errors.known * error < asked);
+}
+
+/** The same by name. */
+export function whoShowLittle(effects: ReadonlyMap<string, OwnEffect>): Set<string> {
+  const little = showLittle([...effects.values()]);
+  return new Set([...effects.keys()].filter((_, place) => little[place]));
 }
 
 function mean(values: readonly number[]): number {
@@ -134,7 +146,7 @@ function variance(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1);
 }
 
-/** Least squares; 0 where x says nothing. It is NaN where nobody is left to expect anything of. */
+/** Least squares; 0 where x says nothing: is the same everywhere, or NaN, as where nobody is left to expect anything of. */
 function slopeOf(x: readonly number[], y: readonly number[]): number {
   const [middleX, middleY] = [mean(x), mean(y)];
   const squares = x.reduce((sum, value) => sum + (value - middleX) ** 2, 0);

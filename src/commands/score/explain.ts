@@ -2,7 +2,7 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../../cli/base-command.ts";
 import { cycleFlags, openParticipant, participantFlags } from "../../cli/participant.ts";
-import type { OwnEffect } from "../../protocol/own-training.ts";
+import type { OwnShown } from "../../steps/evaluate/evidence.ts";
 import { type Explanation, explainScore, type ScorerExplanation } from "../../steps/evaluate/explain.ts";
 import { newestScoredCycle } from "../../steps/evaluate/past-cycle.ts";
 import { joinTask } from "../../steps/membership.ts";
@@ -35,7 +35,7 @@ export default class ScoreExplain extends BaseCommand<typeof ScoreExplain, Expla
       random: v.optional(v.number()),
     });
     const compared = v.object({ ...likeness.entries, copy: v.boolean() });
-    const own = v.object({ effect: v.number(), error: v.number() });
+    const own = v.object({ effect: v.number(), error: v.number(), asked: v.number() });
     const scorer = v.object({
       validator: v.string(),
       stake: v.string(),
@@ -127,9 +127,9 @@ const settlements: Readonly<Record<Explanation["settled"], string>> = {
   open: "nothing that is known here",
 };
 
-/** In standard deviations of the gain on a sequence, with its standard error. */
-function ownTraining({ effect, error }: OwnEffect): string {
-  return `${effect.toFixed(2)} +- ${error.toFixed(2)}`;
+/** In standard deviations of the gain on a sequence, with its standard error, beside what is asked where something is. */
+function ownTraining({ effect, error, asked }: OwnShown): string {
+  return `${effect.toFixed(2)} ± ${error.toFixed(2)}${asked > 0 ? ` of ${asked.toFixed(2)}` : ""}`;
 }
 
 function says({ report, status }: ScorerExplanation): string {

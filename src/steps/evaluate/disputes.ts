@@ -16,7 +16,7 @@ import { findHasty, findReport, weigh } from "./reports.ts";
 import { measureGroups } from "./score.ts";
 import { readVerdicts } from "./verdicts.ts";
 
-/** The agreed scores of a cycle. What this validator scored itself is not measured twice, unless its time was too short for it. */
+/** The agreed scores of a cycle. What this validator scored itself is not measured twice, unless its time was too short for it, or a submission of the group was missing. */
 export async function settleScores(
   context: Context,
   membership: Membership,
@@ -79,7 +79,7 @@ async function measureDisputed(
   const timeIsOut = async () => (await context.clock.now()).best >= end;
   const sources = await peerSources(context, membership.task);
   const { entries, hasty } = await measureGroups(context, membership, view, { groups: [...groups], timeIsOut, sources });
-  // Whoever could not be reached may have been reached by others: of them this validator says nothing.
+  // What nobody has now is missing to all. Whoever could not be reached may have been reached by others: of them this validator says nothing.
   const found = entries.filter(
     ({ miner, status }) => open.includes(miner) && !hasty.includes(miner) && status !== "unscored" && status !== "unreachable",
   );

@@ -8,7 +8,7 @@ import { ConnitoError } from "../../errors.ts";
 import { canonicalJson } from "../../protocol/canonical.ts";
 import { type Evidence, type Judgement, judge } from "../../protocol/evaluation.ts";
 import { areOpenSequences, areStages, type DrawTask, mostSequences } from "../../protocol/held-out.ts";
-import { showLittle } from "../../protocol/own-training.ts";
+import { askedOf, type OwnEffect, whoShowLittle } from "../../protocol/own-training.ts";
 import type { ReportEntry } from "../../protocol/report.ts";
 
 const finite = v.pipe(v.number(), v.finite());
@@ -159,23 +159,27 @@ function paidByLosses(status: ReportEntry["status"]): boolean {
   return status === "near-copy" || status === "not-trained";
 }
 
-/**
- * The miners of a report whose own training is too little by the effects that its evidence shows: what the task asks of a group is told from all of the
- * group's.
- */
+/** The effects of own training that evidence shows, of those miners of its report who are of a group: what is asked is told from all of these. */
+export function ownEffectsOf(entries: readonly ReportEntry[], { miners }: ScoreEvidence, group: number): Map<string, OwnEffect> {
+  const members = new Set(entries.filter((entry) => entry.group === group).map(({ miner }) => miner));
+  return new Map(miners.flatMap(({ miner, own }) => (own !== undefined && members.has(miner) ? [[miner, own] as const] : [])));
+}
+
+/** An effect beside what is asked of it, within its error; 0 where nothing is. */
+export interface OwnShown extends OwnEffect {
+  readonly asked: number;
+}
+
+export function ownShown(effects: ReadonlyMap<string, OwnEffect>, miner: string): OwnShown | undefined {
+  const own = effects.get(miner);
+  return own && { ...own, asked: askedOf([...effects.values()]) };
+}
+
+/** The miners of a report whose own training is too little by the effects that its evidence shows. */
 export function littleTrained(task: Evidence["task"], entries: readonly ReportEntry[], evidence: ScoreEvidence): ReadonlySet<string> {
-  const little = new Set<string>();
-  if (task.evaluation.leastTraining === undefined) return little;
-  const effects = new Map(evidence.miners.map(({ miner, own }) => [miner, own]));
-  for (const group of new Set(entries.map((entry) => entry.group))) {
-    const shown = entries.flatMap((entry) => {
-      const own = entry.group === group ? effects.get(entry.miner) : undefined;
-      return own === undefined ? [] : [{ miner: entry.miner, own }];
-    });
-    for (const [place, tooLittle] of showLittle(shown.map(({ own }) => own)).entries())
-      if (tooLittle) little.add((shown[place] as (typeof shown)[number]).miner);
-  }
-  return little;
+  if (task.evaluation.leastTraining === undefined) return new Set();
+  const groups = new Set(entries.map(({ group }) => group));
+  return new Set([...groups].flatMap((group) => [...whoShowLittle(ownEffectsOf(entries, evidence, group))]));
 }
 
 /**

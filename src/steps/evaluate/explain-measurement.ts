@@ -5,7 +5,7 @@
 
 import type { Tensors } from "../../model/tensors.ts";
 import { type Effects, isNoise } from "../../protocol/copies.ts";
-import { type OwnEffect, showLittle } from "../../protocol/own-training.ts";
+import { whoShowLittle } from "../../protocol/own-training.ts";
 import type { SignedReport } from "../../protocol/report.ts";
 import { type ChainVerdict, compareCommits } from "../../protocol/verdict.ts";
 import type { Context } from "../context.ts";
@@ -13,7 +13,7 @@ import type { CycleView } from "../cycle-view.ts";
 import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { openCandidate, roomForDecoded } from "./candidates.ts";
-import { judgeAgain, type Likeness, type ScoreEvidence } from "./evidence.ts";
+import { judgeAgain, type Likeness, type OwnShown, ownShown, type ScoreEvidence } from "./evidence.ts";
 import { evaluationSeed } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
 import { type Comparison, compareSubmissions, type Sketched } from "./near-copies.ts";
@@ -21,8 +21,8 @@ import { measureOwnTraining, openOwnSequences } from "./own-training.ts";
 
 /** What the group's other submissions explain of it. */
 export type Compared = Likeness & { readonly copy: boolean };
-/** What it shows of training of its own, and whether that is too little beside the others. */
-export type OwnMeasured = OwnEffect & { readonly tooLittle: boolean };
+/** What it shows of training of its own, what is asked beside the others, and whether it is too little. */
+export type OwnMeasured = OwnShown & { readonly tooLittle: boolean };
 
 export interface Measurement {
   readonly opened: OpenModel;
@@ -70,11 +70,9 @@ export async function ownMeasuredHere(
       },
       submissions.filter((submission) => asked.has(submission.miner)),
     );
-    const effects = [...found].flatMap(([name, effect]) => (effect === "non-finite" ? [] : [{ miner: name, ...effect }]));
-    const little = showLittle(effects);
-    const place = effects.findIndex((effect) => effect.miner === miner);
-    const { effect, error } = effects[place] ?? {};
-    return effect === undefined || error === undefined ? undefined : { effect, error, tooLittle: little[place] === true };
+    const effects = new Map([...found].flatMap(([name, effect]) => (effect === "non-finite" ? [] : [[name, effect] as const])));
+    const shown = ownShown(effects, miner);
+    return shown && { ...shown, tooLittle: whoShowLittle(effects).has(miner) };
   } finally {
     await own.close();
   }

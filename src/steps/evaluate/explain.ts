@@ -9,7 +9,6 @@ import { type AgreedScore, agreedScores, contradictsChain, disputedMiners, type 
 import { windowOf } from "../../protocol/clock.ts";
 import type { Judgement } from "../../protocol/evaluation.ts";
 import { groupOfMiner } from "../../protocol/experts/assignment.ts";
-import type { OwnEffect } from "../../protocol/own-training.ts";
 import type { ReportEntry, ScoreReport } from "../../protocol/report.ts";
 import { type ChainVerdict, isChainStatus, type Status, statuses } from "../../protocol/verdict.ts";
 import { readJson } from "../../workspace/files.ts";
@@ -17,7 +16,17 @@ import type { Context } from "../context.ts";
 import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
-import { follows, followsFromLosses, judgeAgain, type Likeness, littleTrained, type ScoreEvidence } from "./evidence.ts";
+import {
+  follows,
+  followsFromLosses,
+  judgeAgain,
+  type Likeness,
+  littleTrained,
+  type OwnShown,
+  ownEffectsOf,
+  ownShown,
+  type ScoreEvidence,
+} from "./evidence.ts";
 import {
   type Compared,
   comparedHere,
@@ -47,7 +56,7 @@ export interface ScorerExplanation {
   /** The judgement that follows from the losses in its evidence, how much earlier submissions explain, and what it shows of training of its own. */
   readonly computedAgain?: Judgement;
   readonly likeness?: Likeness;
-  readonly own?: OwnEffect;
+  readonly own?: OwnShown;
   /** Whether report and evidence say the same; absent without evidence on this miner. */
   readonly consistent?: boolean;
   /** Largest difference between its losses on the open sequences and those measured here, nats per token. */
@@ -209,7 +218,8 @@ async function explainReport(
   if (evidence === undefined || own === undefined) return said;
   const computedAgain = judgeAgain(task, evidence, own);
   const consistent = follows(entry, computedAgain, littleTrained(task, entries, evidence));
-  const shown = { ...(own.likeness && { likeness: own.likeness }), ...(own.own && { own: own.own }) };
+  const ofOwn = task.evaluation.leastTraining && ownShown(ownEffectsOf(entries, evidence, entry.group), entry.miner);
+  const shown = { ...(own.likeness && { likeness: own.likeness }), ...(ofOwn && { own: ofOwn }) };
   const facts = { ...said, ...(computedAgain && { computedAgain }), ...shown, consistent };
   if (measured === undefined || own.openLosses.length === 0) return facts;
   const sequences = evidence.open.map(({ domain, index, tokens }) => ({ domain, index, tokens: Int32Array.from(tokens) }));

@@ -73,7 +73,10 @@ export async function measureOwnTraining(
   for (const block of blocksOf(submissions)) {
     const sequences: HeldOutSequence[][] = [];
     try {
-      for (const submission of block) sequences.push(await own.of(submission));
+      for (const submission of block) {
+        if (await isLate(0)) return effects;
+        sequences.push(await own.of(submission));
+      }
     } catch (error) {
       if (!(error instanceof ConnitoError) || error.code === "disk-full") throw error;
       onMissing(error);

@@ -6,7 +6,7 @@
 
 import { type Effects, isNoise } from "../../protocol/copies.ts";
 import { type Judgement, judge } from "../../protocol/evaluation.ts";
-import { blocksOf, type OwnEffect, showLittle } from "../../protocol/own-training.ts";
+import { blocksOf, type OwnEffect, whoShowLittle } from "../../protocol/own-training.ts";
 import type { Task } from "../../protocol/task.ts";
 import { compareCommits } from "../../protocol/verdict.ts";
 import type { Likeness, ScoreEvidence } from "./evidence.ts";
@@ -164,9 +164,9 @@ async function measureWhatIsOwn({ own, losses, isLate, task }: ProofInput, measu
       if (found === "non-finite") one.lacks = found;
       else if (found !== undefined && Number.isFinite(found.effect) && Number.isFinite(found.error)) one.own = found;
     }
-    const known = members.filter((one) => one.own !== undefined);
-    for (const [place, little] of showLittle(known.map((one) => one.own as OwnEffect)).entries())
-      if (little) (known[place] as Measured).lacks = "not-trained";
+    const known = asked.flatMap(({ submission: { miner }, own: shown }) => (shown === undefined ? [] : [[miner, shown] as const]));
+    const little = whoShowLittle(new Map(known));
+    for (const one of asked) if (little.has(one.submission.miner)) one.lacks = "not-trained";
   }
 }
 

@@ -40,7 +40,7 @@ export async function signReport(context: Context, report: ScoreReport): Promise
   return signed;
 }
 
-/** Keeps whom this validator accepted without all that was to be asked: where others say otherwise, it does not insist. */
+/** Keeps whom this validator judged without all that was to be asked, or had: where others say otherwise, it does not insist. */
 export async function noteHasty(workspace: Workspace, cycle: number, hasty: readonly string[]): Promise<void> {
   await writeJson(workspace.layout.cycle(cycle, "hasty.json"), hasty);
 }

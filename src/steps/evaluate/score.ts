@@ -64,8 +64,8 @@ function describe({ report, signature }: SignedReport, facts: Pick<ScoreResult, 
 
 async function evaluateGroups(context: Context, membership: Membership, view: CycleView, groups: readonly number[]): Promise<SignedReport> {
   const timeIsOut = lateness(context, membership, view.cycle);
-  const { entries, evidence, hasty } = await measureGroups(context, membership, view, { groups, timeIsOut });
-  await noteHasty(context.workspace, view.cycle, hasty);
+  const { entries, evidence, hasty, besideMissing } = await measureGroups(context, membership, view, { groups, timeIsOut });
+  await noteHasty(context.workspace, view.cycle, [...hasty, ...besideMissing]);
   const hash = await context.workspace.objects.put(encodeEvidence(evidence));
   const facts = { task: membership.taskHash, cycle: view.cycle, base: view.base, validator: context.signer.address };
   return signReport(context, createReport({ ...facts, evidence: hash, entries }));
@@ -79,13 +79,22 @@ export interface Measuring {
   readonly sources?: readonly Source[];
 }
 
+export interface MeasuredGroups extends Pick<Proof, "evidence" | "hasty"> {
+  readonly entries: readonly ReportEntry[];
+  /**
+   * Who was compared with less than its whole group, as far as that is revealed. A submission that others have and this validator does not may say that another is a
+   * copy, or how much training is usual; its miner could choose whom it shows it to.
+   */
+  readonly besideMissing: readonly string[];
+}
+
 /** What Proof-of-Loss says of everybody in some groups of a cycle, computed here. */
 export async function measureGroups(
   context: Context,
   membership: Membership,
   view: CycleView,
   { groups, timeIsOut, sources }: Measuring,
-): Promise<{ readonly entries: readonly ReportEntry[] } & Pick<Proof, "evidence" | "hasty">> {
+): Promise<MeasuredGroups> {
   const { task } = membership;
   const { verdicts: all } = await readVerdicts(context, membership, view);
   const onChain = all.filter(({ group }) => groups.includes(group));
@@ -112,7 +121,7 @@ export async function measureGroups(
       onJudged: (judged) => context.progress.update(judged),
     }).finally(() => own?.close());
     if (hasty.length > 0)
-      context.progress.note(`${hasty.length} submissions are accepted without all that was to be asked of them: the window ends`, {
+      context.progress.note(`${hasty.length} submissions are judged by less than was to be asked of them`, {
         code: "asked-too-little",
         hasty,
       });
@@ -125,10 +134,23 @@ export async function measureGroups(
       return { miner, group, root, score: 0, status: status === "to-fetch" ? (refused.get(miner) ?? "unscored") : status };
     });
     context.progress.succeed(`Scored: ${entries.filter((entry) => entry.status === "accepted").length} of ${entries.length} accepted`);
-    return { entries, evidence, hasty };
+    return { entries, evidence, hasty, besideMissing: whoBesideMissing(entries) };
   } finally {
     await opened.close();
   }
+}
+
+function whoBesideMissing(entries: readonly ReportEntry[]): string[] {
+  const missing = new Set(entries.filter(({ status, root }) => root !== null && isMissing(status)).map(({ group }) => group));
+  return entries.filter(({ group, status }) => missing.has(group) && dependsOnOthers(status)).map(({ miner }) => miner);
+}
+
+function isMissing(status: ReportEntry["status"]): boolean {
+  return status === "unreachable" || status === "unscored";
+}
+
+function dependsOnOthers(status: ReportEntry["status"]): boolean {
+  return status === "accepted" || status === "near-copy" || status === "not-trained";
 }
 
 /** Fetches and checks every revealed submission; whoever is not reached, once more when all others are here. */
@@ -184,7 +206,8 @@ function lateness({ clock }: Context, { task }: Membership, cycle: number): (los
   return async (losses) => {
     const { best } = await clock.now();
     const takes = before === undefined ? 0 : Math.ceil(((best - before.block) * losses) / before.losses);
-    before = { block: best, losses };
+    // Who asks before it fetches measures nothing by that.
+    if (losses > 0) before = { block: best, losses };
     return best + takes >= windowOf(task, cycle, "score").last - reportBlocks;
   };
 }
