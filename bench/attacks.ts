@@ -202,7 +202,7 @@ async function play(attack: Attack, seed: string, cycles: number, directory: str
   const cast = castOf(attack.miners, attack.validators);
   const signal = new AbortController().signal;
   const { late = 0, lost = 0 } = attack;
-  const asked = { base: "grown" as const, overrides: { evaluation: { leastTraining: { sequences: 1280, drawn: 256 } } } };
+  const asked = { base: "grown" as const, overrides: { evaluation: { leastTraining: { sequences: 1280, drawn: 512 } } } };
   const input = { cast, cycles, seed, directory, late, lost, threads, progress: silentProgress, signal, ...(attack.ownTraining && asked) };
   const { players, losses, agreed } = await simulate(input);
   const miners = players.filter(({ role }) => role === "miner");

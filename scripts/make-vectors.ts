@@ -443,22 +443,22 @@ function ownTrainingVectors() {
     );
     return { sizes, base, members: losses };
   };
-  const [honest, idle] = [{ own: 1 }, { own: 0 }];
+  const [honest, idle] = [{ own: 2 }, { own: 0 }];
   const groups = [
     { title: "one that has not learned of its own", blocks: [block([24, 24, 24, 24], [honest, idle, honest, honest])] },
     {
       title: "one training thrice, in two blocks",
       blocks: [
         block([24, 24, 24], [honest, { own: 0, training: 1 }, { own: 0, training: 1 }]),
-        block([24, 24, 24], [{ own: 0, training: 0 }, { own: 1.5 }, { own: 0.8 }]),
+        block([24, 24, 24], [{ own: 0, training: 0 }, { own: 3 }, honest]),
       ],
     },
     { title: "one that learned by heart", blocks: [block([24, 24, 24, 24], [{ own: 100 }, { own: 1.5 }, honest, idle])] },
     { title: "one that shows some, of three", blocks: [block([24, 24, 24], [{ own: 2 }, idle, idle])] },
     { title: "little is usual", blocks: [block([24, 24, 24], [{ own: 0.25 }, { own: 0.25 }, { own: -0.5 }])] },
     { title: "nobody", blocks: [block([12, 12, 12], [idle, idle, idle])] },
-    { title: "shares that are small", blocks: [block([12, 12, 1, 7], [honest, honest, idle, idle])] },
-    { title: "a loss that is not finite", blocks: [block([12, 12, 12, 12], [honest, { ...idle, lost: 3 }, honest, idle])] },
+    { title: "shares that are small", blocks: [block([24, 24, 1, 7], [honest, honest, idle, idle])] },
+    { title: "a loss that is not finite", blocks: [block([24, 24, 24, 24], [honest, { ...idle, lost: 3 }, honest, idle])] },
     { title: "a loss that is not finite, of three", blocks: [block([16, 16, 16], [{ own: 2 }, { ...honest, lost: 40 }, { own: -1 }])] },
   ];
   return {

@@ -14,7 +14,7 @@ import { table } from "../ui/table.ts";
 
 const bases = Object.keys(recipes) as (keyof typeof recipes)[];
 /** Of the sequences that are to be learned from, how many each submission is measured on: models this small learn little of each. */
-const drawn = 256;
+const drawn = 512;
 
 /** Columns of the bar of who earns everything. */
 const barWidth = 20;

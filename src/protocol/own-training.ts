@@ -11,10 +11,7 @@ import type { Task } from "./task.ts";
 
 export type LeastTraining = NonNullable<Task["evaluation"]["leastTraining"]>;
 
-/**
- * So many of a group are measured on each other's sequences: what they have in common is seen by four of them well enough, and of two it could not be told
- * whose sequences are the easier.
- */
+/** So many of a group are measured on each other's sequences: enough that it is not one member's that are the easier, and no more than it takes. */
 const block = { least: 3, most: 5 };
 /** Control gains outside of their middle eight tenths count as the nearest inside: few sequences learned by heart are no training. */
 const clipped = 0.1;
@@ -84,32 +81,21 @@ export interface OwnEffect {
 }
 
 /**
- * The effect of each member of a block. What a sequence gains by anyone's training is taken off as far as the members tell that have not been given it. NaN
- * where a loss is not finite, or there is nothing to compare; and what is expected of others is not learned from a member with such a loss, or it could
- * make them suspect, or its friends not.
+ * The effect of each member of a block: by its own gains alone, so that nobody moves another's. NaN where a loss is not finite, or there is nothing to compare.
  */
 export function ownEffects({ sizes, base, members }: BlockLosses): OwnEffect[] {
   const owners = sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
-  const gains = members.map((losses) => owners.map((_, at) => (base[at] as number) - (losses[at] as number)));
-  const finite = gains.map((gain) => gain.every(Number.isFinite));
-  return gains.map((gain, member) => {
-    if (!finite[member]) return { effect: Number.NaN, error: Number.NaN };
-    const expected = owners.map((owner, at) =>
-      mean(gains.filter((_, other) => finite[other] && other !== member && other !== owner).map((other) => other[at] as number)),
-    );
-    const [own, others] = [true, false].map((isOwn) => [...owners.keys()].filter((at) => (owners[at] === member) === isOwn)) as [
-      number[],
-      number[],
-    ];
-    const at = (list: readonly number[], places: readonly number[]) => places.map((place) => list[place] as number);
-    const slope = slopeOf(at(expected, others), at(gain, others));
-    const rest = gain.map((value, place) => value - (slope === 0 ? 0 : slope * (expected[place] as number)));
-    const clip = clipperOf(at(rest, others));
-    const [ownRest, otherRest] = [at(rest, own).map(clip), at(rest, others).map(clip)];
-    const scale = Math.sqrt(variance(at(gain, others)));
+  return members.map((losses, member) => {
+    const gains = owners.map((_, at) => (base[at] as number) - (losses[at] as number));
+    if (!gains.every(Number.isFinite)) return { effect: Number.NaN, error: Number.NaN };
+    const own = gains.filter((_, at) => owners[at] === member);
+    const others = gains.filter((_, at) => owners[at] !== member);
+    const clip = clipperOf(others);
+    const [clippedOwn, clippedOthers] = [own.map(clip), others.map(clip)];
+    const scale = Math.sqrt(variance(others));
     return {
-      effect: (mean(ownRest) - mean(otherRest)) / scale,
-      error: Math.sqrt(variance(ownRest) / ownRest.length + variance(otherRest) / otherRest.length) / scale,
+      effect: (mean(clippedOwn) - mean(clippedOthers)) / scale,
+      error: Math.sqrt(variance(clippedOwn) / own.length + variance(clippedOthers) / others.length) / scale,
     };
   });
 }
@@ -144,14 +130,6 @@ function mean(values: readonly number[]): number {
 function variance(values: readonly number[]): number {
   const middle = mean(values);
   return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1);
-}
-
-/** Least squares; 0 where x says nothing: is the same everywhere, or NaN, as where nobody is left to expect anything of. */
-function slopeOf(x: readonly number[], y: readonly number[]): number {
-  const [middleX, middleY] = [mean(x), mean(y)];
-  const squares = x.reduce((sum, value) => sum + (value - middleX) ** 2, 0);
-  const products = x.reduce((sum, value, at) => sum + (value - middleX) * ((y[at] as number) - middleY), 0);
-  return squares > 0 ? products / squares : 0;
 }
 
 /** Takes a value to the nearest within the middle eight tenths of these. */

@@ -13,7 +13,7 @@ import { stream } from "../../src/protocol/random.ts";
 import { createWalk } from "../../src/protocol/walk.ts";
 import { hash, hotkey } from "./support.ts";
 
-const count = 64;
+const count = 224;
 
 function normals(name: string, length: number): number[] {
   const random = stream(hash(name));
@@ -132,7 +132,7 @@ describe("own training: blocks", () => {
 });
 
 describe("own training: effects", () => {
-  it("are by hand those of two, where nothing is expected", () => {
+  it("are by hand those of two", () => {
     // Gains of the first on its own 2, 4, 9, and on the other's 1, 1, 3, 3: a mean of 2, deviations of 1, a variance of 4/3; 9 and 4 count as 3.
     const [first, second] = ownEffects({ sizes: [3, 4], base: Array(7).fill(10), members: [[8, 6, 1, 9, 9, 7, 7], Array(7).fill(9)] });
     const scale = Math.sqrt(4 / 3);
@@ -152,23 +152,16 @@ describe("own training: effects", () => {
     near(first?.error as number, Math.sqrt(2 / 2 + 26 / 14 / 15) / scale);
   });
 
-  it("leave out what others gain on a sequence too, as much of it as the member shows on sequences of others", () => {
-    for (const trial of trials) {
-      const block = blockOf(trial, [honest(1), idle(2), honest(3), idle(4)]);
-      const owners = block.sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
-      const gain = (member: number, at: number) => (block.base[at] as number) - (block.members[member]?.[at] as number);
-      const expected = owners.map((owner, at) => {
-        const others = [1, 2, 3].filter((other) => other !== owner);
-        return others.reduce((sum, other) => sum + gain(other, at), 0) / others.length;
-      });
-      const [before] = ownEffects(block);
-      for (const times of [-0.5, 0.7, 3]) {
-        const [after] = ownEffects(withLosses(block, 0, (loss, at) => loss - times * (expected[at] as number)));
-        // The gain has another deviation then, which divides both.
-        near((after as OwnEffect).effect / (after as OwnEffect).error, (before as OwnEffect).effect / (before as OwnEffect).error);
-        assert.notEqual(after?.effect, before?.effect);
-      }
-    }
+  it("are moved by nobody else, whatever the others learned", () => {
+    const block = blockOf("others", [honest(1), honest(2), idle(3), idle(4)]);
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 3 }), fc.double(), (member, loss) => {
+        const before = ownEffects(block);
+        const after = ownEffects(withLosses(block, member, () => loss));
+        for (const other of [0, 1, 2, 3]) if (other !== member) assert.deepEqual(after[other], before[other]);
+      }),
+      { numRuns: 30 },
+    );
   });
 
   it("are the same whatever all gain alike, and of a member, whatever it gains alike everywhere", () => {
@@ -208,7 +201,7 @@ describe("own training: effects", () => {
         const [once, often] = [ownEffects(byHeart(sequences, 1)), ownEffects(byHeart(sequences, 1_000))];
         near(once[0]?.effect as number, often[0]?.effect as number);
         near(once[0]?.error as number, often[0]?.error as number);
-        assert.ok((often[0]?.effect as number) < 1.3);
+        assert.ok((often[0]?.effect as number) < 1.6);
       }
       assert.deepEqual(little(byHeart(4, 1_000)), [true, false, false, false]);
     }
