@@ -11,7 +11,7 @@ import type { Task } from "./task.ts";
 
 export type LeastTraining = NonNullable<Task["evaluation"]["leastTraining"]>;
 
-/** So many of a group are measured on each other's sequences: enough that it is not one member's that are the easier, and no more than it takes. */
+/** So many of a group are measured on each other's sequences: what they have in common is seen by four of them well enough, and not of two. */
 const block = { least: 3, most: 5 };
 /** Control gains outside of their middle eight tenths count as the nearest inside: few sequences learned by heart are no training. */
 const clipped = 0.1;
@@ -81,23 +81,45 @@ export interface OwnEffect {
 }
 
 /**
- * The effect of each member of a block: by its own gains alone, so that nobody moves another's. NaN where a loss is not finite, or there is nothing to compare.
+ * The effect of each member of a block, the larger of two: of its gains as they are, which nobody else moves; and without what is expected of them by the
+ * gains of others, of which it may be said that some sequences are easier. So neither a share that is hard to learn nor somebody who learned another's share makes honest work
+ * suspect. NaN where a loss is not finite, or there is nothing to compare.
  */
 export function ownEffects({ sizes, base, members }: BlockLosses): OwnEffect[] {
   const owners = sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
-  return members.map((losses, member) => {
-    const gains = owners.map((_, at) => (base[at] as number) - (losses[at] as number));
-    if (!gains.every(Number.isFinite)) return { effect: Number.NaN, error: Number.NaN };
-    const own = gains.filter((_, at) => owners[at] === member);
-    const others = gains.filter((_, at) => owners[at] !== member);
-    const clip = clipperOf(others);
-    const [clippedOwn, clippedOthers] = [own.map(clip), others.map(clip)];
-    const scale = Math.sqrt(variance(others));
-    return {
-      effect: (mean(clippedOwn) - mean(clippedOthers)) / scale,
-      error: Math.sqrt(variance(clippedOwn) / own.length + variance(clippedOthers) / others.length) / scale,
-    };
+  const gains = members.map((losses) => owners.map((_, at) => (base[at] as number) - (losses[at] as number)));
+  const finite = gains.map((gain) => gain.every(Number.isFinite));
+  return gains.map((gain, member) => {
+    if (!finite[member]) return { effect: Number.NaN, error: Number.NaN };
+    const parted = (list: readonly number[]): Parted => ({
+      own: list.filter((_, at) => owners[at] === member),
+      others: list.filter((_, at) => owners[at] !== member),
+    });
+    const expected = owners.map((owner, at) =>
+      mean(gains.filter((_, other) => finite[other] && other !== member && other !== owner).map((other) => other[at] as number)),
+    );
+    const slope = slopeOf(parted(expected).others, parted(gain).others);
+    const scale = Math.sqrt(variance(parted(gain).others));
+    const plain = effectOf(parted(gain), scale);
+    if (slope === 0) return plain;
+    const beyond = effectOf(parted(gain.map((value, at) => value - slope * (expected[at] as number))), scale);
+    return beyond.effect > plain.effect ? beyond : plain;
   });
+}
+
+/** What is known of each sequence, of a member's own and of others'. */
+interface Parted {
+  readonly own: readonly number[];
+  readonly others: readonly number[];
+}
+
+function effectOf({ own, others }: Parted, scale: number): OwnEffect {
+  const clip = clipperOf(others);
+  const [clippedOwn, clippedOthers] = [own.map(clip), others.map(clip)];
+  return {
+    effect: (mean(clippedOwn) - mean(clippedOthers)) / scale,
+    error: Math.sqrt(variance(clippedOwn) / own.length + variance(clippedOthers) / others.length) / scale,
+  };
 }
 
 /**
@@ -130,6 +152,14 @@ function mean(values: readonly number[]): number {
 function variance(values: readonly number[]): number {
   const middle = mean(values);
   return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1);
+}
+
+/** Least squares; 0 where x says nothing: is the same everywhere, or NaN, as where nobody is left to expect anything of. */
+function slopeOf(x: readonly number[], y: readonly number[]): number {
+  const [middleX, middleY] = [mean(x), mean(y)];
+  const squares = x.reduce((sum, value) => sum + (value - middleX) ** 2, 0);
+  const products = x.reduce((sum, value, at) => sum + (value - middleX) * ((y[at] as number) - middleY), 0);
+  return squares > 0 ? products / squares : 0;
 }
 
 /** Takes a value to the nearest within the middle eight tenths of these. */

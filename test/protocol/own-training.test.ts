@@ -152,16 +152,33 @@ describe("own training: effects", () => {
     near(first?.error as number, Math.sqrt(2 / 2 + 26 / 14 / 15) / scale);
   });
 
-  it("are moved by nobody else, whatever the others learned", () => {
+  it("are no less than a member's gains alone say, whatever the others learned", () => {
     const block = blockOf("others", [honest(1), honest(2), idle(3), idle(4)]);
+    const others = [1, 2, 3].map((other) => block.sizes.slice(0, other).reduce((sum, size) => sum + size, 0));
+    const alone = ownEffects({
+      ...block,
+      members: block.members.map((losses, member) => (member === 0 ? losses : Array.from(losses, () => Number.NaN))),
+    });
     fc.assert(
-      fc.property(fc.integer({ min: 0, max: 3 }), fc.double(), (member, loss) => {
-        const before = ownEffects(block);
-        const after = ownEffects(withLosses(block, member, () => loss));
-        for (const other of [0, 1, 2, 3]) if (other !== member) assert.deepEqual(after[other], before[other]);
+      fc.property(fc.integer({ min: 1, max: 3 }), fc.double({ min: -1, max: 1, noNaN: true }), (member, gain) => {
+        const after = ownEffects(withLosses(block, member, (loss, at) => (at < (others[0] as number) ? loss - gain : loss)));
+        assert.ok((after[0]?.effect as number) >= (alone[0]?.effect as number));
       }),
       { numRuns: 30 },
     );
+    // Two who learned its sequences better than their own.
+    const thieves = [1, 2].reduce((one, member) => withLosses(one, member, (loss, at) => (at < count ? loss - 0.04 : loss)), block);
+    assert.equal(little(thieves)[0], false);
+  });
+
+  it("do not suffer from sequences that are hard to learn for all", () => {
+    for (const trial of trials) {
+      const block = blockOf(trial, [honest(1), honest(2), honest(3), idle(4)]);
+      const hard = [0, 1, 2, 3].reduce((one, member) => withLosses(one, member, (loss, at) => (at < count ? loss + 0.01 : loss)), block);
+      const [before, after] = [ownEffects(block)[0], ownEffects(hard)[0]] as [OwnEffect, OwnEffect];
+      assert.ok(after.effect > before.effect / 2, `${before.effect} ${after.effect}`);
+      assert.deepEqual(little(hard).slice(0, 3), [false, false, false]);
+    }
   });
 
   it("are the same whatever all gain alike, and of a member, whatever it gains alike everywhere", () => {

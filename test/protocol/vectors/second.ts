@@ -586,26 +586,40 @@ interface Block {
   members: readonly (readonly (number | null)[])[];
 }
 
-/** Section 8's effects and errors of a block's members; undefined where one is not finite. Variances by the differences of all pairs. */
+/** Section 8's effects and errors of a block's members; undefined where one is not finite. Slopes and variances by the differences of all pairs. */
 export function secondOwnEffects({ sizes, base, members }: Block): ({ effect: number; error: number } | undefined)[] {
   const ends = sizes.map((_, member) => sizes.slice(0, member + 1).reduce((a, b) => a + b, 0));
   const owner = (at: number) => ends.findIndex((end) => at < end);
   const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
-  const variance = (x: readonly number[]) => sum(x.flatMap((a, i) => x.slice(0, i).map((b) => (a - b) ** 2))) / x.length / (x.length - 1);
-  return members.map((losses, member) => {
-    if (losses.includes(null)) return undefined;
-    const gain = (at: number) => (base[at] as number) - (losses[at] as number);
+  const pairs = (x: readonly number[], y: readonly number[]) =>
+    sum(x.flatMap((a, i) => x.slice(0, i).map((b, j) => (a - b) * ((y[i] as number) - (y[j] as number)))));
+  const variance = (x: readonly number[]) => pairs(x, x) / x.length / (x.length - 1);
+  const known = [...members.keys()].filter((member) => !members[member]?.includes(null));
+  const gain = (member: number, at: number) => (base[at] as number) - (members[member]?.[at] as number);
+  return members.map((_, member) => {
+    if (!known.includes(member)) return undefined;
     const places = [...base.keys()];
     const [own, others] = [places.filter((at) => owner(at) === member), places.filter((at) => owner(at) !== member)];
-    const rising = others.map(gain).sort((a, b) => a - b);
-    const m = rising.length;
-    const [low, high] = [rising[Math.floor(m / 10)] as number, rising[Math.ceil((9 * m) / 10) - 1] as number];
-    const clipped = (list: readonly number[]) => list.map((at) => Math.max(low, Math.min(high, gain(at))));
-    const [a, b] = [clipped(own), clipped(others)];
-    const deviation = Math.sqrt(variance(rising));
-    const effect = (sum(a) / a.length - sum(b) / b.length) / deviation;
-    const error = Math.sqrt(variance(a) / a.length + variance(b) / b.length) / deviation;
-    return Number.isFinite(effect) && Number.isFinite(error) ? { effect, error } : undefined;
+    const expected = (at: number) => {
+      const by = known.filter((other) => other !== member && other !== owner(at)).map((other) => gain(other, at));
+      return by.length === 0 ? 0 : sum(by) / by.length;
+    };
+    const y = others.map((at) => gain(member, at));
+    const x = known.length < 3 ? [] : others.map(expected);
+    const spread = pairs(x, x);
+    const deviation = Math.sqrt(variance(y));
+    const [first, second] = [0, spread === 0 ? 0 : pairs(x, y) / spread].map((slope) => {
+      const rest = (at: number) => gain(member, at) - slope * expected(at);
+      const rising = others.map(rest).sort((a, b) => a - b);
+      const m = rising.length;
+      const [low, high] = [rising[Math.floor(m / 10)] as number, rising[Math.ceil((9 * m) / 10) - 1] as number];
+      const clipped = (list: readonly number[]) => list.map((at) => Math.max(low, Math.min(high, rest(at))));
+      const [a, b] = [clipped(own), clipped(others)];
+      const effect = (sum(a) / a.length - sum(b) / b.length) / deviation;
+      return { effect, error: Math.sqrt(variance(a) / a.length + variance(b) / b.length) / deviation };
+    }) as [{ effect: number; error: number }, { effect: number; error: number }];
+    const larger = second.effect > first.effect ? second : first;
+    return Number.isFinite(larger.effect) && Number.isFinite(larger.error) ? larger : undefined;
   });
 }
 
