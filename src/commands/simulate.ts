@@ -5,14 +5,14 @@ import { Flags } from "@oclif/core";
 import * as v from "valibot";
 import { BaseCommand, type Invocation } from "../cli/base-command.ts";
 import { parseShare } from "../cli/quantities.ts";
-import { recipes } from "../simulate/base.ts";
+import { type BaseKind, pretrainSteps } from "../simulate/base.ts";
 import { castOf, minerStrategies, validatorStrategies } from "../simulate/cast.ts";
 import { type SimulationOutcome, type ValidatorFault, validatorFaults } from "../simulate/outcome.ts";
 import { batchSequences, simulate } from "../simulate/simulate.ts";
 import { plot } from "../ui/plot.ts";
 import { table } from "../ui/table.ts";
 
-const bases = Object.keys(recipes) as (keyof typeof recipes)[];
+const bases = Object.keys(pretrainSteps) as BaseKind[];
 /** Of the sequences that are to be learned from, how many each submission is measured on: models this small learn little of each. */
 const drawn = 512;
 

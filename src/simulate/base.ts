@@ -16,17 +16,14 @@ import { inventText } from "./language.ts";
 export const sequenceLength = 32;
 const heldOutShare = 0.4;
 
-/** How much text there is of each domain, and for how many steps the base is trained on it. */
-export interface BaseRecipe {
-  readonly characters: number;
-  readonly pretrainSteps: number;
-}
+const characters = 150_000;
 
-/** A base that has much to learn yet, nearly the same for all miners; and one that has learned that, so that what each learns is more its own. */
-export const recipes = {
-  young: { characters: 150_000, pretrainSteps: 120 },
-  grown: { characters: 150_000, pretrainSteps: 400 },
-} as const satisfies Record<string, BaseRecipe>;
+/**
+ * For how many steps a base is trained: one that has much to learn yet, nearly the same for all miners; and one that has learned that, so that what each
+ * learns is more its own.
+ */
+export const pretrainSteps = { young: 120, grown: 400 } as const;
+export type BaseKind = keyof typeof pretrainSteps;
 
 export interface SimulatedBase {
   readonly checkpoint: Checkpoint;
@@ -35,9 +32,8 @@ export interface SimulatedBase {
 
 export async function makeBase(
   directory: string,
-  { threads, progress, signal, base = "young" }: { threads: number; progress: Progress; signal: AbortSignal; base?: keyof typeof recipes },
+  { threads, progress, signal, base = "young" }: { threads: number; progress: Progress; signal: AbortSignal; base?: BaseKind },
 ): Promise<SimulatedBase> {
-  const { characters, pretrainSteps }: BaseRecipe = recipes[base];
   await mkdir(directory, { recursive: true });
   const texts: { readonly name: string; readonly train: string; readonly heldOut: string }[] = [];
   for (const name of ["hill", "harbour"]) {
@@ -65,7 +61,7 @@ export async function makeBase(
       checkpoint: start,
       files: texts.map(({ train }) => train),
       directory: trained,
-      steps: pretrainSteps,
+      steps: pretrainSteps[base],
       sequenceLength,
       batchSequences: 16,
       learningRate: 5e-3,

@@ -20,7 +20,7 @@ import { createTask } from "../steps/distribute/create-task.ts";
 import { joinTask, type Membership } from "../steps/membership.ts";
 import { type Progress, silentProgress } from "../ui/progress.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
-import { makeBase, type recipes, sequenceLength } from "./base.ts";
+import { type BaseKind, makeBase, sequenceLength } from "./base.ts";
 import { gatherOutcome, type SimulationOutcome } from "./outcome.ts";
 import type { CastMember, Note, Player } from "./player.ts";
 import { createWorld, type World } from "./world.ts";
@@ -32,7 +32,7 @@ export interface SimulationInput {
   /** State, texts and the base; the base is made only where it is missing. */
   readonly directory: string;
   /** `young` by default. */
-  readonly base?: keyof typeof recipes;
+  readonly base?: BaseKind;
   readonly overrides?: TaskOverrides;
   /** Chance that a transaction waits one to three blocks longer. */
   readonly late?: number;
