@@ -90,7 +90,7 @@ interface Run {
 interface Result extends Omit<Run, "seed"> {
   readonly attack: string;
   readonly worst: Pick<Run, "attackerShare" | "honestShare">;
-  /** How many verdicts called honest work a copy. */
+  /** How many verdicts called honest work a copy, or untrained. */
   readonly accused: number;
   readonly runs: readonly Run[];
 }
@@ -108,7 +108,7 @@ function resultOf(attack: string, runs: readonly Run[]): Result {
     modelHarm: Math.max(...runs.map((one) => one.modelHarm)),
     modelGain: Math.min(...runs.map((one) => one.modelGain)),
     agreed: runs.every((one) => one.agreed),
-    accused: (verdicts.honest["copy"] ?? 0) + (verdicts.honest["near-copy"] ?? 0),
+    accused: ["copy", "near-copy", "not-trained"].reduce((sum, status) => sum + (verdicts.honest[status] ?? 0), 0),
     verdicts,
     runs,
   };
@@ -177,7 +177,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
     right("model harm"),
     right("model gain"),
     "agreed",
-    right("honest called copies"),
+    right("honest accused"),
     "verdicts on attackers",
     "on honest miners",
   ];
