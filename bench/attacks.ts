@@ -22,7 +22,7 @@ interface Attack {
   readonly lost?: number;
   /** Where the base is grown, and own training asked for. */
   readonly ownTraining?: true;
-  /** How many trainings its attackers do in a cycle all the same, for which they may be paid; none by default. */
+  /** How many trainings its attackers do in a cycle all the same: in all runs together they may be paid what so many honest miners are. */
   readonly trainings?: number;
 }
 
@@ -74,7 +74,7 @@ interface Run {
   /** Of the emission at the end: all attackers' and all honest miners'. Both are 0 where nobody was paid. */
   readonly attackerShare: number;
   readonly honestShare: number;
-  /** Whether any attacker, or all together for each of their trainings, earned more than an honest miner did on average. */
+  /** Whether any attacker earned more than an honest miner did on average; of those that train, a single run says nothing. */
   readonly attackPays: boolean;
   /** The largest rise of the canonical model's loss from one cycle to the next, nats per token; 0 where it never rose. */
   readonly modelHarm: number;
@@ -95,16 +95,19 @@ interface Result extends Omit<Run, "seed"> {
   readonly runs: readonly Run[];
 }
 
-function resultOf(attack: string, runs: readonly Run[]): Result {
+function resultOf({ name, trainings, miners }: Attack, runs: readonly Run[]): Result {
   const verdicts = { attackers: added(runs.map((one) => one.verdicts.attackers)), honest: added(runs.map((one) => one.verdicts.honest)) };
+  const shares = sharesOf(runs);
+  const honest = castOf(miners, []).filter(({ strategy }) => strategy.honest).length;
+  const paysForTrainings = trainings !== undefined && shares.attackerShare > (trainings * shares.honestShare) / honest;
   return {
-    attack,
-    ...sharesOf(runs),
+    attack: name,
+    ...shares,
     worst: {
       attackerShare: Math.max(...runs.map((one) => one.attackerShare)),
       honestShare: Math.min(...runs.map((one) => one.honestShare)),
     },
-    attackPays: runs.some((one) => one.attackPays),
+    attackPays: paysForTrainings || runs.some((one) => one.attackPays),
     modelHarm: Math.max(...runs.map((one) => one.modelHarm)),
     modelGain: Math.min(...runs.map((one) => one.modelGain)),
     agreed: runs.every((one) => one.agreed),
@@ -152,7 +155,7 @@ export async function run(parameters: readonly string[] = process.argv.slice(3))
         const seed = String(Number(values.first) + turn);
         played.push(await play(attack, seed, Number(values.cycles), directory, Number(values.threads)));
       }
-      results.push(resultOf(attack.name, played));
+      results.push(resultOf(attack, played));
       progress.note(JSON.stringify(results.at(-1)));
     }
   } finally {
@@ -212,13 +215,11 @@ async function play(attack: Attack, seed: string, cycles: number, directory: str
   const honest = miners.filter((one) => one.honest);
   const attackers = miners.filter((one) => !one.honest);
   const rises = losses.slice(1).map((loss, cycle) => loss - (losses[cycle] as number));
-  const usual = sum(honest) / honest.length;
   return {
     seed,
     attackerShare: sum(attackers),
     honestShare: sum(honest),
-    attackPays:
-      attackers.some(({ share }) => share > usual) || (attack.trainings !== undefined && sum(attackers) > attack.trainings * usual),
+    attackPays: attack.trainings === undefined && attackers.some(({ share }) => share > sum(honest) / honest.length),
     modelHarm: Math.max(0, ...rises),
     modelGain: (losses[0] as number) - (losses.at(-1) as number),
     agreed: agreed.every(Boolean),
