@@ -124,7 +124,7 @@ function effectOf({ own, others }: Parted, scale: number): OwnEffect {
 
 /**
  * What each of a group has to show at least, within its error: half of what is usual among those that surely show some; 0 where nothing is asked. What is usual is their
- * lower median, so that whoever learns its own sequences by heart makes nobody suspect beside two that show some. Where fewer than two do, or what is usual is
+ * lower median, so that whoever learns its own sequences by heart makes nobody suspect while most of these are honest. Where fewer than two do, or what is usual is
  * little, as on a base that has hardly been trained, nothing is asked: what one shows alone may be chance.
  */
 export function askedOf(effects: readonly OwnEffect[]): number {

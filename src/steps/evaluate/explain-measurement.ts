@@ -6,7 +6,6 @@
 import type { Tensors } from "../../model/tensors.ts";
 import { type Effects, isNoise } from "../../protocol/copies.ts";
 import { whoShowLittle } from "../../protocol/own-training.ts";
-import type { SignedReport } from "../../protocol/report.ts";
 import { type ChainVerdict, compareCommits } from "../../protocol/verdict.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
@@ -30,6 +29,8 @@ export interface Measurement {
   readonly miner: string;
   /** The group's, as far as they can be had, in order of commits. */
   readonly submissions: readonly Sketched[];
+  /** Who of them would be paid by losses and is no copy by sketches: whose own training is asked for. */
+  readonly paid: ReadonlySet<string>;
   readonly deltas: Tensors;
   /** Against the other submissions of its group; absent for the first. */
   readonly comparison: Comparison | undefined;
@@ -45,19 +46,15 @@ export function comparedHere({ comparison, effects: found }: Measurement): Compa
   return { ...comparison.likeness, ...shown, copy: comparison.copy || (found !== undefined && isNoise(found)) };
 }
 
-/** What the submission shows of training of its own, beside those of its group that a scorer would pay, or refuses for that alone. */
+/** What the submission shows of training of its own, beside those of its group that would be paid. */
 export async function ownMeasuredHere(
   context: Context,
   membership: Membership,
   view: CycleView,
-  { opened, seed, miner, submissions }: Measurement,
-  reports: ReadonlyMap<string, SignedReport>,
+  { opened, seed, miner, submissions, paid }: Measurement,
 ): Promise<OwnMeasured | undefined> {
   const { leastTraining } = membership.task.evaluation;
-  const asked = new Set<string>();
-  for (const { report } of reports.values())
-    for (const entry of report.entries) if (entry.status === "accepted" || entry.status === "not-trained") asked.add(entry.miner);
-  if (leastTraining === undefined || !asked.has(miner)) return undefined;
+  if (leastTraining === undefined || !paid.has(miner)) return undefined;
   const own = openOwnSequences(context, membership, { view, slice: opened.slice, seed, leastTraining });
   try {
     const { progress } = context;
@@ -68,7 +65,7 @@ export async function ownMeasuredHere(
         isLate: async () => false,
         onMissing: (error) => progress.note(`Own training is not measured: ${error.message}`, { code: error.code }),
       },
-      submissions.filter((submission) => asked.has(submission.miner)),
+      submissions.filter((submission) => paid.has(submission.miner)),
     );
     const effects = new Map([...found].flatMap(([name, effect]) => (effect === "non-finite" ? [] : [[name, effect] as const])));
     const shown = ownShown(effects, miner);
@@ -114,7 +111,10 @@ export async function openMeasurement(
       const seed = await evaluationSeed(context, membership, view.cycle);
       const compare = await compareSubmissions({ seed, codec: task.submission.codec }, submissions);
       submissions.sort((a, b) => compareCommits(a.commit, b.commit));
-      return { opened, seed, miner, submissions, deltas: own.deltas, comparison: compare(scores).get(miner), sequences: 0 };
+      const comparisons = compare(scores);
+      const isPaid = (name: string) => (scores.get(name) ?? 0) > 0 && comparisons.get(name)?.copy !== true;
+      const paid = new Set(submissions.map((submission) => submission.miner).filter(isPaid));
+      return { opened, seed, miner, submissions, paid, deltas: own.deltas, comparison: comparisons.get(miner), sequences: 0 };
     }
   } catch (error) {
     await opened.close();

@@ -85,7 +85,7 @@ export interface Explanation {
   readonly measured: number;
   /** What the group's other submissions explain of it, as compared here; with a measurement, unless it was the group's first. */
   readonly compared?: Compared | undefined;
-  /** What it shows of training of its own, measured here beside those that scorers would pay; where the task asks for that. */
+  /** What it shows of training of its own, measured here beside those that would be paid; where the task asks for that. */
   readonly own?: OwnMeasured | undefined;
 }
 
@@ -119,7 +119,7 @@ export async function explainScore(context: Context, membership: Membership, inp
   }
   const measured = input.measure ? await openMeasurement(context, membership, view, verdicts, verdict, paidIn(task, evidences)) : undefined;
   try {
-    const own = measured && (await ownMeasuredHere(context, membership, view, measured, reports));
+    const own = measured && (await ownMeasuredHere(context, membership, view, measured));
     const rows: ScorerExplanation[] = [];
     for (const { hotkey: validator, stake } of scorers[group] ?? []) {
       const signed = reports.get(validator);
