@@ -140,7 +140,8 @@ export async function measureGroups(
   }
 }
 
-function whoBesideMissing(entries: readonly ReportEntry[]): string[] {
+/** Whose verdict may be another once the missing are there (`MeasuredGroups.besideMissing`). */
+export function whoBesideMissing(entries: readonly ReportEntry[]): string[] {
   const missing = new Set(entries.filter(({ status, root }) => root !== null && isMissing(status)).map(({ group }) => group));
   return entries.filter(({ group, status }) => missing.has(group) && dependsOnOthers(status)).map(({ miner }) => miner);
 }
