@@ -3,7 +3,7 @@
  * chain and a clock that take no time. The same cast and seed give the same run.
  */
 import { setMaxListeners } from "node:events";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Neuron } from "../chain/client.ts";
@@ -67,10 +67,12 @@ const taskOverrides: TaskOverrides = {
   cycle: { phases: { distribute: 4, train: 4, commit: 6, reveal: 6, score: 6, merge: 10 } },
 };
 
-/** @throws simulation-invalid for a cast that cannot play */
+/** @throws simulation-invalid for a cast that cannot play; simulation-there where the directory holds another's state */
 export async function simulate(input: SimulationInput): Promise<SimulationOutcome> {
   const { cast, seed, signal, progress } = input;
   checkCast(cast);
+  const states = join(input.directory, "players");
+  await assertNoneThere(states);
   // Everybody waits on this one signal.
   setMaxListeners(0, signal);
   const base = await makeBase(join(input.directory, `base-${input.base ?? "young"}`), input);
@@ -93,7 +95,7 @@ export async function simulate(input: SimulationInput): Promise<SimulationOutcom
     const directory = join(published, String(uid));
     await mkdir(directory);
     return {
-      workspace: await openWorkspace(join(input.directory, "players", name), { lock: true }),
+      workspace: await openWorkspace(join(states, name), { lock: true }),
       chain: world.chain,
       clock: world.clock,
       netuid,
@@ -191,6 +193,20 @@ function merged(base: TaskOverrides, over: TaskOverrides): TaskOverrides {
     result[key] = both ? merged(before as TaskOverrides, value as TaskOverrides) : value;
   }
   return result as TaskOverrides;
+}
+
+/** Whoever played has work of cycles that this chain has not come to. */
+async function assertNoneThere(states: string): Promise<void> {
+  const there = await readdir(states).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  if (there.length === 0) return;
+  throw new ConnitoError(`${states} holds the state of another simulation.`, {
+    code: "simulation-there",
+    exit: "invalidInput",
+    hint: "Name another directory, or remove that one; the base beside it can stay.",
+  });
 }
 
 function checkCast(cast: readonly CastMember[]): void {

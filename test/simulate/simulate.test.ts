@@ -43,6 +43,10 @@ describe("simulate/simulate", function () {
       [true, undefined],
     ]);
     assert.ok((first.losses[1] as number) < (first.losses[0] as number));
+    // What it left is of a chain that is no more.
+    const signal = new AbortController().signal;
+    const again = { cast: castOf([...cast[0]], ["honest"]), cycles: 1, seed: "1", directory, threads: 1, progress: silentProgress, signal };
+    await assert.rejects(simulate(again), { code: "simulation-there" });
   });
 
   it("refuses casts that cannot play", async () => {
