@@ -4,6 +4,7 @@
  */
 import { ConnitoError } from "../../errors.ts";
 import { blocksOf, drawTurns, type LeastTraining, type OwnEffect, ownEffects, placesOfTurns } from "../../protocol/own-training.ts";
+import { sequencesIn } from "../../protocol/training-share.ts";
 import { createWalk, walkSeed } from "../../protocol/walk.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
@@ -35,10 +36,9 @@ export function openOwnSequences(
       for (const { name, train } of task.data.domains.slice(domains.length))
         domains.push(await openTaskData(context, membership, { hash: train, tokenizer, what: `the training data of ${name}` }));
       const shares = trainingShares(membership, view, group, miner, domains);
-      const available = shares.map((runs) => runs.reduce((sum, { sequences }) => sum + sequences, 0));
       const walk = createWalk(shares, walkSeed(taskHash, view.cycle, miner));
       const sequences: HeldOutSequence[] = [];
-      const places = placesOfTurns(drawTurns(seed, group, miner, leastTraining, available));
+      const places = placesOfTurns(drawTurns(seed, group, miner, leastTraining, shares.map(sequencesIn)));
       // By domain along the walk, so that each run is shuffled, and each shard opened, once.
       const order = [...places.entries()].sort(([, a], [, b]) => (a % domains.length) - (b % domains.length) || a - b);
       for (const [at, place] of order) {
