@@ -82,8 +82,8 @@ export interface OwnEffect {
 
 /**
  * The effect of each member of a block, the larger of two: of its gains as they are, which nobody else moves; and without what is expected of them by the
- * gains of others, of which it may be said that some sequences are easier. So neither a share that is hard to learn nor somebody who learned another's share makes honest work
- * suspect. NaN where a loss is not finite, or there is nothing to compare.
+ * gains of others, as some sequences are easier to learn. So neither a share that is hard to learn nor somebody who learned another's share makes honest
+ * work suspect. NaN where a loss is not finite, or there is nothing to compare.
  */
 export function ownEffects({ sizes, base, members }: BlockLosses): OwnEffect[] {
   const owners = sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
@@ -123,9 +123,9 @@ function effectOf({ own, others }: Parted, scale: number): OwnEffect {
 }
 
 /**
- * What each of a group has to show at least, within its error: half of what is usual among those that surely show some; 0 where nothing is asked. What is usual is their
- * lower median, so that whoever learns its own sequences by heart makes nobody suspect while most of these are honest. Where fewer than two do, or what is usual is
- * little, as on a base that has hardly been trained, nothing is asked: what one shows alone may be chance.
+ * What each of a group has to show at least, within its error: half of what is usual among those that surely show some; 0 where nothing is asked. What is
+ * usual is their lower median, so that whoever learns its own sequences by heart makes nobody suspect while most of these are honest. Where fewer than two
+ * do, or what is usual is little, as on a base that has hardly been trained, nothing is asked: what one shows alone may be chance.
  */
 export function askedOf(effects: readonly OwnEffect[]): number {
   const shown = effects.filter(({ effect, error }) => effect > errors.there * error).map(({ effect }) => effect);

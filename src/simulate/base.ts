@@ -14,9 +14,8 @@ import { inventText } from "./language.ts";
 
 /** Tokens that are predicted in a sequence. */
 export const sequenceLength = 32;
-const heldOutShare = 0.4;
-
 const characters = 150_000;
+const heldOutShare = 0.4;
 
 /**
  * For how many steps a base is trained: one that has much to learn yet, nearly the same for all miners; and one that has learned that, so that what each

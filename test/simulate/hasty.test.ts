@@ -9,7 +9,7 @@ import { replacing, type Strategy } from "../../src/simulate/strategies/strategy
 import { honestValidator } from "../../src/simulate/strategies/validators.ts";
 import type { ChainClock } from "../../src/steps/clock.ts";
 import { merge } from "../../src/steps/evaluate/merge.ts";
-import { findHasty } from "../../src/steps/evaluate/reports.ts";
+import { findUnsure } from "../../src/steps/evaluate/reports.ts";
 import { score } from "../../src/steps/evaluate/score.ts";
 import { silentProgress } from "../../src/ui/progress.ts";
 
@@ -49,7 +49,7 @@ describe("a validator whose time is too short to ask for copies", function () {
             };
             const progress = { ...context.progress, update };
             const result = await score({ ...context, clock, progress }, membership, input);
-            hasty = await findHasty(context.workspace, input.cycle);
+            hasty = await findUnsure(context.workspace, input.cycle);
             statuses = result.entries.filter(({ miner }) => hasty.includes(miner)).map(({ status }) => status);
             return result;
           },

@@ -12,11 +12,14 @@ import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { findHasty, findReport, weigh } from "./reports.ts";
+import { findReport, findUnsure, weigh } from "./reports.ts";
 import { measureGroups } from "./score.ts";
 import { readVerdicts } from "./verdicts.ts";
 
-/** The agreed scores of a cycle. What this validator scored itself is not measured twice, unless its time was too short for it, or a submission of the group was missing. */
+/**
+ * The agreed scores of a cycle. What this validator scored itself is not measured twice, unless its time was too short for it, or a submission of the group
+ * was missing.
+ */
 export async function settleScores(
   context: Context,
   membership: Membership,
@@ -67,7 +70,7 @@ async function measureDisputed(
   disputed: readonly string[],
 ): Promise<Map<string, ReportEntry>> {
   const own = await findReport(context.workspace, view.cycle, context.signer.address);
-  const unsure = await findHasty(context.workspace, view.cycle);
+  const unsure = await findUnsure(context.workspace, view.cycle);
   const known = (own?.report.entries ?? []).filter(
     ({ miner, status }) => disputed.includes(miner) && !unsure.includes(miner) && status !== "unscored" && status !== "unreachable",
   );

@@ -41,12 +41,12 @@ export async function signReport(context: Context, report: ScoreReport): Promise
 }
 
 /** Keeps whom this validator judged without all that was to be asked, or had: where others say otherwise, it does not insist. */
-export async function noteHasty(workspace: Workspace, cycle: number, hasty: readonly string[]): Promise<void> {
-  await writeJson(workspace.layout.cycle(cycle, "hasty.json"), hasty);
+export async function noteUnsure(workspace: Workspace, cycle: number, unsure: readonly string[]): Promise<void> {
+  await writeJson(workspace.layout.cycle(cycle, "unsure.json"), unsure);
 }
 
-export async function findHasty(workspace: Workspace, cycle: number): Promise<readonly string[]> {
-  return (await readJson<readonly string[]>(workspace.layout.cycle(cycle, "hasty.json"))) ?? [];
+export async function findUnsure(workspace: Workspace, cycle: number): Promise<readonly string[]> {
+  return (await readJson<readonly string[]>(workspace.layout.cycle(cycle, "unsure.json"))) ?? [];
 }
 
 /** Puts the report's hash on the chain. @throws deadline-missed after the score window: the report then does not count. */

@@ -22,7 +22,7 @@ import { openWholeModel } from "./losses.ts";
 import { compareSubmissions, type Sketched } from "./near-copies.ts";
 import { openOwnSequences } from "./own-training.ts";
 import { type Proof, proveLosses } from "./proof-of-loss.ts";
-import { findReport, noteHasty, sendReport, signReport } from "./reports.ts";
+import { findReport, noteUnsure, sendReport, signReport } from "./reports.ts";
 import { groupsOf, requireValidator, scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
 
@@ -65,7 +65,7 @@ function describe({ report, signature }: SignedReport, facts: Pick<ScoreResult, 
 async function evaluateGroups(context: Context, membership: Membership, view: CycleView, groups: readonly number[]): Promise<SignedReport> {
   const timeIsOut = lateness(context, membership, view.cycle);
   const { entries, evidence, hasty, besideMissing } = await measureGroups(context, membership, view, { groups, timeIsOut });
-  await noteHasty(context.workspace, view.cycle, [...hasty, ...besideMissing]);
+  await noteUnsure(context.workspace, view.cycle, [...hasty, ...besideMissing]);
   const hash = await context.workspace.objects.put(encodeEvidence(evidence));
   const facts = { task: membership.taskHash, cycle: view.cycle, base: view.base, validator: context.signer.address };
   return signReport(context, createReport({ ...facts, evidence: hash, entries }));
