@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { castOf, minerStrategies, validatorStrategies } from "../src/simulate/cast.ts";
-import { simulate } from "../src/simulate/simulate.ts";
+import { askingOwnTraining, simulate } from "../src/simulate/simulate.ts";
 import { createProgress, silentProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
 
@@ -205,7 +205,7 @@ async function play(attack: Attack, seed: string, cycles: number, directory: str
   const cast = castOf(attack.miners, attack.validators);
   const signal = new AbortController().signal;
   const { late = 0, lost = 0 } = attack;
-  const asked = { base: "grown" as const, overrides: { evaluation: { leastTraining: { sequences: 1280, drawn: 512 } } } };
+  const asked = { base: "grown" as const, overrides: askingOwnTraining(1280) };
   const input = { cast, cycles, seed, directory, late, lost, threads, progress: silentProgress, signal, ...(attack.ownTraining && asked) };
   const { players, losses, agreed } = await simulate(input);
   const miners = players.filter(({ role }) => role === "miner");

@@ -8,13 +8,11 @@ import { parseShare } from "../cli/quantities.ts";
 import { type BaseKind, pretrainSteps } from "../simulate/base.ts";
 import { castOf, minerStrategies, validatorStrategies } from "../simulate/cast.ts";
 import { type SimulationOutcome, type ValidatorFault, validatorFaults } from "../simulate/outcome.ts";
-import { batchSequences, simulate } from "../simulate/simulate.ts";
+import { askingOwnTraining, batchSequences, simulate } from "../simulate/simulate.ts";
 import { plot } from "../ui/plot.ts";
 import { table } from "../ui/table.ts";
 
 const bases = Object.keys(pretrainSteps) as BaseKind[];
-/** Of the sequences that are to be learned from, how many each submission is measured on: models this small learn little of each. */
-const drawn = 512;
 
 /** Columns of the bar of who earns everything. */
 const barWidth = 20;
@@ -115,7 +113,7 @@ export default class Simulate extends BaseCommand<typeof Simulate, SimulationOut
       return await simulate({
         cast,
         base,
-        ...(sequences && { overrides: { evaluation: { leastTraining: { sequences, drawn: Math.min(sequences, drawn) } } } }),
+        ...(sequences && { overrides: askingOwnTraining(sequences) }),
         cycles,
         seed,
         threads,

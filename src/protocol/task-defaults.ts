@@ -33,6 +33,9 @@ export const muonDefaults = {
  */
 export const outerOfPlaces = { learningRate: 1.5, momentum: 0 } as const;
 
+/** On how many of the sequences of `evaluation.leastTraining` a submission is measured where its owner says no more (docs/performance.md, Own training). */
+export const leastTrainingDrawn = 128;
+
 /** What a task has where its owner says nothing. */
 export const taskDefaults = {
   experts: { grouping: "even", selection: { score: "token", threshold: 0.2 } },

@@ -67,6 +67,14 @@ const taskOverrides: TaskOverrides = {
   cycle: { phases: { distribute: 4, train: 4, commit: 6, reveal: 6, score: 6, merge: 10 } },
 };
 
+/** Of the sequences that are to be learned from, on how many each submission is measured: models this small learn little of each. */
+const drawn = 512;
+
+/** What a simulation changes to ask submissions for training of their own on so many sequences. */
+export function askingOwnTraining(sequences: number): TaskOverrides {
+  return { evaluation: { leastTraining: { sequences, drawn: Math.min(sequences, drawn) } } };
+}
+
 /** @throws simulation-invalid for a cast that cannot play; simulation-there where the directory holds another's state */
 export async function simulate(input: SimulationInput): Promise<SimulationOutcome> {
   const { cast, seed, signal, progress } = input;

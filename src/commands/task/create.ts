@@ -14,14 +14,13 @@ import { expertLayout } from "../../model/slice.ts";
 import { parseExpertScores } from "../../protocol/experts/esft.ts";
 import { possibleGroups } from "../../protocol/experts/expert-manager.ts";
 import type { Task, TaskOverrides } from "../../protocol/task.ts";
+import { leastTrainingDrawn } from "../../protocol/task-defaults.ts";
 import { type CreateTaskResult, createTask, type SideCounts } from "../../steps/distribute/create-task.ts";
 import type { DomainSources } from "../../steps/distribute/prepare-data.ts";
 import { formatBytes, formatCount, formatDuration } from "../../ui/format.ts";
 import { fields, table } from "../../ui/table.ts";
 
 const maximumJsonBytes = 64 * 2 ** 20;
-/** Sequences that tell training of one's own on a base that is well trained. */
-const enoughDrawn = 128;
 
 export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTaskResult> {
   static override readonly summary = "Make a task from a checkpoint and data, and publish its hash on the chain.";
@@ -207,7 +206,7 @@ function withOptimizer(overrides: TaskOverrides, optimizer: "adamw" | "muon" | u
 /** On how many of the sequences a submission is measured is left to --from, or as many as tell on a base that is well trained. */
 function withLeastTraining(overrides: TaskOverrides, sequences: number | undefined): TaskOverrides {
   if (sequences === undefined) return overrides;
-  const leastTraining = { drawn: Math.min(enoughDrawn, sequences), ...overrides.evaluation?.leastTraining, sequences };
+  const leastTraining = { drawn: Math.min(leastTrainingDrawn, sequences), ...overrides.evaluation?.leastTraining, sequences };
   return { ...overrides, evaluation: { ...overrides.evaluation, leastTraining } };
 }
 
