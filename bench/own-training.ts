@@ -44,6 +44,8 @@ interface HonestRow extends Subjected {
   readonly leastCertainty: number;
   /** Groups in which enough is usual for anybody to be asked. */
   readonly asked: Share;
+  /** Submissions that the first look did not suffice for. */
+  readonly again: Share;
   /** Called untrained, by size of the group. */
   readonly accused: Readonly<Record<number, Share>>;
   /** The miner with the least effect. */
@@ -58,6 +60,7 @@ interface RingRow extends Subjected, Shape {
   readonly kind: string;
   readonly effect: number;
   readonly found: Share;
+  readonly again: Share;
   /** Honest members beside it that were called untrained. */
   readonly accused: Share;
 }
@@ -121,7 +124,7 @@ function judgeHonest(
   type Judged = Judgement[][];
   const judged = (size: number, count: number, among: number) => {
     const by: Judged = candidates.map(() => []);
-    let asked = 0;
+    let [asked, again] = [0, 0];
     for (let turn = 0; turn < count; turn++) {
       const members = random.draw(size, among);
       const verdict = judge.judge(
@@ -129,9 +132,10 @@ function judgeHonest(
         drawn,
       );
       if (verdict.asked) asked++;
+      again += verdict.again;
       for (const [place, member] of members.entries()) by[member]?.push(verdict.judgements[place] as Judgement);
     }
-    return { by, asked: { found: asked, of: count } };
+    return { by, asked: { found: asked, of: count }, again: { found: again, of: count * size } };
   };
   const bySize = groupSizes.map((size) => judged(size, groups.whole, miners.whole));
   const ofMiner = candidates.slice(0, miners.whole).map((_, member) => bySize.flatMap(({ by }) => by[member] as Judgement[]));
@@ -150,6 +154,7 @@ function judgeHonest(
     certainty: mean([...certainties]),
     leastCertainty: certainties[Math.floor(certainties.length / 100)] as number,
     asked: added(bySize.map(({ asked }) => asked)),
+    again: added(bySize.map(({ again }) => again)),
     accused: Object.fromEntries(bySize.map(({ by }, at) => [groupSizes[at], littleOf(by.flat())])),
     least: { steps, learningRate, effect: means[least] as number, accused: littleOf(ofMiner[least] as Judgement[]) },
     correlation: { learningRate: correlated((miner) => miner.learningRate), steps: correlated((miner) => miner.steps) },
@@ -169,20 +174,23 @@ function judgeRings(
     const ofKind = rings.filter((one) => one.kind === kind);
     for (const shape of shapesOf(kind)) {
       const [inRing, others]: [Judgement[], Judgement[]] = [[], []];
+      let looked = 0;
       for (let turn = 0; turn < turns; turn++) {
         const { members } = ofKind[turn % ofKind.length] as Ring;
         const ring = random.draw(shape.ring, members.length).map((member) => members[member] as Candidate);
         const honest = random.draw(shape.honest, beside.length).map((member) => beside[member] as Candidate);
         // It chooses when it commits, and so with whom it is measured.
         const isFirst = random.uniform(2) === 0;
-        const { judgements } = judge.judge(isFirst ? [...ring, ...honest] : [...honest, ...ring], drawn);
+        const { judgements, again } = judge.judge(isFirst ? [...ring, ...honest] : [...honest, ...ring], drawn);
+        looked += again;
         const split = isFirst ? shape.ring : shape.honest;
         const [before, behind] = [judgements.slice(0, split), judgements.slice(split)];
         inRing.push(...(isFirst ? before : behind));
         others.push(...(isFirst ? behind : before));
       }
       const effect = mean(inRing.map((one) => one.effect));
-      rows.push({ kind, ...shape, effect, found: littleOf(inRing), accused: littleOf(others) });
+      const again = { found: looked, of: inRing.length + others.length };
+      rows.push({ kind, ...shape, effect, again, found: littleOf(inRing), accused: littleOf(others) });
     }
   }
   return rows;
@@ -236,12 +244,14 @@ function shown({ honest, rings }: Result): string {
         "by error",
         "1st percentile",
         "asked",
+        "looked at again",
         ...groupSizes.map((size) => `accused, ${size}`),
       ],
       honest.map((row) => [
         ...named(row),
         ...[row.effect, row.deviation, row.certainty, row.leastCertainty].map((value) => value.toFixed(2)),
         percent(row.asked),
+        percent(row.again),
         ...groupSizes.map((size) => share(row.accused[size] as Share)),
       ]),
     ),

@@ -26,7 +26,16 @@ import { areStages, drawOpenSequences, drawSequences } from "../src/protocol/hel
 import { hotkeyOf } from "../src/protocol/hotkey.ts";
 import { merkleRoot } from "../src/protocol/merkle.ts";
 import { averageDeltas, outerStep } from "../src/protocol/outer-step.ts";
-import { blocksOf, drawTurns, ownEffects, placesOfTurns, showLittle } from "../src/protocol/own-training.ts";
+import {
+  blocksOf,
+  drawTurns,
+  lookAgain,
+  ownEffects,
+  ownersOf,
+  placesOfTurns,
+  showLittle,
+  turnsOfLook,
+} from "../src/protocol/own-training.ts";
 import { placesSeed } from "../src/protocol/places.ts";
 import { seed, stream } from "../src/protocol/random.ts";
 import { type ChainRecord, encodeRecord, noGroup } from "../src/protocol/records.ts";
@@ -444,6 +453,7 @@ function ownTrainingVectors() {
     return { sizes, base, members: losses };
   };
   const [honest, idle] = [{ own: 2 }, { own: 0 }];
+  const effectsOf = ({ sizes, ...losses }: ReturnType<typeof block>) => ownEffects({ ...losses, owners: ownersOf(sizes) });
   const groups = [
     { title: "one that has not learned of its own", blocks: [block([24, 24, 24, 24], [honest, idle, honest, honest])] },
     {
@@ -455,6 +465,10 @@ function ownTrainingVectors() {
     },
     { title: "one that learned by heart", blocks: [block([24, 24, 24, 24], [{ own: 100 }, { own: 1.5 }, honest, idle])] },
     { title: "one that shows some, of three", blocks: [block([24, 24, 24], [{ own: 2 }, idle, idle])] },
+    {
+      title: "two blocks, of which one has to be looked at again",
+      blocks: [block([24, 24, 24], [honest, honest, honest]), block([24, 24, 24], [honest, { own: 0.6 }, honest])],
+    },
     { title: "little is usual", blocks: [block([24, 24, 24], [{ own: 0.25 }, { own: 0.25 }, { own: -0.5 }])] },
     { title: "nobody", blocks: [block([12, 12, 12], [idle, idle, idle])] },
     { title: "shares that are small", blocks: [block([24, 24, 1, 7], [honest, honest, idle, idle])] },
@@ -463,7 +477,7 @@ function ownTrainingVectors() {
   ];
   return {
     about:
-      "places of walks, as [domain, shard, number of the sequence], through the runs that a miner's share has of each domain; turns drawn by domain, and their places; sizes of blocks of groups of 0 on; losses of the blocks of groups (null: not finite) on the sequences of each member in turn, with effects and errors (null: not a number) and who shows too little",
+      "places of walks, as [domain, shard, number of the sequence], through the runs that a miner's share has of each domain; turns drawn by domain, their places, and which are for the first look and for the second; sizes of blocks of groups of 0 on; losses of the blocks of groups (null: not finite) on the sequences of each member in turn, with effects and errors (null: not a number), which blocks would have to be looked at again by these, and who shows too little",
     walks: walks.map(({ sizes, places, ...share }) => {
       const taskHash = name("task");
       const runs = sizes.map((shards, domain) =>
@@ -487,13 +501,24 @@ function ownTrainingVectors() {
     turns: turns.map(({ group, available, ...leastTraining }) => {
       const [from, miner] = [name("evaluation seed"), hotkey(`miner ${group}`)];
       const drawn = drawTurns(from, group, miner, leastTraining, available);
-      return { seed: from, group, miner, leastTraining, available, turns: drawn, places: placesOfTurns(drawn) };
+      return {
+        seed: from,
+        group,
+        miner,
+        leastTraining,
+        available,
+        turns: drawn,
+        places: placesOfTurns(drawn),
+        first: turnsOfLook(drawn, 1),
+        second: turnsOfLook(drawn, 2),
+      };
     }),
     blocks: Array.from({ length: 14 }, (_, members) => blocksOf(Array(members).fill(0)).map(({ length }) => length)),
     groups: groups.map(({ title, blocks }) => ({
       title,
-      blocks: blocks.map((losses) => ({ ...losses, effects: ownEffects(losses).map(({ effect, error }) => [effect, error]) })),
-      little: showLittle(blocks.flatMap(ownEffects)),
+      blocks: blocks.map((losses) => ({ ...losses, effects: effectsOf(losses).map(({ effect, error }) => [effect, error]) })),
+      again: lookAgain(blocks.map(effectsOf)),
+      little: showLittle(blocks.flatMap(effectsOf)),
     })),
   };
 }

@@ -1,5 +1,5 @@
 /** The shipped rule on groups of submissions. Each is measured once, on the sequences of all beside whom it can stand; a group takes what it needs of that. */
-import { blocksOf, type OwnEffect, ownEffects, showLittle } from "../../src/protocol/own-training.ts";
+import { blocksOf, lookAgain, type OwnEffect, ownEffects, ownersOf, showLittle, turnsOfLook } from "../../src/protocol/own-training.ts";
 import { type Base, type Delta, seeded, train } from "../copies/subject.ts";
 import { type Miners, toLearn } from "./miners.ts";
 
@@ -13,11 +13,19 @@ export interface Judgement extends OwnEffect {
   readonly little: boolean;
 }
 
+export interface GroupJudgement {
+  readonly judgements: readonly Judgement[];
+  /** Whether enough is usual for anybody to be asked. */
+  readonly asked: boolean;
+  /** How many of them were looked at again, on all sequences that were drawn. */
+  readonly again: number;
+}
+
 export interface Judge {
   /** Measures these on the sequences of these hotkeys, which have to be those of all in whose groups they are. */
   measure(candidates: readonly Candidate[], hotkeys: readonly number[]): Promise<void>;
-  /** A group in order of commits, by so many sequences of each hotkey; and whether it learned enough for anybody to be asked. */
-  judge(group: readonly Candidate[], drawn: number): { readonly judgements: readonly Judgement[]; readonly asked: boolean };
+  /** A group in order of commits, by so many sequences of each hotkey. */
+  judge(group: readonly Candidate[], drawn: number): GroupJudgement;
 }
 
 /** Candidates in a pass. */
@@ -54,7 +62,7 @@ export function createJudge(base: Base, { at }: Miners, { name, most }: { readon
       return result;
     };
     return ownEffects({
-      sizes: block.map(() => drawn),
+      owners: ownersOf(block.map(() => drawn)),
       base: joined(ofBase),
       members: block.map((candidate) => joined(losses.get(candidate) as Measured)),
     });
@@ -76,12 +84,17 @@ export function createJudge(base: Base, { at }: Miners, { name, most }: { readon
       }
     },
     judge(group, drawn) {
-      const effects = blocksOf(group).flatMap((block) => effectsOf(block, drawn));
-      if (effects.length === 0) throw new Error("a group of one or two is not asked");
+      const blocks = blocksOf(group);
+      if (blocks.length === 0) throw new Error("a group of one or two is not asked");
+      const turns = Array.from({ length: domains }, () => [...Array(drawn / domains).keys()]);
+      const first = blocks.map((block) => effectsOf(block, turnsOfLook(turns, 1).flat().length));
+      const again = lookAgain(first);
+      const effects = blocks.flatMap((block, place) => (again[place] ? effectsOf(block, drawn) : (first[place] as OwnEffect[])));
       const little = showLittle([...effects, nothing]);
       return {
         judgements: effects.map((effect, place) => ({ ...effect, little: little[place] as boolean })),
         asked: little.at(-1) as boolean,
+        again: blocks.filter((_, place) => again[place]).flat().length,
       };
     },
   };

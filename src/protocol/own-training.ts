@@ -9,6 +9,8 @@ import { type Hotkey, publicKeyOf } from "./hotkey.ts";
 import { stream } from "./random.ts";
 import type { Task } from "./task.ts";
 
+/** Most submissions show enough on few sequences; all are looked at on these first, and only some on the others. */
+export type Look = 1 | 2;
 export type LeastTraining = NonNullable<Task["evaluation"]["leastTraining"]>;
 
 /** So many of a group are measured on each other's sequences: what they have in common is seen by four of them well enough, and not of two. */
@@ -19,6 +21,8 @@ const clipped = 0.1;
 const errors = { there: 4, known: 2 };
 /** Of what is usual a submission has to show so much; and where less than this is usual, nothing is asked. */
 const least = { ofUsual: 1 / 2, usual: 1 / 4 };
+/** The share of each domain's turns that is looked at first. */
+const firstLook = 1 / 4;
 
 /**
  * The turns at which a miner is looked at, by domain: of the first `sequences` places of its walk, `drawn` in all domains together, each domain the same
@@ -47,6 +51,14 @@ export function leastPlaces(leastTraining: LeastTraining | undefined, available:
   return Math.min(leastTraining?.sequences ?? 0, available.length * Math.max(...available));
 }
 
+/** The turns of the first look, the first of each domain's, and those of the second, the others. */
+export function turnsOfLook(turns: readonly (readonly number[])[], look: Look): number[][] {
+  return turns.map((list) => {
+    const first = Math.ceil(firstLook * list.length);
+    return look === 1 ? list.slice(0, first) : list.slice(first);
+  });
+}
+
 /** The places of the walk at these turns. */
 export function placesOfTurns(turns: readonly (readonly number[])[]): number[] {
   return turns.flatMap((list, domain) => list.map((turn) => turn * turns.length + domain));
@@ -65,13 +77,18 @@ export function sequencesOfBlock({ drawn }: LeastTraining): number {
   return drawn * block.most;
 }
 
-/** Losses of a block on the sequences of all its members, those of the first member first. */
+/** Losses of a block on the sequences of all its members. */
 export interface BlockLosses {
-  /** How many sequences each member has. */
-  readonly sizes: readonly number[];
+  /** Whose each sequence is, by place in the block. */
+  readonly owners: readonly number[];
   readonly base: ArrayLike<number>;
   /** Of each member with its submission, on all sequences. */
   readonly members: readonly ArrayLike<number>[];
+}
+
+/** Of so many sequences of each member, one member's after another's. */
+export function ownersOf(sizes: readonly number[]): number[] {
+  return sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
 }
 
 /** How much more a submission gains on its own sequences than on others', in standard deviations of its gain on these; and the standard error of that. */
@@ -85,8 +102,7 @@ export interface OwnEffect {
  * gains of others, as some sequences are easier to learn. So neither a share that is hard to learn nor somebody who learned another's share makes honest
  * work suspect. NaN where a loss is not finite, or there is nothing to compare.
  */
-export function ownEffects({ sizes, base, members }: BlockLosses): OwnEffect[] {
-  const owners = sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
+export function ownEffects({ owners, base, members }: BlockLosses): OwnEffect[] {
   const gains = members.map((losses) => owners.map((_, at) => (base[at] as number) - (losses[at] as number)));
   const finite = gains.map((gain) => gain.every(Number.isFinite));
   return gains.map((gain, member) => {
@@ -131,6 +147,15 @@ export function askedOf(effects: readonly OwnEffect[]): number {
   const shown = effects.filter(({ effect, error }) => effect > errors.there * error).map(({ effect }) => effect);
   const usual = shown.length < 2 ? 0 : (shown.sort((a, b) => a - b)[(shown.length - 1) >> 1] as number);
   return usual >= least.usual ? least.ofUsual * usual : 0;
+}
+
+/**
+ * Which of a group's blocks have to be looked at again, by the effects of all at the first look: all but those whose members show what is asked of them. Where
+ * nothing is asked yet, more sequences may show that something is usual.
+ */
+export function lookAgain(blocks: readonly (readonly OwnEffect[])[]): boolean[] {
+  const asked = askedOf(blocks.flat());
+  return blocks.map((effects) => asked === 0 || !effects.every(({ effect }) => effect >= asked));
 }
 
 /** Which of a group's submissions show too little training of their own: surely less than what is asked. */

@@ -4,10 +4,13 @@ import {
   type BlockLosses,
   blocksOf,
   drawTurns,
+  lookAgain,
   type OwnEffect,
   ownEffects,
+  ownersOf,
   placesOfTurns,
   showLittle,
+  turnsOfLook,
 } from "../../src/protocol/own-training.ts";
 import { stream } from "../../src/protocol/random.ts";
 import { createWalk } from "../../src/protocol/walk.ts";
@@ -30,7 +33,7 @@ interface Member {
 
 /** A block as it may be measured: what anyone gains on a sequence, what a training gains on it besides, and what it learned of it. */
 function blockOf(name: string, members: readonly Member[], sizes = members.map(() => count)): BlockLosses {
-  const owners = sizes.flatMap((size, owner) => Array<number>(size).fill(owner));
+  const owners = ownersOf(sizes);
   const values = (part: string) => normals(`${name} ${part}`, owners.length);
   const [base, common] = [values("base").map((x) => 3 + x), values("common")];
   const losses = members.map(({ training, own = 0, learned }, member) => {
@@ -40,7 +43,7 @@ function blockOf(name: string, members: readonly Member[], sizes = members.map((
       return (base[at] as number) - 0.01 * (gain + (owner === (learned ?? member) ? own : 0));
     });
   });
-  return { sizes, base, members: losses };
+  return { owners, base, members: losses };
 }
 
 const honest = (name: number): Member => ({ training: `honest ${name}`, own: 1 });
@@ -101,6 +104,21 @@ describe("own training: turns", () => {
     );
   });
 
+  it("are parted in two looks: the first quarter of each domain's, rounded up, and the others", () => {
+    assert.deepEqual(turnsOfLook([[7, 1, 5, 3, 2], [4], [], [9, 8, 6, 0]], 1), [[7, 1], [4], [], [9]]);
+    fc.assert(
+      fc.property(rule, ({ leastTraining, available }) => {
+        const turns = drawTurns(hash("seed"), 1, hotkey("miner"), leastTraining, available);
+        const [first, second] = [turnsOfLook(turns, 1), turnsOfLook(turns, 2)];
+        assert.deepEqual(
+          turns.map((_, domain) => [...(first[domain] as number[]), ...(second[domain] as number[])]),
+          turns,
+        );
+        for (const [domain, { length }] of turns.entries()) assert.equal(first[domain]?.length, Math.ceil(length / 4));
+      }),
+    );
+  });
+
   it("are others for another seed, group, hotkey and domain, and any of those that there are", () => {
     const turns = (seed = "seed", group = 1, miner = "miner") =>
       drawTurns(hash(seed), group, hotkey(miner), { sequences: 200, drawn: 20 }, [500, 500]);
@@ -134,7 +152,11 @@ describe("own training: blocks", () => {
 describe("own training: effects", () => {
   it("are by hand those of two", () => {
     // Gains of the first on its own 2, 4, 9, and on the other's 1, 1, 3, 3: a mean of 2, deviations of 1, a variance of 4/3; 9 and 4 count as 3.
-    const [first, second] = ownEffects({ sizes: [3, 4], base: Array(7).fill(10), members: [[8, 6, 1, 9, 9, 7, 7], Array(7).fill(9)] });
+    const [first, second] = ownEffects({
+      owners: ownersOf([3, 4]),
+      base: Array(7).fill(10),
+      members: [[8, 6, 1, 9, 9, 7, 7], Array(7).fill(9)],
+    });
     const scale = Math.sqrt(4 / 3);
     near(first?.effect as number, (8 / 3 - 2) / scale);
     near(first?.error as number, Math.sqrt(1 / 3 / 3 + 4 / 3 / 4) / scale);
@@ -146,7 +168,7 @@ describe("own training: effects", () => {
     // Of fifteen the second and the fourteenth: 0 and 4. What is clipped has a mean of 2 and squared deviations of 26, its own 2 and 4 a mean of 3.
     const gains = [2, 50, -100, 0, 1, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 4, 100];
     const losses = gains.map((gain) => 10 - gain);
-    const [first] = ownEffects({ sizes: [2, 15], base: Array(17).fill(10), members: [losses, Array(17).fill(9)] });
+    const [first] = ownEffects({ owners: ownersOf([2, 15]), base: Array(17).fill(10), members: [losses, Array(17).fill(9)] });
     const scale = Math.sqrt((20_070 - 26 ** 2 / 15) / 14);
     near(first?.effect as number, 1 / scale);
     near(first?.error as number, Math.sqrt(2 / 2 + 26 / 14 / 15) / scale);
@@ -154,7 +176,7 @@ describe("own training: effects", () => {
 
   it("are no less than a member's gains alone say, whatever the others learned", () => {
     const block = blockOf("others", [honest(1), honest(2), idle(3), idle(4)]);
-    const others = [1, 2, 3].map((other) => block.sizes.slice(0, other).reduce((sum, size) => sum + size, 0));
+    const others = [1, 2, 3].map((other) => block.owners.indexOf(other));
     const alone = ownEffects({
       ...block,
       members: block.members.map((losses, member) => (member === 0 ? losses : Array.from(losses, () => Number.NaN))),
@@ -311,6 +333,21 @@ describe("own training: who shows too little", () => {
     assert.deepEqual(showLittle([unsure, sure(4), nothing]), [false, false, false]);
     assert.deepEqual(showLittle([{ ...unsure, error: 0.1249 }, sure(4), nothing]), [false, false, true]);
     assert.deepEqual(showLittle([unsure, sure(4), { effect: 1.5, error: 0.125 }, nothing]), [false, false, false, true]);
+  });
+
+  it("is not known at the first look where something is asked and somebody of the block shows less, nor where nothing is asked", () => {
+    const sure = (effect: number): OwnEffect => ({ effect, error: 1 / 1024 });
+    const unknown: OwnEffect = { effect: Number.NaN, error: Number.NaN };
+    const all = [sure(1), sure(1), sure(2)];
+    assert.deepEqual(lookAgain([]), []);
+    assert.deepEqual(lookAgain([all]), [false]);
+    // Half of 1, or more, however unsure.
+    assert.deepEqual(lookAgain([all, [sure(1), { effect: 0.5, error: 9 }, sure(1)]]), [false, false]);
+    assert.deepEqual(lookAgain([all, [sure(1), sure(0.499), sure(1)], [unknown, sure(1), sure(1)]]), [false, true, true]);
+    const few = [sure(0), sure(0.25), sure(0)];
+    assert.deepEqual(lookAgain([few, few.slice(0, 1)]), [true, true]);
+    assert.deepEqual(lookAgain([few, few]), [true, true]);
+    assert.deepEqual(lookAgain([few.slice(1, 2), few.slice(1, 2)]), [false, false]);
   });
 
   it("is no other, whatever of one's losses is not finite, and nothing is said of that one", () => {

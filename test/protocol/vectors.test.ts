@@ -211,11 +211,12 @@ describe("golden vectors, from the text alone", () => {
         assert.equal(runs[domain]?.[run]?.shard, shard);
       }
     }
-    for (const { turns: drawn, places, available, ...of } of turns)
-      assert.deepEqual(second.secondTurns(of, available), { turns: drawn, places });
+    for (const { turns: drawn, places, first, second: others, available, ...of } of turns)
+      assert.deepEqual(second.secondTurns(of, available), { turns: drawn, places, first, second: others });
     for (const [members, sizes] of blocks.entries()) assert.deepEqual(second.secondBlocks(members), sizes);
-    for (const { title, blocks: measured, little } of groups) {
+    for (const { title, blocks: measured, again, little } of groups) {
       const found = measured.map(second.secondOwnEffects);
+      assert.deepEqual(second.secondGoesOn(found), again, title);
       assert.deepEqual(second.secondNotTrained(found.flat()), little, title);
       for (const [block, { effects }] of measured.entries())
         for (const [member, [effect, error]] of effects.entries()) {

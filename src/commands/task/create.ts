@@ -150,7 +150,7 @@ export default class TaskCreate extends BaseCommand<typeof TaskCreate, CreateTas
       ["model", task.model.root],
       ["groups", task.experts.groups],
       ["optimizer", `${task.inner.optimizer}, learning rate ${task.inner.learningRate}`],
-      ["least training", describeLeastTraining(task.evaluation.leastTraining)],
+      ["least training", describeLeastTraining(task, evaluation)],
       ["submissions", describeSubmissions(task.submission.codec, submissionBytes)],
       ["a slice", describeSlices(slices)],
       ["domains", task.data.domains.map((domain) => domain.name).join(", ")],
@@ -216,10 +216,17 @@ function describeSubmissions(codec: string, bytes: Readonly<Record<string, numbe
   return `${codec}, up to ${formatBytes(bytes[codec] as number)} a miner and cycle (${others.join(", ")})`;
 }
 
-function describeLeastTraining(leastTraining: Task["evaluation"]["leastTraining"]): string {
-  if (leastTraining === undefined) return "not asked";
-  const { sequences, drawn } = leastTraining;
-  return `${formatCount(sequences)} sequences of one's own share in a cycle, ${formatCount(drawn)} of them measured`;
+/**
+ * Beside what this machine would train on in a window, which miners' own may be far from: a step computes about three times what a loss does (Kaplan et al.,
+ * arXiv 2001.08361, table 1: backward is twice forward).
+ */
+function describeLeastTraining({ evaluation, cycle }: Task, { blockSeconds, lossSeconds }: CreateTaskResult["evaluation"]): string {
+  const here = lossSeconds && Math.floor((cycle.phases.train * blockSeconds) / (3 * lossSeconds));
+  const pace = here === undefined ? "" : `; this machine trains on about ${formatCount(here)} in a window`;
+  if (evaluation.leastTraining === undefined)
+    return `not asked: one training is paid under every hotkey that submits it under noise; see --least-training${pace}`;
+  const { sequences, drawn } = evaluation.leastTraining;
+  return `${formatCount(sequences)} sequences of one's own share in a cycle, up to ${formatCount(drawn)} of them measured${pace}`;
 }
 
 /** At the pace of this machine, which validators' own may be far from. */

@@ -3,7 +3,19 @@
  * and on those of some others of its group, who have not been given them.
  */
 import { ConnitoError } from "../../errors.ts";
-import { blocksOf, drawTurns, type LeastTraining, type OwnEffect, ownEffects, placesOfTurns } from "../../protocol/own-training.ts";
+import {
+  type BlockLosses,
+  blocksOf,
+  drawTurns,
+  type LeastTraining,
+  type Look,
+  lookAgain,
+  type OwnEffect,
+  ownEffects,
+  ownersOf,
+  placesOfTurns,
+  turnsOfLook,
+} from "../../protocol/own-training.ts";
 import { sequencesIn } from "../../protocol/training-share.ts";
 import { createWalk, walkSeed } from "../../protocol/walk.ts";
 import type { Context } from "../context.ts";
@@ -18,7 +30,7 @@ import type { Sketched } from "./near-copies.ts";
 
 /** The sequences that a submission is looked at on: its miner's. */
 export interface OwnSequences {
-  of(submission: Pick<Sketched, "miner" | "group">): Promise<HeldOutSequence[]>;
+  of(submission: Pick<Sketched, "miner" | "group">, look: Look): Promise<HeldOutSequence[]>;
   close(): Promise<void>;
 }
 
@@ -32,13 +44,13 @@ export function openOwnSequences(
   const { tokenizer } = slice.manifest;
   const domains: TaskSequences[] = [];
   return {
-    async of({ miner, group }) {
+    async of({ miner, group }, look) {
       for (const { name, train } of task.data.domains.slice(domains.length))
         domains.push(await openTaskData(context, membership, { hash: train, tokenizer, what: `the training data of ${name}` }));
       const shares = trainingShares(membership, view, group, miner, domains);
       const walk = createWalk(shares, walkSeed(taskHash, view.cycle, miner));
       const sequences: HeldOutSequence[] = [];
-      const places = placesOfTurns(drawTurns(seed, group, miner, leastTraining, shares.map(sequencesIn)));
+      const places = placesOfTurns(turnsOfLook(drawTurns(seed, group, miner, leastTraining, shares.map(sequencesIn)), look));
       // By domain along the walk, so that each run is shuffled, and each shard opened, once.
       const order = [...places.entries()].sort(([, a], [, b]) => (a % domains.length) - (b % domains.length) || a - b);
       for (const [at, place] of order) {
@@ -66,31 +78,63 @@ export interface OwnMeasuring {
  * time or no data.
  */
 export async function measureOwnTraining(
-  { own, losses, isLate, onMissing }: OwnMeasuring,
+  measuring: OwnMeasuring,
   submissions: readonly Sketched[],
 ): Promise<Map<string, OwnEffect | "non-finite">> {
-  const effects = new Map<string, OwnEffect | "non-finite">();
+  const looked: { readonly block: readonly Sketched[]; readonly first: BlockLosses }[] = [];
   for (const block of blocksOf(submissions)) {
-    const sequences: HeldOutSequence[][] = [];
-    try {
-      for (const submission of block) {
-        if (await isLate(0)) return effects;
-        sequences.push(await own.of(submission));
-      }
-    } catch (error) {
-      if (!(error instanceof ConnitoError) || error.code === "disk-full") throw error;
-      onMissing(error);
-      break;
+    const first = await measureBlock(measuring, block, 1);
+    if (first === undefined) break;
+    looked.push({ block, first });
+  }
+  const again = lookAgain(looked.map(({ first }) => ownEffects(first)));
+  const effects = new Map<string, OwnEffect | "non-finite">();
+  for (const [index, { block, first }] of looked.entries()) {
+    const second = again[index] ? await measureBlock(measuring, block, 2) : undefined;
+    // What was to be seen of more sequences is not told from few.
+    if (again[index] && second === undefined) continue;
+    const both = second === undefined ? first : joined(first, second);
+    const found = ownEffects(both);
+    for (const [place, { miner }] of block.entries()) {
+      const losses = Array.from(both.members[place] as ArrayLike<number>);
+      effects.set(miner, losses.every(Number.isFinite) ? (found[place] as OwnEffect) : "non-finite");
     }
-    const all = sequences.flat();
-    if (await isLate(all.length * (1 + block.length))) break;
-    const { base, candidates } = await losses(
-      all,
-      block.map(({ deltas }) => deltas),
-    );
-    const found = ownEffects({ sizes: sequences.map(({ length }) => length), base, members: candidates });
-    for (const [place, { miner }] of block.entries())
-      effects.set(miner, candidates[place]?.every(Number.isFinite) ? (found[place] as OwnEffect) : "non-finite");
   }
   return effects;
+}
+
+/** A block's losses on the sequences of a look; nothing where there is no time or no data for it. */
+async function measureBlock(
+  { own, losses, isLate, onMissing }: OwnMeasuring,
+  block: readonly Sketched[],
+  look: Look,
+): Promise<BlockLosses | undefined> {
+  const sequences: HeldOutSequence[][] = [];
+  try {
+    for (const submission of block) {
+      if (await isLate(0)) return undefined;
+      sequences.push(await own.of(submission, look));
+    }
+  } catch (error) {
+    if (!(error instanceof ConnitoError) || error.code === "disk-full") throw error;
+    onMissing(error);
+    return undefined;
+  }
+  const all = sequences.flat();
+  if (all.length === 0) return { owners: [], base: [], members: block.map(() => []) };
+  if (await isLate(all.length * (1 + block.length))) return undefined;
+  const { base, candidates } = await losses(
+    all,
+    block.map(({ deltas }) => deltas),
+  );
+  return { owners: ownersOf(sequences.map(({ length }) => length)), base, members: candidates };
+}
+
+function joined(first: BlockLosses, second: BlockLosses): BlockLosses {
+  const both = (a: ArrayLike<number>, b: ArrayLike<number>) => [...Array.from(a), ...Array.from(b)];
+  return {
+    owners: [...first.owners, ...second.owners],
+    base: both(first.base, second.base),
+    members: first.members.map((losses, member) => both(losses, second.members[member] as ArrayLike<number>)),
+  };
 }

@@ -562,7 +562,7 @@ export function secondWalk(
 export function secondTurns(
   of: { seed: string; group: number; miner: string; leastTraining: { sequences: number; drawn: number } },
   available: readonly number[],
-): { turns: number[][]; places: number[] } {
+): { turns: number[][]; places: number[]; first: number[][]; second: number[][] } {
   const random = secondStream(H("connito/own/1", hex(of.seed), little(of.group, 2), secondPublicKey(of.miner)));
   const each = (count: number) => Math.floor(count / available.length);
   const turns: number[][] = [];
@@ -570,7 +570,13 @@ export function secondTurns(
     const r = Math.min(each(of.leastTraining.sequences), n);
     turns.push(random.draw(Math.min(each(of.leastTraining.drawn), r), r));
   }
-  return { turns, places: turns.flatMap((list, domain) => list.map((t) => t * available.length + domain)) };
+  const isFirst = (list: readonly number[], at: number) => 4 * at < list.length;
+  return {
+    turns,
+    places: turns.flatMap((list, domain) => list.map((t) => t * available.length + domain)),
+    first: turns.map((list) => list.filter((_, at) => isFirst(list, at))),
+    second: turns.map((list) => list.filter((_, at) => !isFirst(list, at))),
+  };
 }
 
 /** Section 8: how many of k members each block has; one or two are not asked. */
@@ -623,12 +629,26 @@ export function secondOwnEffects({ sizes, base, members }: Block): ({ effect: nu
   });
 }
 
-/** Section 8: which members of a group, in all its blocks, show too little. */
-export function secondNotTrained(effects: readonly ({ effect: number; error: number } | undefined)[]): boolean[] {
+type Effect = { effect: number; error: number } | undefined;
+
+/** Section 8: what is usual; undefined where nothing is asked. */
+function secondUsual(effects: readonly Effect[]): number | undefined {
   const shown = effects.flatMap((each) => (each !== undefined && each.effect > 4 * each.error ? [each.effect] : []));
   const notAbove = (value: number) => shown.filter((other) => other <= value).length;
   const usual = Math.min(...shown.filter((value) => 2 * notAbove(value) >= shown.length));
-  return effects.map((each) => each !== undefined && shown.length > 1 && usual >= 0.25 && each.effect + 2 * each.error < usual / 2);
+  return shown.length > 1 && usual >= 0.25 ? usual : undefined;
+}
+
+/** Section 8: which members of a group, in all its blocks, show too little. */
+export function secondNotTrained(effects: readonly Effect[]): boolean[] {
+  const usual = secondUsual(effects);
+  return effects.map((each) => each !== undefined && usual !== undefined && each.effect + 2 * each.error < usual / 2);
+}
+
+/** Section 8: which of a group's blocks are measured on all that was drawn, by the effects of the first quarter. */
+export function secondGoesOn(blocks: readonly (readonly Effect[])[]): boolean[] {
+  const usual = secondUsual(blocks.flat());
+  return blocks.map((block) => usual === undefined || block.some((each) => each === undefined || each.effect < usual / 2));
 }
 
 type Rule = { method: string; tolerated: number; normCap: number };

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ConnitoError } from "../../../src/errors.ts";
 import { type Tensors, tensorsOf } from "../../../src/model/tensors.ts";
+import type { Look } from "../../../src/protocol/own-training.ts";
 import { unfounded } from "../../../src/steps/evaluate/evidence.ts";
 import type { HeldOutSequence } from "../../../src/steps/evaluate/held-out.ts";
 import type { Comparison, Sketched } from "../../../src/steps/evaluate/near-copies.ts";
@@ -202,10 +203,10 @@ describe("own training in Proof-of-Loss", () => {
     };
     const asked: string[] = [];
     const own = {
-      async of({ miner }: { readonly miner: string }) {
+      async of({ miner }: { readonly miner: string }, look: Look) {
         asked.push(miner);
         const from = 1_000 * (1 + (places.get(miner) as number));
-        return range(from, from + 64);
+        return look === 1 ? range(from, from + 16) : range(from + 16, from + 64);
       },
       close: async () => undefined,
     };
@@ -234,8 +235,11 @@ describe("own training in Proof-of-Loss", () => {
     const proof = await proveLosses(input);
     assert.deepEqual(statuses(proof), { a: "accepted", b: "accepted", "ring 1": "not-trained", "ring 2": "not-trained", c: "accepted" });
     assert.equal(proof.verdicts.get("ring 1")?.score, 0);
-    // In order of commits, which is the other way round.
-    assert.deepEqual(passes, [[4, 3, 2, 1, 0]]);
+    // In order of commits, which is the other way round; and again, as some show too little at the first look.
+    assert.deepEqual(passes, [
+      [4, 3, 2, 1, 0],
+      [4, 3, 2, 1, 0],
+    ]);
     const effects = new Map(proof.evidence.miners.map(({ miner, own }) => [miner, own?.effect ?? Number.NaN]));
     for (const miner of ["a", "b", "c"]) assert.ok((effects.get(miner) as number) > 0.5, `${miner} ${effects.get(miner)}`);
     for (const miner of ["ring 1", "ring 2"]) assert.ok((effects.get(miner) as number) < 0.5, `${miner} ${effects.get(miner)}`);
@@ -246,6 +250,31 @@ describe("own training in Proof-of-Loss", () => {
     assert.deepEqual(unfounded(asking, lies, evidence), ["ring 1"]);
     const accused = entries.map((entry) => (entry.miner === "a" ? { ...entry, status: "not-trained" as const, score: 0 } : entry));
     assert.deepEqual(unfounded(asking, accused, evidence), ["a"]);
+  });
+
+  it("looks at a quarter only where all of a block show enough there", async () => {
+    const { input, passes, asked } = trained([
+      ["a", 0],
+      ["b", 1],
+      ["c", 2],
+    ]);
+    const proof = await proveLosses(input);
+    assert.deepEqual(statuses(proof), { a: "accepted", b: "accepted", c: "accepted" });
+    assert.deepEqual([passes, asked], [[[2, 1, 0]], ["c", "b", "a"]]);
+    assert.ok(proof.evidence.miners.every(({ own }) => (own?.effect as number) > 0.5));
+    // The second of two blocks has a ring's; what is usual is told from both, of a quarter and of all.
+    const both = trained(["a", "b", "ring 1", "c", "d", "e"].map((miner, place) => [miner, place === 2 ? 9 : place] as const));
+    const { verdicts, hasty } = await proveLosses(both.input);
+    assert.deepEqual(both.passes, [
+      [5, 4, 3],
+      [2, 1, 0],
+      [2, 1, 0],
+    ]);
+    assert.deepEqual(
+      [...verdicts].flatMap(([miner, { status }]) => (status === "accepted" ? [] : [[miner, status]])),
+      [["ring 1", "not-trained"]],
+    );
+    assert.deepEqual(hasty, []);
   });
 
   it("does not ask one or two, near copies, who is not paid, nor anybody where the task does not", async () => {
@@ -276,11 +305,15 @@ describe("own training in Proof-of-Loss", () => {
       ["b", 9],
       ["c", 2],
     ] as const;
-    const late = trained(list);
-    const isLate = async (losses: number) => losses === 64 * 3 * 4;
-    const proof = await proveLosses({ ...late.input, isLate });
-    assert.deepEqual(statuses(proof), { a: "accepted", b: "accepted", c: "accepted" });
-    assert.ok(proof.evidence.miners.every(({ own }) => own === undefined));
+    // At the first look, or at the second: what would have been looked at again is not told from the first.
+    for (const ofEach of [16, 48]) {
+      const late = trained(list);
+      const isLate = async (losses: number) => losses === ofEach * 3 * 4;
+      const proof = await proveLosses({ ...late.input, isLate });
+      assert.deepEqual(statuses(proof), { a: "accepted", b: "accepted", c: "accepted" });
+      assert.deepEqual([late.passes.length, proof.hasty], [ofEach === 16 ? 0 : 1, ["a", "b", "c"]]);
+      assert.ok(proof.evidence.miners.every(({ own }) => own === undefined));
+    }
     // Also where no peer would deliver later: what is known of the others is worth a report.
     for (const [code, retryable] of [
       ["peer-unreachable", true],
