@@ -434,11 +434,23 @@ export const mutants: readonly Mutant[] = [
   ),
   ...mutantsOf(
     "steps/evaluate/evidence.ts",
-    ["steps/evaluate/evidence.test.ts"],
+    ["steps/evaluate/evidence.test.ts", "steps/evaluate/agreed.test.ts"],
     ["evidence: stages that were not drawn pass", "if (!areStages(draw.task, stages, draw.available))", "if (false)"],
     ["evidence: open sequences that were not drawn pass", "if (!measuredNone && !areOpenSequences(draw, open))", "if (false)"],
     ["evidence: of whatever size is read", "if (bytes <= most) return;", "return;"],
-    ["evidence: a score without losses is founded", "return follows(entry, judged) ? [] : [entry.miner];", "return [];"],
+    ["evidence: a score without losses is founded", "return follows(entry, judged, little) ? [] : [entry.miner];", "return [];"],
+    [
+      "evidence: whoever is paid has shown enough",
+      '(status === "not-trained") && status !== "near-copy") return',
+      '(status === "not-trained") && false) return',
+    ],
+  ),
+  ...mutantsOf(
+    "steps/evaluate/agreed.ts",
+    ["steps/evaluate/agreed.test.ts"],
+    ["agreed: whom evidence leaves disputed is paid by stake", "open.has(entry.miner) ? undefined : settled", "settled"],
+    ["agreed: what evidence does not bear out counts", "!wrong.includes(miner)", "true"],
+    ["agreed: what evidence does not bear out leaves nobody", " || !wrong.includes(miner)", ""],
   ),
   ...mutantsOf(
     "steps/evaluate/held-out.ts",

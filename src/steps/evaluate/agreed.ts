@@ -7,11 +7,12 @@
 import { ConnitoError } from "../../errors.ts";
 import { type AgreedScore, agreedScores, disputedMiners, type WeighedReport } from "../../protocol/agreement.ts";
 import type { SignedReport } from "../../protocol/report.ts";
+import type { Task } from "../../protocol/task.ts";
 import { readJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
-import { unfounded } from "./evidence.ts";
+import { type ScoreEvidence, unfounded } from "./evidence.ts";
 import { knownDraw } from "./held-out.ts";
 import type { MergeResult } from "./merge.ts";
 import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
@@ -32,14 +33,12 @@ export async function agreedVerdicts(context: Context, membership: Membership, c
       context.progress.note(`Reports of cycle ${cycle} that nobody delivers: ${missing.join(", ")}`, { code: "reports-missing", missing });
     }
     const weighed = weigh(view, reports, await readVerdicts(context, membership, view));
-    const disputed = disputedMiners(weighed);
-    const borneOut = disputed.length === 0 ? weighed : await leaveOutUnfounded(context, membership, cycle, { reports, weighed, disputed });
-    const open = new Set(disputedMiners(borneOut));
-    const settled = new Map(agreedScores(borneOut).map((entry) => [entry.miner, entry]));
-    return agreedScores(weighed).map((entry) => {
-      const found = open.has(entry.miner) ? undefined : settled.get(entry.miner);
-      return found ?? { ...entry, status: "unscored", score: 0 };
-    });
+    if (disputedMiners(weighed).length === 0) return agreedScores(weighed);
+    const draw = await knownDraw(context, membership, cycle);
+    const shown = new Map<string, ScoreEvidence | undefined>();
+    for (const { report } of weighed)
+      shown.set(report.validator, await fetchEvidence(context, membership, draw, reports.get(report.validator) as SignedReport));
+    return settledByEvidence(membership.task, weighed, shown);
   } catch (error) {
     if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
     context.progress.note(`The scores of cycle ${cycle} cannot be known here: ${error.message}`, { code: error.code });
@@ -47,28 +46,26 @@ export async function agreedVerdicts(context: Context, membership: Membership, c
   }
 }
 
-/** The reports without what they say of disputed miners that does not follow from the losses shown with them. */
-async function leaveOutUnfounded(
-  context: Context,
-  membership: Membership,
-  cycle: number,
-  {
-    reports,
-    weighed,
-    disputed,
-  }: {
-    readonly reports: ReadonlyMap<string, SignedReport>;
-    readonly weighed: readonly WeighedReport[];
-    readonly disputed: readonly string[];
-  },
-): Promise<WeighedReport[]> {
-  const draw = await knownDraw(context, membership, cycle);
-  const result: WeighedReport[] = [];
-  for (const { stake, report } of weighed) {
-    const evidence = await fetchEvidence(context, membership, draw, reports.get(report.validator) as SignedReport);
-    const wrong = unfounded(membership.task, report.entries, evidence);
+/**
+ * What reports come to without measuring anything, by the evidence that their validators show: of disputed miners without what does not follow from the losses
+ * shown with it. Whom that leaves disputed nobody knows of. So who shows no effect of own training, as where it had no time to ask, or because it lies, pays
+ * nobody whom another shows to be not trained.
+ */
+export function settledByEvidence(
+  task: Task,
+  weighed: readonly WeighedReport[],
+  shown: ReadonlyMap<string, ScoreEvidence | undefined>,
+): AgreedScore[] {
+  const disputed = disputedMiners(weighed);
+  const borneOut = weighed.map(({ stake, report }) => {
+    const wrong = unfounded(task, report.entries, shown.get(report.validator));
     const entries = report.entries.filter(({ miner }) => !disputed.includes(miner) || !wrong.includes(miner));
-    result.push({ stake, report: { ...report, entries } });
-  }
-  return result;
+    return { stake, report: { ...report, entries } };
+  });
+  const open = new Set(disputedMiners(borneOut));
+  const settled = new Map(agreedScores(borneOut).map((entry) => [entry.miner, entry]));
+  return agreedScores(weighed).map((entry) => {
+    const found = open.has(entry.miner) ? undefined : settled.get(entry.miner);
+    return found ?? { ...entry, status: "unscored", score: 0 };
+  });
 }
