@@ -507,6 +507,7 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "exchange/fetch-object.ts",
     ["exchange/fetch-object.test.ts"],
+    ["fetch: who shares a download waits as long as the other", "await orAborted(other, options.signal)", "await other"],
     ["fetch: what came is not verified", "return hasher.digest() === hash;", "return true;"],
     ["fetch: what lies there is not verified", "hasher.digest() === hash ? length : undefined", "length"],
     ["fetch: a peer is blamed for another's bytes", "partial.contributors.size === 1 && ", ""],
@@ -519,6 +520,12 @@ export const mutants: readonly Mutant[] = [
     ["journal: a new intent keeps the old outcome", "{ intent: entry }", "{ ...states.get(entry.key), intent: entry }"],
     ["journal: a torn end is not cut off", "    if (length !== size) await handle.truncate(length);\n", ""],
     ["journal: confirmed before it is on the disk", "      await handle.datasync();\n", ""],
+  ),
+  ...mutantsOf(
+    "steps/windows.ts",
+    ["steps/windows.test.ts"],
+    ["windows: what others hold up is waited for past its block", "if (best >= block) late", "if (best > block) late"],
+    ["windows: who waits for others cannot be stopped", "AbortSignal.any([signal, late.signal])", "late.signal"],
   ),
   ...mutantsOf(
     "steps/send-record.ts",

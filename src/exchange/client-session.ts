@@ -27,12 +27,13 @@ export interface ClientSession {
   forget(): void;
 }
 
-type Ask = (path: string, headers: Record<string, string>, signal: AbortSignal | undefined) => Promise<Answer>;
+/** Nobody's signal ends what others wait for too: the limits of requests do. */
+type Ask = (path: string, headers: Record<string, string>) => Promise<Answer>;
 
 const known = new WeakMap<RequestSigner, Map<string, Promise<ClientSession>>>();
 
 /** The session with the server at `origin`. Errors: peer-unreachable, request-refused. */
-export function openSession(origin: string, options: ClientOptions, ask: Ask, signal: AbortSignal | undefined): Promise<ClientSession> {
+export function openSession(origin: string, options: ClientOptions, ask: Ask): Promise<ClientSession> {
   const sessions = known.get(options.signer) ?? new Map<string, Promise<ClientSession>>();
   known.set(options.signer, sessions);
   const name = `${origin} ${options.receiver ?? ""}`;
@@ -41,19 +42,19 @@ export function openSession(origin: string, options: ClientOptions, ask: Ask, si
   };
   const before = sessions.get(name);
   if (before !== undefined) return before;
-  const opening: Promise<ClientSession> = open(origin, options, ask, signal).then((prove) => ({ prove, forget: () => forget(opening) }));
+  const opening: Promise<ClientSession> = open(origin, options, ask).then((prove) => ({ prove, forget: () => forget(opening) }));
   sessions.set(name, opening);
   opening.catch(() => forget(opening));
   return opening;
 }
 
-async function open(origin: string, options: ClientOptions, ask: Ask, signal: AbortSignal | undefined): Promise<ClientSession["prove"]> {
+async function open(origin: string, options: ClientOptions, ask: Ask): Promise<ClientSession["prove"]> {
   const { signer } = options;
-  const receiver = options.receiver ?? (await askReceiver(origin, ask, signal));
+  const receiver = options.receiver ?? (await askReceiver(origin, ask));
   const own = createAgreementKey();
   const path = sessionPath(own.publicKey);
   const headers = signRequest(signer, { method: "GET", path, range: undefined, receiver, block: await options.blockNumber() });
-  const answer = await ask(path, headers, signal);
+  const answer = await ask(path, headers);
   if (answer.response.status !== 200) throw await refusal(answer, origin, path);
   const { session, key: receiverKey } = await readOpened(origin, answer);
   const secret = own.agree(receiverKey);
@@ -67,8 +68,8 @@ async function open(origin: string, options: ClientOptions, ask: Ask, signal: Ab
   };
 }
 
-async function askReceiver(origin: string, ask: Ask, signal: AbortSignal | undefined): Promise<Hotkey> {
-  const answer = await ask("/hotkey", {}, signal);
+async function askReceiver(origin: string, ask: Ask): Promise<Hotkey> {
+  const answer = await ask("/hotkey", {});
   const text = Buffer.from(await collectBytes(answer.body(), maximumNoteBytes))
     .toString("latin1")
     .trim();

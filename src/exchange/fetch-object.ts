@@ -12,7 +12,7 @@ import { fileError, isMissing } from "../files/errors.ts";
 import { nameFile, writeAll } from "../files/replacing.ts";
 import { createArtifactHasher } from "../protocol/artifact.ts";
 import type { Hash } from "../protocol/hash.ts";
-import { type BackOff, backOff, pause } from "../waiting.ts";
+import { type BackOff, backOff, orAborted, pause } from "../waiting.ts";
 import { hashMismatch, objectOversize } from "./errors.ts";
 import type { Source } from "./source.ts";
 
@@ -97,7 +97,8 @@ async function fetchVerified(options: FetchOptions, hash: Hash, newHasher: () =>
   for (;;) {
     const other = underWay.get(options.into);
     if (other === undefined) break;
-    const fetched = await other.catch(() => undefined);
+    // Where the other stops, because its time is out, this one begins.
+    const fetched = await orAborted(other, options.signal).catch(() => undefined);
     options.signal?.throwIfAborted();
     if (fetched !== undefined) return { ...fetched, bytes: 0 };
   }

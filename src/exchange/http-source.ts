@@ -2,6 +2,7 @@
  * A server as a peer. Redirects and encoded bodies are refused, and what an answer says of itself is a limit on what is read, never a
  * reason to take memory.
  */
+import { orAborted } from "../waiting.ts";
 import { type ClientOptions, openSession } from "./client-session.ts";
 import { hashMismatch, objectNotFound, objectOversize, peerUnreachable, requestRefused } from "./errors.ts";
 import { type Answer, codeOf, defaultLimits, type HttpLimits, refusal, request } from "./http-request.ts";
@@ -18,7 +19,7 @@ export interface HttpSourceOptions extends ClientOptions {
 export function openHttpSource(origin: string, options: HttpSourceOptions): Source {
   const limits = { ...defaultLimits, ...options.limits };
 
-  async function ask(path: string, headers: Record<string, string>, signal: AbortSignal | undefined): Promise<Answer> {
+  async function ask(path: string, headers: Record<string, string>, signal?: AbortSignal): Promise<Answer> {
     return request(origin, path, { ...headers, "accept-encoding": "identity" }, limits, signal);
   }
 
@@ -26,7 +27,7 @@ export function openHttpSource(origin: string, options: HttpSourceOptions): Sour
   async function askInSession(path: string, range: string | undefined, signal: AbortSignal | undefined): Promise<Answer> {
     const more = range === undefined ? {} : { range };
     for (let renewed = false; ; renewed = true) {
-      const session = await openSession(origin, options, ask, signal);
+      const session = await orAborted(openSession(origin, options, ask), signal);
       const answer = await ask(path, { ...session.prove({ method: "GET", path, range }), ...more }, signal);
       if (renewed || answer.response.status !== 401) return answer;
       const code = await codeOf(answer);

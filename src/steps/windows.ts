@@ -8,6 +8,7 @@ import type { Phase } from "../protocol/clock.ts";
 import { cycleAt, windowOf } from "../protocol/clock.ts";
 import type { Task } from "../protocol/task.ts";
 import type { ChainClock, Heads } from "./clock.ts";
+import type { Context } from "./context.ts";
 
 export interface Opening {
   readonly step: string;
@@ -64,6 +65,26 @@ export function assertNotMissed(heads: Heads, opening: Opening): void {
       },
     );
   }
+}
+
+/** A signal that also fires, with out-of-time, once the chain comes to a block: what others hold up until then is gone without. `close` ends the watching. */
+export function signalAt(
+  { clock, signal }: Pick<Context, "clock" | "signal">,
+  block: number,
+): { readonly signal: AbortSignal; readonly close: () => void } {
+  const late = new AbortController();
+  const close = clock.watch(({ best }) => {
+    if (best >= block) late.abort(outOfTime(block));
+  });
+  return { signal: AbortSignal.any([signal, late.signal]), close };
+}
+
+function outOfTime(block: number): ConnitoError {
+  return new ConnitoError(`It did not come by block ${block}, and there is no time to wait longer.`, {
+    code: "out-of-time",
+    exit: "deadlineMissed",
+    hint: "Look at the peers that were asked, and at this machine's line; a longer window leaves more time.",
+  });
 }
 
 /** The cycle that the head is in. @throws phase-not-open before the task's first block. */

@@ -292,6 +292,30 @@ describe("fetching", () => {
       ),
     ));
 
+  it("waits for another's download no longer than it may, and goes on where the other had to stop", () =>
+    inTemporaryDirectory((directory) =>
+      withPeer(
+        (socket, request, nth) => deliver(socket, request, bytes, nth === 1 ? half : bytes.length),
+        async ({ url, requests }) => {
+          const into = join(directory, "object");
+          const [first, second] = [new AbortController(), new AbortController()];
+          const coming = cutAt(half, () => second.abort(new Error("enough")));
+          const options = wanted(into, { sources: [sourceAt(url)] });
+          const all = [
+            fetchObject({ ...options, signal: first.signal, onProgress: coming }),
+            fetchObject({ ...options, signal: second.signal }),
+            fetchObject(options),
+          ] as const;
+          await assert.rejects(all[1], /enough/);
+          first.abort(new Error("late"));
+          await assert.rejects(all[0], /late/);
+          assert.equal((await all[2]).bytes, bytes.length - half);
+          assert.equal(requests.length, 2);
+          await holds(into);
+        },
+      ),
+    ));
+
   it("does not take an old file under the name for the object", () =>
     inTemporaryDirectory((directory) =>
       withServer({ [path]: bytes }, async ({ url }) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { collectBytes, openSource } from "../../src/exchange/exchange.ts";
 import { failsWith } from "../workspace/support.ts";
-import { deliver, head, host, miner, sourceAt, withPeer, withServer } from "./support.ts";
+import { deliver, head, host, miner, server, sourceAt, withPeer, withServer } from "./support.ts";
 
 const path = "/task.json";
 const bytes = Buffer.from("a task, for example");
@@ -208,6 +208,27 @@ describe("http source", () => {
     await assert.rejects(
       sourceAt(`http://${host}:1`).get(path, { maximumBytes: 10, signal: AbortSignal.abort(new Error("enough")) }),
       /enough/,
+    );
+  });
+
+  it("lets whoever stops go, and opens the session for the others that wait for it", async () => {
+    const first = new AbortController();
+    await withPeer(
+      (socket, request) => {
+        if (!request.startsWith("GET /hotkey ")) return deliver(socket, request, bytes);
+        first.abort(new Error("enough"));
+        return setTimeout(() => deliver(socket, request, Buffer.from(server.address)), 20);
+      },
+      async ({ url, requests }) => {
+        const source = openSource(url, { signer: { ...miner }, blockNumber: () => 1000 });
+        const [stopped, other] = await Promise.allSettled([
+          source.get(path, { maximumBytes: 1000, signal: first.signal }),
+          source.get(path, { maximumBytes: 1000 }),
+        ]);
+        assert.equal(stopped.status === "rejected" && stopped.reason.message, "enough");
+        assert.equal(other.status, "fulfilled");
+        assert.equal(requests.length, 2);
+      },
     );
   });
 

@@ -81,7 +81,7 @@ export async function sessionAt(url: string, signer: RequestSigner = miner): Pro
   };
   // A signer of its own, since sessions are shared by all who ask in its name.
   const options = { signer: { ...signer }, blockNumber: () => 1000, receiver: server.address };
-  return (await openSession(url, options, ask, undefined)).prove;
+  return (await openSession(url, options, ask)).prove;
 }
 
 export interface Peer {

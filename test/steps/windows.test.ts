@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Task } from "../../src/protocol/task.ts";
 import type { ChainClock, Heads } from "../../src/steps/clock.ts";
-import { afterFinalized, awaitOpening, currentCycle, sendingWindow } from "../../src/steps/windows.ts";
+import { afterFinalized, awaitOpening, currentCycle, sendingWindow, signalAt } from "../../src/steps/windows.ts";
 
 // First block 100; commit is blocks 123 to 126 of cycle 0.
 const task = { cycle: { startBlock: 100, phases: { distribute: 5, train: 18, commit: 4, reveal: 5, score: 7, merge: 6 } } } as Task;
@@ -44,6 +44,28 @@ describe("windows", () => {
     await assert.rejects(awaitOpening(clockOf(127), reveal, options), { code: "phase-not-open" });
     assert.equal((await awaitOpening(clockOf(128), reveal, options)).best, 128);
     await assert.rejects(awaitOpening(clockOf(131), reveal, options), { code: "deadline-missed" });
+  });
+
+  it("end what is waited for at a block, or when all is stopped, and say which", () => {
+    let [tell, closed] = [(_: Heads): void => assert.fail(), false];
+    const watch: ChainClock["watch"] = (listener) => {
+      tell = listener;
+      return () => {
+        closed = true;
+      };
+    };
+    const stop = new AbortController();
+    const at = () => signalAt({ clock: { ...clockOf(), watch }, signal: stop.signal }, 130);
+    const late = at();
+    tell(heads(129));
+    assert.equal(late.signal.aborted, false);
+    tell(heads(130));
+    assert.throws(() => late.signal.throwIfAborted(), { code: "out-of-time", exit: 21 });
+    late.close();
+    assert.ok(closed);
+    const stopped = at();
+    stop.abort(new Error("stop"));
+    assert.throws(() => stopped.signal.throwIfAborted(), /stop/);
   });
 
   it("belong to the cycle that the head is in", () => {

@@ -81,7 +81,7 @@ async function measureDisputed(
   const end = first + Math.floor((3 * (last - first)) / 4);
   const timeIsOut = async () => (await context.clock.now()).best >= end;
   const sources = await peerSources(context, membership.task);
-  const { entries, hasty } = await measureGroups(context, membership, view, { groups: [...groups], timeIsOut, sources });
+  const { entries, hasty } = await measureGroups(context, membership, view, { groups: [...groups], end, timeIsOut, sources });
   // What nobody has now is missing to all. Whoever could not be reached may have been reached by others: of them this validator says nothing.
   const found = entries.filter(
     ({ miner, status }) => open.includes(miner) && !hasty.includes(miner) && status !== "unscored" && status !== "unreachable",

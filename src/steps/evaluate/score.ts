@@ -14,7 +14,7 @@ import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
 import type { Slice } from "../distribute/slice.ts";
 import type { Membership } from "../membership.ts";
-import { afterFinalized, assertNotMissed, awaitOpening } from "../windows.ts";
+import { afterFinalized, assertNotMissed, awaitOpening, signalAt } from "../windows.ts";
 import { type Candidate, openCandidate, roomForDecoded } from "./candidates.ts";
 import { encodeEvidence } from "./evidence.ts";
 import { cycleSequences } from "./held-out.ts";
@@ -63,8 +63,9 @@ function describe({ report, signature }: SignedReport, facts: Pick<ScoreResult, 
 }
 
 async function evaluateGroups(context: Context, membership: Membership, view: CycleView, groups: readonly number[]): Promise<SignedReport> {
-  const timeIsOut = lateness(context, membership, view.cycle);
-  const { entries, evidence, hasty, besideMissing } = await measureGroups(context, membership, view, { groups, timeIsOut });
+  const end = windowOf(membership.task, view.cycle, "score").last - reportBlocks;
+  const timeIsOut = lateness(context, end);
+  const { entries, evidence, hasty, besideMissing } = await measureGroups(context, membership, view, { groups, end, timeIsOut });
   await noteUnsure(context.workspace, view.cycle, [...hasty, ...besideMissing]);
   const hash = await context.workspace.objects.put(encodeEvidence(evidence));
   const facts = { task: membership.taskHash, cycle: view.cycle, base: view.base, validator: context.signer.address };
@@ -73,6 +74,8 @@ async function evaluateGroups(context: Context, membership: Membership, view: Cy
 
 export interface Measuring {
   readonly groups: readonly number[];
+  /** The block from which nothing is waited for that others are to deliver. */
+  readonly end: number;
   /** Asked before each pass, with how many losses it measures. */
   readonly timeIsOut: (losses: number) => Promise<boolean>;
   /** Where submissions may be had that their miners do not deliver; none by default. */
@@ -93,20 +96,21 @@ export async function measureGroups(
   context: Context,
   membership: Membership,
   view: CycleView,
-  { groups, timeIsOut, sources }: Measuring,
+  { groups, end, timeIsOut, sources }: Measuring,
 ): Promise<MeasuredGroups> {
   const { task } = membership;
   const { verdicts: all } = await readVerdicts(context, membership, view);
   const onChain = all.filter(({ group }) => groups.includes(group));
   const opened = await openWholeModel(context, membership, view.base);
+  const { signal, close } = signalAt(context, end);
   try {
     const sequences = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
     context.progress.start("Scoring submissions", onChain.length);
     const refused = new Map<string, ReportEntry["status"]>();
-    const submissions = await openAll(context, membership, { view, slice: opened.slice, sources }, onChain, refused);
+    const submissions = await openAll(context, membership, { view, slice: opened.slice, sources, signal }, onChain, refused);
     const { leastTraining } = task.evaluation;
     const { seed } = sequences;
-    const own = leastTraining && openOwnSequences(context, membership, { view, slice: opened.slice, seed, leastTraining });
+    const own = leastTraining && openOwnSequences({ ...context, signal }, membership, { view, slice: opened.slice, seed, leastTraining });
     const { verdicts, evidence, hasty } = await proveLosses({
       task,
       losses: opened.losses,
@@ -136,6 +140,7 @@ export async function measureGroups(
     context.progress.succeed(`Scored: ${entries.filter((entry) => entry.status === "accepted").length} of ${entries.length} accepted`);
     return { entries, evidence, hasty, besideMissing: whoBesideMissing(entries) };
   } finally {
+    close();
     await opened.close();
   }
 }
@@ -154,11 +159,20 @@ function dependsOnOthers(status: ReportEntry["status"]): boolean {
   return status === "accepted" || status === "near-copy" || status === "not-trained";
 }
 
+/** What a submission is opened beside, and the signal by which it has to be here. */
+interface Place {
+  readonly view: CycleView;
+  readonly slice: Slice;
+  readonly room: Room;
+  readonly sources: readonly Source[] | undefined;
+  readonly signal: AbortSignal;
+}
+
 /** Fetches and checks every revealed submission; whoever is not reached, once more when all others are here. */
 async function openAll(
   context: Context,
   membership: Membership,
-  held: { view: CycleView; slice: Slice; sources: readonly Source[] | undefined },
+  held: Omit<Place, "room">,
   verdicts: readonly ChainVerdict[],
   refused: Map<string, ReportEntry["status"]>,
 ): Promise<Sketched[]> {
@@ -183,11 +197,11 @@ async function openAll(
 async function openOne(
   context: Context,
   membership: Membership,
-  place: { view: CycleView; slice: Slice; room: Room; sources: readonly Source[] | undefined },
+  place: Place,
   { miner, reveal }: { miner: string; reveal: ChainReveal },
 ): Promise<Candidate | { readonly status: "unscored" }> {
   try {
-    return await openCandidate(context, membership, place, miner, reveal.record, place.sources);
+    return await openCandidate({ ...context, signal: place.signal }, membership, place, miner, reveal.record, place.sources);
   } catch (error) {
     if (context.signal.aborted || !(error instanceof ConnitoError) || error.code === "disk-full") throw error;
     context.progress.note(`Cannot score ${miner}: ${error.message}`, { code: error.code });
@@ -202,13 +216,13 @@ const reportBlocks = 2;
  * Whether there would be no time left to report, had what is to be done now, in losses to be measured, the pace of what was done since the last question:
  * better some verdicts that count than all of them too late.
  */
-function lateness({ clock }: Context, { task }: Membership, cycle: number): (losses: number) => Promise<boolean> {
+function lateness({ clock }: Context, end: number): (losses: number) => Promise<boolean> {
   let before: { readonly block: number; readonly losses: number } | undefined;
   return async (losses) => {
     const { best } = await clock.now();
     const takes = before === undefined ? 0 : Math.ceil(((best - before.block) * losses) / before.losses);
     // Who asks before it fetches measures nothing by that.
     if (losses > 0) before = { block: best, losses };
-    return best + takes >= windowOf(task, cycle, "score").last - reportBlocks;
+    return best + takes >= end;
   };
 }
