@@ -17,11 +17,10 @@ import type { Context } from "../../src/steps/context.ts";
 import { viewCycle } from "../../src/steps/cycle-view.ts";
 import { sliceForCycle } from "../../src/steps/distribute/slice.ts";
 import { agreedVerdicts } from "../../src/steps/evaluate/agreed.ts";
-import { groupGradients } from "../../src/steps/evaluate/contributions.ts";
+import { groupGradients, mergeOrderOf, ownPart } from "../../src/steps/evaluate/contributions.ts";
 import { type Explanation, explainScore } from "../../src/steps/evaluate/explain.ts";
-import { publishGroupResult } from "../../src/steps/evaluate/group-results.ts";
-import { openWholeModel } from "../../src/steps/evaluate/losses.ts";
-import { type MergeResult, openSearch } from "../../src/steps/evaluate/merge.ts";
+import { keepGroupResult, publishGroupResult } from "../../src/steps/evaluate/group-results.ts";
+import type { MergeResult } from "../../src/steps/evaluate/merge.ts";
 import { type ObservedValidator, observeValidators } from "../../src/steps/evaluate/observe.ts";
 import { showReport } from "../../src/steps/evaluate/reports.ts";
 import type { SetWeightsResult } from "../../src/steps/evaluate/set-weights.ts";
@@ -48,20 +47,16 @@ const step = (name: string, run: RunStep): CycleStep => ({ name, run });
 /** Takes the gradients of all groups as if these had been drawn to score them, the rest being as it is. */
 async function exchange(context: Context, membership: Membership, cycle: number, drawn: readonly Scorer[]) {
   const view = await viewCycle(context, membership, cycle);
-  const opened = await openWholeModel(context, membership, view.base);
+  const given = drawn.map(([name, stake]) => {
+    const validator = view.participants.validators.find(({ hotkey }) => hotkey === hotkeys.get(name));
+    assert.ok(validator, name);
+    return { ...validator, stake };
+  });
+  const scorers = Array.from({ length: membership.task.experts.groups }, () => given);
+  const order = await mergeOrderOf(context, membership, view, (await agreedVerdicts(context, membership, cycle)) ?? []);
+  const { opened, search, own } = await ownPart(context, membership, { view, scorers, order });
   try {
-    const given = drawn.map(([name, stake]) => {
-      const validator = view.participants.validators.find(({ hotkey }) => hotkey === hotkeys.get(name));
-      assert.ok(validator, name);
-      return { ...validator, stake };
-    });
-    return await groupGradients(context, membership, {
-      view,
-      slice: opened.slice,
-      scorers: Array.from({ length: membership.task.experts.groups }, () => given),
-      verdicts: (await agreedVerdicts(context, membership, cycle)) ?? [],
-      search: await openSearch(context, membership, view, opened),
-    });
+    return await groupGradients(context, membership, { view, scorers, order, slice: opened.slice, search }, own);
   } finally {
     await opened.close();
   }
@@ -110,8 +105,9 @@ const signWrong: RunStep = async (context, membership, { cycle }) => {
   const view = await viewCycle(context, membership, cycle);
   for (const [group, miners] of view.assignment.groups.entries()) {
     const gradient = { sizes: new Map([["none", 2]]), read: async () => Float32Array.of(group, cycle) };
-    const { outcome } = await publishGroupResult(context, membership, view, { group, contributors: [...miners], gradient });
-    await rm(join(context.locator?.slice("file:".length) ?? "", "objects", outcome.gradient ?? ""));
+    const result = await keepGroupResult(context, view, { group, contributors: [...miners], gradient });
+    await publishGroupResult(context, membership, view, result);
+    await rm(join(context.locator?.slice("file:".length) ?? "", "objects", result.outcome.gradient ?? ""));
   }
   // A version that it computed all by itself.
   await writeJson(context.workspace.layout.cycle(cycle, "merge.json"), { root: hashFields("wrong"), verdicts: [] });

@@ -15,33 +15,84 @@ import type { Slice } from "../distribute/slice.ts";
 import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { openCandidate, roomForDecoded } from "./candidates.ts";
-import { collectGroupResults, fetchGradient, findGroupResult, publishGroupResult } from "./group-results.ts";
+import {
+  collectGroupResults,
+  fetchGradient,
+  findGroupResult,
+  type KeptResult,
+  keepGroupResult,
+  publishGroupResult,
+} from "./group-results.ts";
+import { type OpenModel, openWholeModel } from "./losses.ts";
 import { type Contribution, type GroupGradient, gateContributions, type MergeSearch, nothing } from "./merge-groups.ts";
-import { scorersOf } from "./validators.ts";
+import { openSearch } from "./search.ts";
+import { groupsOf, scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
 
+/** What is merged of whom, group by group, and with what. */
 export interface GroupWork {
   readonly view: CycleView;
   readonly slice: Slice;
   readonly scorers: readonly (readonly Validator[])[];
-  readonly verdicts: readonly AgreedScore[];
+  readonly order: readonly (readonly AgreedScore[])[];
   readonly search: MergeSearch;
 }
 
-/** One gradient a group, in the order of the groups. What this validator was drawn for is computed and shown before it asks others. */
-export async function groupGradients(context: Context, membership: Membership, work: GroupWork): Promise<GroupGradient[]> {
-  const order = await mergeOrderOf(context, membership, work);
-  const gradients = new Map<number, GroupGradient>();
-  const isDrawn = (group: number) => work.scorers[group]?.some(({ hotkey }) => hotkey === context.signer.address) === true;
-  const own = [...order.keys()].filter(isDrawn);
-  for (const computed of await fromSubmissions(context, membership, work, own, order)) {
-    const { kept } = await publishGroupResult(context, membership, work.view, computed);
-    gradients.set(computed.group, kept);
+/** That without what this machine opens for it. */
+export type MergePlan = Pick<GroupWork, "view" | "scorers" | "order">;
+
+/** What a merge in some order needs of this machine: the version, opened, and this validator's own part. Whoever has it closes the model. */
+export interface OwnPart {
+  readonly opened: OpenModel;
+  readonly search: MergeSearch;
+  readonly own: readonly KeptResult[];
+}
+
+/** The accepted of each group that are tried, in the order in which they are. */
+export async function mergeOrderOf(
+  context: Context,
+  membership: Membership,
+  view: CycleView,
+  verdicts: readonly AgreedScore[],
+): Promise<AgreedScore[][]> {
+  const { task } = membership;
+  const { commits } = await readVerdicts(context, membership, view);
+  return mergeOrder({ agreed: verdicts, commits, groups: task.experts.groups, contributors: task.merge.contributors });
+}
+
+/** Opens the version, and computes and keeps what this validator was drawn for; nobody sees it yet. */
+export async function ownPart(context: Context, membership: Membership, plan: MergePlan): Promise<OwnPart> {
+  const opened = await openWholeModel(context, membership, plan.view.base);
+  try {
+    const search = await openSearch(context, membership, plan.view, opened);
+    const work = { ...plan, slice: opened.slice, search };
+    const computed = await fromSubmissions(context, membership, work, groupsOf(plan.scorers, context.signer.address));
+    const own = await keptOf(context, plan.view, computed);
+    return { opened, search, own };
+  } catch (error) {
+    await opened.close();
+    throw error;
   }
-  for (const group of order.keys()) {
-    if (!isDrawn(group)) gradients.set(group, await fromScorers(context, membership, work, group, order));
-  }
-  return [...order.keys()].map((group) => gradients.get(group) as GroupGradient);
+}
+
+/** One gradient a group, in the order of the groups. This validator's own are shown before it asks others. */
+export async function groupGradients(
+  context: Context,
+  membership: Membership,
+  work: GroupWork,
+  own: readonly KeptResult[],
+): Promise<GroupGradient[]> {
+  const gradients = new Map(own.map(({ kept }) => [kept.group, kept]));
+  for (const result of own) await publishGroupResult(context, membership, work.view, result);
+  for (const group of work.order.keys())
+    if (!gradients.has(group)) gradients.set(group, await fromScorers(context, membership, work, group));
+  return [...work.order.keys()].map((group) => gradients.get(group) as GroupGradient);
+}
+
+async function keptOf(context: Context, view: CycleView, computed: readonly GroupGradient[]): Promise<KeptResult[]> {
+  const results: KeptResult[] = [];
+  for (const one of computed) results.push(await keepGroupResult(context, view, one));
+  return results;
 }
 
 /** When all have voted: names the scorers that signed another result of a group than this validator, which computed it as well. */
@@ -53,19 +104,12 @@ export async function compareResults(context: Context, membership: Membership, v
   }
 }
 
-async function mergeOrderOf(context: Context, membership: Membership, { view, verdicts }: GroupWork): Promise<AgreedScore[][]> {
-  const { task } = membership;
-  const { commits } = await readVerdicts(context, membership, view);
-  return mergeOrder({ agreed: verdicts, commits, groups: task.experts.groups, contributors: task.merge.contributors });
-}
-
 /** Some groups' gradients, computed here: one pass over the model for each round of the gate, whatever the number of groups. */
 async function fromSubmissions(
   context: Context,
   membership: Membership,
-  { view, slice, search }: GroupWork,
+  { view, slice, search, order }: GroupWork,
   groups: readonly number[],
-  order: readonly (readonly AgreedScore[])[],
 ): Promise<GroupGradient[]> {
   const { verdicts } = await readVerdicts(context, membership, view);
   const sources = await peerSources(context, membership.task);
@@ -87,16 +131,10 @@ async function fromSubmissions(
 }
 
 /** Waits for the scorers through three quarters of the time for ballots; if they do not agree by then, the submissions decide. */
-async function fromScorers(
-  context: Context,
-  membership: Membership,
-  work: GroupWork,
-  group: number,
-  order: readonly (readonly AgreedScore[])[],
-): Promise<GroupGradient> {
+async function fromScorers(context: Context, membership: Membership, work: GroupWork, group: number): Promise<GroupGradient> {
   const none = { group, contributors: [], gradient: nothing };
+  const { view, slice, scorers, order } = work;
   if (order[group]?.length === 0) return none;
-  const { view, slice, scorers } = work;
   const drawn = scorers[group] ?? [];
   const { first, last } = votingWindows(membership.task, view.cycle).ballot;
   const patience = first + Math.floor((3 * (last - first)) / 4);
@@ -117,8 +155,9 @@ async function fromScorers(
         continue;
       }
     }
-    const [own] = await fromSubmissions(context, membership, work, [group], order);
-    const { outcome, kept } = await publishGroupResult(context, membership, view, own as GroupGradient);
+    const [own] = await keptOf(context, view, await fromSubmissions(context, membership, work, [group]));
+    const { outcome, kept } = own as KeptResult;
+    await publishGroupResult(context, membership, view, { outcome, kept });
     nameDiffering(context, group, results, outcome);
     return kept;
   }

@@ -41,24 +41,37 @@ function exchangePath(cycle: number, group: number, validator: string): string {
   return `/groups/${cycle}/${group}/${validator}.json`;
 }
 
-/** Signs, keeps and shows what this validator made of a group. Gives what it says, and the gradient as it is now kept. */
+/** What this validator made of a group: what it says of it, and the gradient as it is kept. */
+export interface KeptResult {
+  readonly outcome: GroupOutcome;
+  readonly kept: GroupGradient;
+}
+
+/** Keeps what this validator made of a group. */
+export async function keepGroupResult(
+  context: Context,
+  view: CycleView,
+  { group, contributors, gradient }: GroupGradient,
+): Promise<KeptResult> {
+  const hash = contributors.length === 0 ? null : await keepGradient(context, view, group, gradient);
+  const kept = hash === null ? gradient : await storedGradient(context, hash, gradient.sizes);
+  return { outcome: { contributors, gradient: hash }, kept: { group, contributors, gradient: kept } };
+}
+
+/** Signs and shows it. */
 export async function publishGroupResult(
   context: Context,
   { taskHash: task }: Membership,
   view: CycleView,
-  { group, contributors, gradient }: GroupGradient,
-): Promise<{ readonly outcome: GroupOutcome; readonly kept: GroupGradient }> {
-  const hash = contributors.length === 0 ? null : await keepGradient(context, view, group, gradient);
+  { outcome, kept: { group } }: KeptResult,
+): Promise<void> {
   const { address: validator } = context.signer;
-  const outcome = { contributors, gradient: hash };
   const result: GroupResult = { format: "connito/group-result/1", task, cycle: view.cycle, base: view.base, group, validator, ...outcome };
   const signed: SignedGroupResult = { result, signature: toHex(context.signer.sign(groupResultMessage(result))) };
   const file = groupResultPath(context.workspace, view.cycle, group, validator);
   await writeJson(file, signed);
-  if (hash !== null) await publishObjects(context, [hash]);
+  if (outcome.gradient !== null) await publishObjects(context, [outcome.gradient]);
   await publishFile(context, exchangePath(view.cycle, group, validator), file);
-  const kept = hash === null ? gradient : await storedGradient(context, hash, gradient.sizes);
-  return { outcome, kept: { group, contributors, gradient: kept } };
 }
 
 /** What this validator made of a group, if it has computed it. */

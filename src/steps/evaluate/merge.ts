@@ -9,7 +9,6 @@ import { newVersion, readValues } from "../../model/weights.ts";
 import type { AgreedScore } from "../../protocol/agreement.ts";
 import { votingWindows, windowOf } from "../../protocol/clock.ts";
 import { ballotHash } from "../../protocol/commitment.ts";
-import { assess, domainLosses } from "../../protocol/gate.ts";
 import { encodeRecord } from "../../protocol/records.ts";
 import type { SignedReport } from "../../protocol/report.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
@@ -20,15 +19,13 @@ import { sendVersion } from "../distribute/announce.ts";
 import type { Slice } from "../distribute/slice.ts";
 import { storeManifest } from "../manifests.ts";
 import type { Membership } from "../membership.ts";
-import { sliceMomentum } from "../model-weights.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { sendRecord } from "../send-record.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
-import { compareResults, groupGradients } from "./contributions.ts";
+import { compareResults, groupGradients, type MergePlan, mergeOrderOf, ownPart } from "./contributions.ts";
 import { settleScores } from "./disputes.ts";
-import { cycleSequences } from "./held-out.ts";
-import { type OpenModel, openWholeModel } from "./losses.ts";
-import { type MergeSearch, mergeGroups, nothing, type OuterState, step, stepPlace } from "./merge-groups.ts";
+import { type Foreseen, foresee } from "./foresight.ts";
+import { mergeGroups, nothing, type OuterState, step, stepPlace } from "./merge-groups.ts";
 import { collectReports, committedReports, showReport } from "./reports.ts";
 import { requireValidator, scorersOf } from "./validators.ts";
 
@@ -92,37 +89,41 @@ async function compute(context: Context, membership: Membership, input: { cycle:
   const { ballot } = votingWindows(task, input.cycle);
   const scoreEnd = windowOf(task, input.cycle, "score").last;
   const opening = afterFinalized("Merge", input.cycle, scoreEnd, ballot.last);
-  await awaitOpening(context.clock, opening, { wait: input.wait, signal: context.signal });
-  const view = await viewCycle(context, membership, input.cycle);
-  requireValidator(view, context.signer.address);
-  await showReport(context, input.cycle);
-  const scorers = await scorersOf(context, membership, view);
-  const reports = await gatherReports(context, membership, view, scorers);
-  const verdicts = await settleScores(context, membership, view, reports);
-  const facts = { cycle: input.cycle, base: view.base, verdicts, reporters: [...reports.keys()].sort() };
-
-  const opened = await openWholeModel(context, membership, view.base);
+  const isEarly = !opening.open(await context.clock.now());
+  const foresight =
+    isEarly && input.wait ? await foresee(context, membership, await viewCycle(context, membership, input.cycle)) : undefined;
   try {
-    const search = await openSearch(context, membership, view, opened);
-    const gradients = await groupGradients(context, membership, { view, scorers, verdicts, slice: opened.slice, search });
-    const { merged, scale, before, after, gradient, momentum = nothing } = await mergeGroups(search, gradients);
-    const root = gradient === undefined ? view.base : await keepVersion(context, opened.slice, { task, momentum }, gradient, scale);
-    return { ...facts, merged, scale, evaluationLoss: { before, after }, root };
+    await awaitOpening(context.clock, opening, { wait: input.wait, signal: context.signal });
+    const view = await viewCycle(context, membership, input.cycle);
+    requireValidator(view, context.signer.address);
+    await showReport(context, input.cycle);
+    const scorers = await scorersOf(context, membership, view);
+    const reports = await gatherReports(context, membership, view, scorers);
+    const verdicts = await settleScores(context, membership, view, reports);
+    const facts = { cycle: input.cycle, base: view.base, verdicts, reporters: [...reports.keys()].sort() };
+    const order = await mergeOrderOf(context, membership, view, verdicts);
+    return { ...facts, ...(await mergeInOrder(context, membership, { view, scorers, order }, await foresight?.by(order))) };
   } finally {
-    await opened.close();
+    await foresight?.close();
   }
 }
 
-/** What merging asks of a version: its momentum, and losses on the gate's sequences. */
-export async function openSearch(context: Context, membership: Membership, view: CycleView, opened: OpenModel): Promise<MergeSearch> {
+async function mergeInOrder(
+  context: Context,
+  membership: Membership,
+  plan: MergePlan,
+  foreseen: Foreseen | undefined,
+): Promise<Pick<StoredMerge, "merged" | "scale" | "evaluationLoss" | "root">> {
   const { task } = membership;
-  const { gate: drawn } = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
-  const gate = { drawn, domains: task.data.domains.length, errorRate: task.merge.errorRate };
-  const measure: MergeSearch["measure"] = async (steps) => {
-    const { base, candidates } = await opened.losses(drawn, steps);
-    return { before: domainLosses(base, drawn, gate.domains), assessed: candidates.map((losses) => assess(gate, base, losses)) };
-  };
-  return { task, momentum: sliceMomentum(context, opened.slice), measure };
+  const { opened, search, own } = foreseen ?? (await ownPart(context, membership, plan));
+  try {
+    const gradients = await groupGradients(context, membership, { ...plan, slice: opened.slice, search }, own);
+    const { merged, scale, before, after, gradient, momentum = nothing } = foreseen?.outcome ?? (await mergeGroups(search, gradients));
+    const root = gradient === undefined ? plan.view.base : await keepVersion(context, opened.slice, { task, momentum }, gradient, scale);
+    return { merged, scale, evaluationLoss: { before, after }, root };
+  } finally {
+    await opened.close();
+  }
 }
 
 /** Makes and keeps the new version's pieces and manifest, and returns its root. */
