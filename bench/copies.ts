@@ -13,7 +13,7 @@ import { createProgress } from "../src/ui/progress.ts";
 import { table } from "../src/ui/table.ts";
 import { attacks, trainedOn } from "./copies/attacks.ts";
 import { type Case, createJudge, type Judge, type Seen } from "./copies/judge.ts";
-import { judgeRings, type RingRow } from "./copies/rings.ts";
+import { type AccusedRow, judgeAccused, judgeRings, type RingRow } from "./copies/rings.ts";
 import { codecs, type Delta, openSubject, pretrainSteps, type Subject, seeded } from "./copies/subject.ts";
 
 /** Miners in a group, the attacker included. */
@@ -74,6 +74,7 @@ export async function run(): Promise<void> {
   const rows: Row[] = [];
   const worth: Worth[] = [];
   const rings: (Subjected & RingRow)[] = [];
+  const accused: (Subjected & AccusedRow)[] = [];
   for (let index = first; index < first + bases; index++) {
     const subject = await openSubject(index, runs, wanted);
     for (const [codec, honest] of subject.honest) {
@@ -86,6 +87,7 @@ export async function run(): Promise<void> {
       worth.push({ ...about, paid: await worthOf(subject, codec, judge, honest, index) });
       const payer = createJudge(subject, codec, { name: `rings ${name}`, elements, errorRate });
       for (const row of await judgeRings(subject, codec, payer, honest, index)) rings.push({ ...about, ...row });
+      for (const row of await judgeAccused(subject, codec, payer, honest, index)) accused.push({ ...about, ...row });
       progress.note(JSON.stringify({ rows: rows.slice(-groupSizes.length), worth: worth.at(-1) }));
     }
   }
@@ -100,7 +102,7 @@ export async function run(): Promise<void> {
       total(({ measured }) => measured),
     ),
   };
-  const result = { honestRuns: bases * runs * wanted.length, rates, aim: 0.001, tries, rows, worth, rings };
+  const result = { honestRuns: bases * runs * wanted.length, rates, aim: 0.001, tries, rows, worth, rings, accused };
   console.log(values.json ? JSON.stringify(result) : shown(result));
 }
 
@@ -244,9 +246,10 @@ interface Result {
   readonly rows: readonly Row[];
   readonly worth: readonly Worth[];
   readonly rings: readonly (Subjected & RingRow)[];
+  readonly accused: readonly (Subjected & AccusedRow)[];
 }
 
-function shown({ honestRuns, rates, rows, worth, rings }: Result): string {
+function shown({ honestRuns, rates, rows, worth, rings, accused }: Result): string {
   const percent = (part: number, whole: number) => `${Math.round((100 * part) / whole)}%`;
   const subjects = [...new Set(rows.map(({ pretrainSteps: steps, codec }) => `${steps} steps, ${codec}`))];
   const of = (subject: string) => rows.filter(({ pretrainSteps: steps, codec }) => `${steps} steps, ${codec}` === subject);
@@ -293,6 +296,16 @@ function shown({ honestRuns, rates, rows, worth, rings }: Result): string {
         `${one.found} of ${one.submitted}`,
         Number.isFinite(one.paid) ? one.paid.toFixed(2) : "-",
         `${one.accused} of ${one.judged}`,
+      ]),
+    ),
+    "Honest submissions beside rings, in groups of 5 to 8, called copies:",
+    table(
+      ["base, codec", "noise", "by sketches", "by losses"],
+      accused.map((one) => [
+        `${one.pretrainSteps} steps, ${one.codec}`,
+        one.noise,
+        `${one.bySketches} of ${one.judged}`,
+        `${one.byLosses} of ${one.judged}`,
       ]),
     ),
     `${honestRuns} honest runs. ${Object.entries(rates)

@@ -340,7 +340,7 @@ function copyVectors() {
   const honest = () => mixed([0.9, shared], [1, values()]);
   const earlier = Array.from({ length: 7 }, honest) as [Float32Array, Float32Array, ...Float32Array[]];
   const [first, second, third] = earlier;
-  const groups = [
+  const groups: { title: string; deltas: Float32Array[]; scores?: number[]; strengths?: number[] }[] = [
     { title: "honest", deltas: [...earlier, honest()] },
     { title: "scaled", deltas: [...earlier, mixed([-1.5, first])] },
     { title: "a mixture of two", deltas: [...earlier, mixed([0.5, first], [0.5, second])] },
@@ -362,6 +362,12 @@ function copyVectors() {
       deltas: [first, ...Array.from({ length: 5 }, values), second],
       scores: [4_000, 1_000, 1_000, 1_000, 1_000, 1_000, 4_000],
     },
+    ...[
+      { title: "honest work among what moves losses less by its length", strengths: [4, 2.99, 1.99, 0.5, 3, 2, 5] },
+      { title: "honest work among what moves losses as far", strengths: [4, 3, 3, 3, 3, 3, 5] },
+      { title: "honest work like what moves losses less", strengths: [2, 1.5, 1.5, 1.5, 1.49, 1.5, 5] },
+      { title: "honest work like what is not known to move losses", strengths: [0, 4, 4, 4, 3, 3.5, 5] },
+    ].map((group) => ({ ...group, deltas: [first, second, ...Array.from({ length: 4 }, values), mixed([1, first], [0.4, values()])] })),
   ];
   const runs = { elements: 10, starts: [7, 2, 9], length: 4 };
   const tensors = [Float32Array.of(0, 1, 2), new Float32Array(0), Float32Array.of(3, 0, 0, 6, 7, 8, 9)];
@@ -371,7 +377,7 @@ function copyVectors() {
   const places = { elements: shared.length, starts: [0], length: shared.length };
   return {
     about:
-      "the first places of sketches; a sketch of runs; deltas of groups in order of commits, what their losses would pay them, and what is said of each of them",
+      "the first places of sketches; a sketch of runs; deltas of groups in order of commits, what their losses would pay them, how far those move by their lengths, and what is said of each of them",
     places: [
       { seed: name("sketch"), group: 0, elements: 1_000 },
       { seed: name("sketch"), group: 1, elements: 10_000_000_000 },
@@ -381,7 +387,7 @@ function copyVectors() {
       return { ...input, kept: kept ?? null, runs: starts.length, length, first: starts.slice(0, 12) };
     }),
     runs: { ...runs, tensors: tensors.map((tensor) => [...tensor]), sketch: [...sketch.at].map((at, index) => [at, sketch.values[index]]) },
-    groups: groups.map(({ title, deltas, scores = deltas.map(() => 1_000) }) => {
+    groups: groups.map(({ title, deltas, scores = deltas.map(() => 1_000), strengths = deltas.map(() => 0) }) => {
       const all = createSketcher(places);
       const cosine = cosines(
         deltas.map((delta) => {
@@ -389,12 +395,14 @@ function copyVectors() {
           return all.finish();
         }),
       );
+      const standings = scores.map((score, place) => ({ score, strength: strengths[place] as number }));
       return {
         title,
         deltas: deltas.map((delta) => [...delta]),
         scores,
-        dense: deltas.map((_, place) => likenessOf(cosine, place, false, scores)),
-        sparse: deltas.map((_, place) => likenessOf(cosine, place, true, scores)),
+        strengths,
+        dense: deltas.map((_, place) => likenessOf(cosine, place, false, standings)),
+        sparse: deltas.map((_, place) => likenessOf(cosine, place, true, standings)),
       };
     }),
     effects: [

@@ -11,6 +11,7 @@ import {
   lengthOf,
   likenessOf,
   type Sketch,
+  strengthOf,
 } from "../../src/protocol/copies.ts";
 import { gainOf } from "../../src/protocol/evaluation.ts";
 import { sha256, toHex, utf8 } from "../../src/protocol/hash.ts";
@@ -22,6 +23,8 @@ export interface Seen {
   readonly sketch: Sketch;
   /** What it would be paid, in nats per token; where that is not looked at, 1 for all. */
   readonly paid: number;
+  /** How far it moves losses by its length. */
+  readonly strength: number;
   /** With those that it was compared with before. */
   readonly cosines: WeakMap<Seen, number>;
 }
@@ -72,11 +75,6 @@ export function createJudge(
     return { base, candidates: deltas.map((delta) => measured.get(delta) as Float64Array) };
   };
 
-  const payOf = async (delta: Delta, error: number): Promise<number> => {
-    const { base: losses, candidates } = await measure([delta]);
-    return Math.max(0, gainOf(losses, candidates[0] as Float64Array, error).lower);
-  };
-
   /** The explained part, and it less the rest, plus and less the rest with random signs. */
   const beside = ({ group, place, likeness: { like, parts } }: Case & { likeness: Likeness }): Delta[] => {
     const { delta, sketch } = group[place] as Seen;
@@ -94,10 +92,14 @@ export function createJudge(
     losses: measure,
     async see(delta) {
       sketcher.add(delta);
+      const sketch = sketcher.finish();
+      const { base: losses, candidates } = await measure([delta]);
+      const own = candidates[0] as Float64Array;
       return {
         delta,
-        sketch: sketcher.finish(),
-        paid: errorRate === undefined ? 1 : await payOf(delta, errorRate),
+        sketch,
+        paid: errorRate === undefined ? 1 : Math.max(0, gainOf(losses, own, errorRate).lower),
+        strength: strengthOf(losses, own, lengthOf(sketch)),
         cosines: new WeakMap(),
       };
     },
@@ -106,7 +108,7 @@ export function createJudge(
         group.map((a) => group.map((b) => cosine(a, b))),
         place,
         codec.kept !== undefined,
-        group.map(({ paid }) => paid),
+        group.map(({ paid, strength }) => ({ score: paid, strength })),
       ),
     async effects(cases) {
       const result: Effects[] = [];

@@ -34,6 +34,9 @@ const held = { one: 0.8, oneOfFewer: 0.9, two: 0.95, cosine: 0.25 };
  */
 const least = { effect: 0.75, ofRandom: 2 };
 
+/** By its length, who has a say in judging a submission moves losses at least so far, as a part of what that does (`besideOf`); and who shows what is usual. */
+const leastStrength = { say: 0.5, usual: 0.75 };
+
 /** Runs of places in the group's deltas, laid end to end in canonical order; a run goes on from the first place behind the last. */
 export interface Places {
   readonly elements: number;
@@ -148,25 +151,41 @@ export interface Likeness {
   readonly copy: boolean | "unclear";
 }
 
+/** What its losses say of a submission. */
+export interface Standing {
+  /** What they would pay it; 0 where that is not known. */
+  readonly score: number;
+  /** How far it moves them by its length (`strengthOf`); 0 where that is not known. */
+  readonly strength: number;
+}
+
+/** How far a delta moves the losses of some sequences, by the length of its sketch; 0 where that is not finite. */
+export function strengthOf(base: ArrayLike<number>, own: ArrayLike<number>, length: number): number {
+  const strength = differenceOf(base, own) / length;
+  return Number.isFinite(strength) ? strength : 0;
+}
+
 /**
  * What the submission at `place` has in common with the earlier ones of its group, of which `cosine` holds all pairs in order of commits, and whether
- * that makes it a near copy. `scores` is what their losses would pay each, 0 where that is not known: what is usual, and whom it may hold nothing of, is
- * learned from those alone who have a say.
+ * that makes it a near copy. What is usual, and whom it may hold nothing of, is learned from those alone who have a say.
  */
-export function likenessOf(cosine: readonly (readonly number[])[], place: number, sparse: boolean, scores: readonly number[]): Likeness {
+export function likenessOf(
+  cosine: readonly (readonly number[])[],
+  place: number,
+  sparse: boolean,
+  standings: readonly Standing[],
+): Likeness {
+  const standing = (index: number) => standings[index] as Standing;
   const size = (a: number, b = place): number => Math.abs(cosine[a]?.[b] as number);
   const byLikeness = (list: readonly number[]) => [...list].sort((a, b) => size(b) - size(a) || a - b);
   const explain = (sources: readonly number[]) => leastSquares(cosine, sources, place);
   const earlier = cosine.map((_, index) => index).filter((index) => index < place && size(index) > 0);
-  const others = cosine
-    .map((_, index) => index)
-    .filter((index) => index !== place && hasSay(scores[index] as number, scores[place] as number));
-
-  const usual = usualCosineOf(
-    others.flatMap((a) => others.filter((b) => b > a).map((b) => cosine[a]?.[b] as number)),
-    sparse,
-  );
   const like = byLikeness(earlier).slice(0, maximumSources);
+  const beside = besideOf(standing(place), standings[like[0] as number]);
+  const others = cosine.map((_, index) => index).filter((index) => index !== place && hasSay(standing(index), beside));
+
+  const strengthIn = (index: number) => standing(index).strength;
+  const usual = usualCosineOf(shownCosines(cosine, others, strengthIn, beside.strength), sparse);
   const { share, weights: parts } = explain(like);
   const shared = { share, usual, like, parts };
   if (share >= certainShare(usual)) return { ...shared, copy: true };
@@ -192,11 +211,22 @@ export function likenessOf(cosine: readonly (readonly number[])[], place: number
 }
 
 /**
- * Whether one that would be paid `score` has a say in judging one that would be paid `own`: by a quarter of it, or whoever submits noise would make copies
- * of honest work that is alike. (Half of all noise gains a little, as it goes down where the other half goes up.)
+ * What others are held against: what the submission would be paid, and how far it moves losses, or what is most like it where that is known to move them less:
+ * a copy that moves losses further than its original makes nobody else look weak.
  */
-function hasSay(score: number, own: number): boolean {
-  return score > 0 && 4 * score >= own;
+function besideOf({ score, strength }: Standing, nearest: Standing | undefined): Standing {
+  const known = [strength, nearest?.strength ?? 0].filter((one) => one > 0);
+  return { score, strength: known.length > 0 ? Math.min(...known) : 0 };
+}
+
+/**
+ * Whether one has a say in judging what stands so: by a quarter of its pay, or whoever submits noise would make copies of honest work that is alike. (Half of
+ * all noise gains a little, as it goes down where the other half goes up.) And by half of its strength: noise on what was learned is paid on a young base,
+ * whatever its size, and lowers its cosines with all alike (attenuation: Spearman 1904), so that honest work that is alike would stand out; but by its length
+ * it moves losses less than what it hides.
+ */
+function hasSay({ score, strength }: Standing, beside: Standing): boolean {
+  return score > 0 && 4 * score >= beside.score && strength >= leastStrength.say * beside.strength;
 }
 
 /** Losses of each of some sequences: of the base, and of it plus the deltas of which `effectsOf` speaks. */
@@ -223,14 +253,15 @@ export interface Effects {
  * is long enough. `share` is that of the explained part (`Likeness`).
  */
 export function effectsOf(losses: RestLosses, share: number): Effects {
-  const difference = (a: ArrayLike<number>, b: ArrayLike<number>) => {
-    let squares = 0;
-    for (let sequence = 0; sequence < a.length; sequence++) squares += ((a[sequence] as number) - (b[sequence] as number)) ** 2;
-    return Math.sqrt(squares);
-  };
-  const whole = difference(losses.base, losses.explained) / share;
-  const rest = (a: ArrayLike<number>, b: ArrayLike<number>) => difference(a, b) / 2 / Math.sqrt(1 - share ** 2) / whole;
+  const whole = differenceOf(losses.base, losses.explained) / share;
+  const rest = (a: ArrayLike<number>, b: ArrayLike<number>) => differenceOf(a, b) / 2 / Math.sqrt(1 - share ** 2) / whole;
   return { effect: rest(losses.mirrored, losses.own), random: rest(losses.scrambledMirrored, losses.scrambled) };
+}
+
+function differenceOf(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let squares = 0;
+  for (let sequence = 0; sequence < a.length; sequence++) squares += ((a[sequence] as number) - (b[sequence] as number)) ** 2;
+  return Math.sqrt(squares);
 }
 
 /** Whether what does no more than this is noise; never where an effect is not finite. */
@@ -243,6 +274,23 @@ export function drawSigns(seed: Hash, group: number, name: string): (index: numb
   const digest = hashToBytes(hashFields("connito/signs/1", hashToBytes(seed), u16(group), utf8(name)));
   const first = new DataView(digest.buffer, digest.byteOffset).getUint32(0, true);
   return (index) => (mixed((first + Math.imul(index, 0x9e3779b9)) | 0) < 2 ** 31 ? 1 : -1);
+}
+
+/**
+ * The cosines of pairs of others that move losses nearly as far as what they are held against, by their strengths. Where there are less than two of them, those of
+ * all, as they would be if they did: in a group of three the only one beside a copy and its original may be honest, and weak.
+ */
+function shownCosines(
+  cosine: readonly (readonly number[])[],
+  others: readonly number[],
+  strength: (index: number) => number,
+  beside: number,
+): number[] {
+  const pairs = (list: readonly number[], raised: (index: number) => number) =>
+    list.flatMap((a) => list.filter((b) => b > a).map((b) => (cosine[a]?.[b] as number) * raised(a) * raised(b)));
+  const clear = others.filter((index) => strength(index) >= leastStrength.usual * beside);
+  if (clear.length > 1) return pairs(clear, () => 1);
+  return pairs(others, (index) => Math.max(1, beside / strength(index)));
 }
 
 /**

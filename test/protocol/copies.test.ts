@@ -12,6 +12,7 @@ import {
   type Places,
   type Sketch,
   sketchValues,
+  strengthOf,
 } from "../../src/protocol/copies.ts";
 import { stream } from "../../src/protocol/random.ts";
 import { hash } from "./support.ts";
@@ -34,13 +35,13 @@ function sketchOf(tensors: readonly Float32Array[], places: Places): Sketch {
   return sketcher.finish();
 }
 
-/** What the rule says where all are paid alike. */
-const likeness = (cosine: readonly (readonly number[])[], place: number, sparse: boolean) =>
+/** What the rule says where all are paid alike; with these strengths, or alike. */
+const likeness = (cosine: readonly (readonly number[])[], place: number, sparse: boolean, strengths = cosine.map(() => 1)) =>
   likenessOf(
     cosine,
     place,
     sparse,
-    cosine.map(() => 1),
+    strengths.map((strength) => ({ score: 1, strength })),
   );
 /** Sketches of all places, each once. */
 const whole = (delta: Float32Array) => sketchOf([delta], { elements: delta.length, starts: [0], length: delta.length });
@@ -113,7 +114,13 @@ describe("near copies", () => {
       [0.1, 0.1, 1],
     ];
     // What is usual is the cosine of the others, where both have a say.
-    const usual = (score: number, own: number) => likenessOf(cosine, 2, false, [score, 9_000, own]).usual;
+    const usual = (...[score, own]: [number, number]) =>
+      likenessOf(
+        cosine,
+        2,
+        false,
+        [score, 9_000, own].map((paid) => ({ score: paid, strength: 1 })),
+      ).usual;
     assert.deepEqual(
       [0, 1, 249, 250, 1_000, 9_000].map((score) => usual(score, 1_000)),
       [0.9, 0.9, 0.9, 0.5, 0.5, 0.5],
@@ -140,6 +147,99 @@ describe("near copies", () => {
       const group = cosines([...honest.slice(0, count), ...Array.from({ length: others }, (_, index) => noisy(index))].map(whole));
       for (let place = 1; place < count; place++) assert.notEqual(likeness(group, place, false).copy, true, `${count} ${others} ${place}`);
     }
+  });
+
+  it("are not found among honest work that is alike by paid noise on another's, whose losses show that it is noise, in any order, however much of it", () => {
+    const [stolen, ...honest] = alike as [Float32Array, ...Float32Array[]];
+    // What all share, and noise moves losses no further.
+    const members = (count: number, others: number, noise: number) => [
+      ...honest.slice(0, count).map((delta) => ({ delta, strength: 1, isHonest: true })),
+      ...Array.from({ length: others }, (_, index) => ({
+        delta: mix([1, stolen], [noise, normals(`noise ${index}`)]),
+        strength: 1 / Math.sqrt(1 + noise ** 2),
+        isHonest: false,
+      })),
+    ];
+    const calls = (group: ReturnType<typeof members>, strengths: readonly number[]) => {
+      const cosine = cosines(group.map(({ delta }) => whole(delta)));
+      return group.map(({ isHonest }, place) => isHonest && likeness(cosine, place, false, [...strengths]).copy === true).includes(true);
+    };
+    let called = 0;
+    for (const [count, others] of [
+      [2, 3],
+      [3, 2],
+      [3, 3],
+      [4, 3],
+    ] as const)
+      for (const noise of [1, 1.5, 2, 3]) {
+        const behind = members(count, others, noise);
+        for (const group of [behind, [...behind].reverse()]) {
+          const strengths = group.map(({ strength }) => strength);
+          assert.equal(calls(group, strengths), false, `${count} ${others} ${noise}`);
+          if (
+            calls(
+              group,
+              group.map(() => 0),
+            )
+          )
+            called++;
+        }
+      }
+    assert.ok(called > 0);
+  });
+
+  it("are judged by what is usual among those that move losses three quarters as far as the weaker of it and of what is most like it", () => {
+    const cosine = [
+      [1, 0.4, 0.5, 0.6],
+      [0.4, 1, 0.7, 0.3],
+      [0.5, 0.7, 1, 0.2],
+      [0.6, 0.3, 0.2, 1],
+    ];
+    const usual = (...strengths: number[]) => likeness(cosine, 3, false, strengths).usual;
+    // The pair that is left, or the upper tenth of all three; the most like it is the first.
+    assert.deepEqual([usual(4, 4, 2.9, 4), usual(4, 4, 3, 4), usual(4, 2.9, 3, 4)], [0.4, 0.7, 0.5]);
+    assert.deepEqual([usual(4, 1.5, 1.4, 2), usual(2, 1.5, 1.4, 4), usual(2, 1.5, 1.5, 4)], [0.4, 0.4, 0.7]);
+    // Where one is not known the other decides, and where neither is nobody is left out.
+    assert.deepEqual([usual(4, 4, 2.9, 0), usual(0, 4, 2.9, 4), usual(0, 4, 0, 0)], [0.4, 0.9, 0.7]);
+    assert.equal(likeness(cosine, 0, false, [1, 0.5, 1, 1]).usual, 0.2);
+  });
+
+  it("are judged, where less than two others move losses so far, by what their cosines would be if they did", () => {
+    const cosine = [
+      [1, 0.2, 0.1, 0.6],
+      [0.2, 1, 0.3, 0.3],
+      [0.1, 0.3, 1, 0.2],
+      [0.6, 0.3, 0.2, 1],
+    ];
+    const usual = (...strengths: number[]) => likeness(cosine, 3, false, strengths).usual;
+    // The largest of three: 0.3 of two that move losses half as far each, 0.2 of the first and one of them.
+    for (const [strengths, expected] of [
+      [[4, 2, 2, 4], 0.9],
+      [[4, 2.5, 2.5, 4], 0.768],
+      [[8, 2.5, 2.5, 4], 0.768],
+      [[4, 2.5, 1.9, 4], 0.32],
+      [[4, 1.9, 1.9, 4], 0.9],
+      [[4, 3, 2.5, 4], 0.2],
+    ] as const)
+      assert.ok(Math.abs(usual(...strengths) - expected) < 1e-9, `${strengths}: ${usual(...strengths)}`);
+  });
+
+  it("hold something of whoever moves losses half as far, and nothing of noise is told by weights", () => {
+    const [a, b] = alike as [Float32Array, Float32Array];
+    const group = cosines([a, ...Array.from({ length: 6 }, (_, index) => normals(`noise ${index}`)), b].map(whole));
+    const weights = (strength: number) => likeness(group, 7, false, [1, ...Array.from({ length: 6 }, () => strength), 1]);
+    assert.deepEqual(
+      [0.5, 0.49].map((strength) => weights(strength).copy),
+      [true, "unclear"],
+    );
+    assert.equal(weights(0.49).weight, undefined);
+  });
+
+  it("have the strength of what their losses differ by, by their length, whatever its sign; none where that is no number", () => {
+    const of = (own: number[], by: number) => strengthOf([3, 3], own, by);
+    assert.deepEqual([of([0, 7], 2), of([3, 3], 2), of([6, 3], 0.5)], [2.5, 0, 6]);
+    assert.deepEqual([of([Number.NaN, 3], 1), of([Number.POSITIVE_INFINITY, 3], 1), of([4, 3], 0), of([3, 3], 0)], [0, 0, 0, 0]);
+    assert.equal(strengthOf([], [], 1), 0);
   });
 
   it("are found scaled, with a little noise, and of two mixed, whatever the scale and the group", () => {

@@ -171,7 +171,7 @@ describe("golden vectors, from the text alone", () => {
       runs.sketch,
       all.flatMap((value, at) => (value === 0 ? [] : [[at, value]])),
     );
-    for (const { title, deltas, scores, ...said } of groups)
+    for (const { title, deltas, scores, strengths, ...said } of groups)
       for (const sparse of [false, true])
         for (const place of deltas.keys()) {
           const { share, usual, weight, parts, ...exact } = said[sparse ? "sparse" : "dense"][place] as Likeness;
@@ -181,7 +181,7 @@ describe("golden vectors, from the text alone", () => {
             weight: secondWeight,
             parts: secondParts,
             ...expected
-          } = second.secondLikeness(deltas, place, sparse, scores);
+          } = second.secondLikeness(deltas, place, sparse, { scores, strengths });
           assert.deepEqual(exact, expected, `${title} ${place}`);
           for (const [a, b] of [
             [share, secondShare],

@@ -15,7 +15,7 @@ import { openCandidate, roomForDecoded } from "./candidates.ts";
 import { judgeAgain, type Likeness, type OwnShown, ownShown, type ScoreEvidence } from "./evidence.ts";
 import { evaluationSeed } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
-import { type Comparison, compareSubmissions, type Sketched } from "./near-copies.ts";
+import { type ByLosses, type Comparison, compareSubmissions, type Sketched } from "./near-copies.ts";
 import { measureOwnTraining, openOwnSequences } from "./own-training.ts";
 
 /** What the group's other submissions explain of it. */
@@ -75,13 +75,17 @@ export async function ownMeasuredHere(
   }
 }
 
-/** What each would be paid by its losses alone: the lower median of what follows from the scorers' evidence, of which one may be a lie. */
-export function paidIn(task: Membership["task"], evidences: ReadonlyMap<string, ScoreEvidence | undefined>): Map<string, number> {
-  const scores = new Map<string, number[]>();
+/** What losses say of each: where the scorers' evidence differs, of which one may be a lie, what founds the lower median of its scores. */
+export function knownIn(task: Membership["task"], evidences: ReadonlyMap<string, ScoreEvidence | undefined>): Map<string, ByLosses> {
+  const known = new Map<string, ByLosses[]>();
   for (const evidence of evidences.values())
-    for (const shown of evidence?.miners ?? [])
-      scores.set(shown.miner, [...(scores.get(shown.miner) ?? []), judgeAgain(task, evidence as ScoreEvidence, shown)?.score ?? 0]);
-  return new Map([...scores].map(([miner, list]) => [miner, list.sort((a, b) => a - b)[(list.length - 1) >> 1] as number]));
+    for (const shown of evidence?.miners ?? []) {
+      const { stages, baseLosses } = evidence as ScoreEvidence;
+      const score = judgeAgain(task, evidence as ScoreEvidence, shown)?.score ?? 0;
+      const one = { score, base: baseLosses.slice(0, stages[0]), own: shown.losses.slice(0, stages[0]) };
+      known.set(shown.miner, [...(known.get(shown.miner) ?? []), one]);
+    }
+  return new Map([...known].map(([miner, list]) => [miner, list.sort((a, b) => a.score - b.score)[(list.length - 1) >> 1] as ByLosses]));
 }
 
 /** Whatever of the group's submissions can still be had is compared with the miner's. */
@@ -91,7 +95,7 @@ export async function openMeasurement(
   view: CycleView,
   verdicts: readonly ChainVerdict[],
   { miner, group }: ChainVerdict,
-  scores: ReadonlyMap<string, number>,
+  known: ReadonlyMap<string, ByLosses>,
 ): Promise<Measurement | undefined> {
   const revealed = verdicts.flatMap((verdict) => (verdict.group === group && verdict.status === "to-fetch" ? [verdict] : []));
   if (!revealed.some((verdict) => verdict.miner === miner)) return undefined;
@@ -111,8 +115,8 @@ export async function openMeasurement(
       const seed = await evaluationSeed(context, membership, view.cycle);
       const compare = await compareSubmissions({ seed, codec: task.submission.codec }, submissions);
       submissions.sort((a, b) => compareCommits(a.commit, b.commit));
-      const comparisons = compare(scores);
-      const isPaid = (name: string) => (scores.get(name) ?? 0) > 0 && comparisons.get(name)?.copy !== true;
+      const comparisons = compare(known);
+      const isPaid = (name: string) => (known.get(name)?.score ?? 0) > 0 && comparisons.get(name)?.copy !== true;
       const paid = new Set(submissions.map((submission) => submission.miner).filter(isPaid));
       return { opened, seed, miner, submissions, paid, deltas: own.deltas, comparison: comparisons.get(miner), sequences: 0 };
     }

@@ -30,11 +30,11 @@ import {
 import {
   type Compared,
   comparedHere,
+  knownIn,
   type Measurement,
   type OwnMeasured,
   openMeasurement,
   ownMeasuredHere,
-  paidIn,
 } from "./explain-measurement.ts";
 import { knownDraw } from "./held-out.ts";
 import type { MergeResult } from "./merge.ts";
@@ -117,7 +117,9 @@ export async function explainScore(context: Context, membership: Membership, inp
     const signed = reports.get(hotkey);
     if (signed !== undefined) evidences.set(hotkey, await fetchEvidence(context, membership, draw, signed));
   }
-  const measured = input.measure ? await openMeasurement(context, membership, view, verdicts, verdict, paidIn(task, evidences)) : undefined;
+  const measured = input.measure
+    ? await openMeasurement(context, membership, view, verdicts, verdict, knownIn(task, evidences))
+    : undefined;
   try {
     const own = measured && (await ownMeasuredHere(context, membership, view, measured));
     const rows: ScorerExplanation[] = [];

@@ -13,6 +13,7 @@ import {
   likenessOf,
   type Sketch,
   type Sketcher,
+  strengthOf,
 } from "../../protocol/copies.ts";
 import { type CommitPlace, compareCommits } from "../../protocol/verdict.ts";
 import type { Likeness } from "./evidence.ts";
@@ -43,11 +44,20 @@ export function effects(
   return effectsOf({ base, own, explained, mirrored, scrambled, scrambledMirrored }, likeness.share);
 }
 
+/** What is known of a submission by losses. */
+export interface ByLosses {
+  /** What they would pay it. */
+  readonly score: number;
+  /** Those of the first stage: the base's, and its own. */
+  readonly base: ArrayLike<number>;
+  readonly own: ArrayLike<number>;
+}
+
 /**
- * What each submission has in common with the earlier ones of its group, by miner, once it is known what each would be paid; the first of a group is
+ * What each submission has in common with the earlier ones of its group, by miner, once it is known what losses say of each; the first of a group is
  * not in it.
  */
-export type Compare = (scores: ReadonlyMap<string, number>) => ReadonlyMap<string, Comparison>;
+export type Compare = (known: ReadonlyMap<string, ByLosses>) => ReadonlyMap<string, Comparison>;
 
 interface SketchedGroup {
   readonly group: number;
@@ -72,23 +82,26 @@ export async function compareSubmissions(
     for (const { deltas } of inOrder) sketches.push(await sketchOf(deltas, sketcher));
     groups.push({ group, inOrder, sketches, cosine: cosines(sketches) });
   }
-  return (scores) => compareGroups(groups, { seed, sparse: kept !== undefined, scores });
+  return (known) => compareGroups(groups, { seed, sparse: kept !== undefined, known });
 }
 
 function compareGroups(
   groups: readonly SketchedGroup[],
-  { seed, sparse, scores }: { seed: string; sparse: boolean; scores: ReadonlyMap<string, number> },
+  { seed, sparse, known }: { seed: string; sparse: boolean; known: ReadonlyMap<string, ByLosses> },
 ): Map<string, Comparison> {
   const result = new Map<string, Comparison>();
   for (const { group, inOrder, sketches, cosine } of groups) {
-    const paid = inOrder.map(({ miner }) => scores.get(miner) ?? 0);
+    const lengths = sketches.map(lengthOf);
+    const standings = inOrder.map(({ miner }, place) => {
+      const { score, base, own } = known.get(miner) ?? { score: 0, base: [], own: [] };
+      return { score, strength: strengthOf(base, own, lengths[place] as number) };
+    });
     for (const [place, { miner }] of inOrder.entries()) {
       if (place === 0) continue;
-      const { copy, like, parts, ...likeness } = likenessOf(cosine, place, sparse, paid);
+      const { copy, like, parts, ...likeness } = likenessOf(cosine, place, sparse, standings);
       const shown = { ...likeness, like: like.map((index) => (inOrder[index] as Sketched).miner) };
       if (copy !== "unclear") result.set(miner, { copy, likeness: shown });
       else {
-        const lengths = sketches.map(lengthOf);
         const of = (index: number) => (inOrder[index] as Sketched).deltas;
         const factor = (index: number, at: number) => ((parts[at] as number) * (lengths[place] as number)) / (lengths[index] as number);
         const sources = like.map((index, at): Source => [factor(index, at), of(index)]);

@@ -12,7 +12,7 @@ import { compareCommits } from "../../protocol/verdict.ts";
 import type { Likeness, ScoreEvidence } from "./evidence.ts";
 import type { CycleSequences } from "./held-out.ts";
 import type { MeasureLosses } from "./measure-losses.ts";
-import { type Compare, type Comparison, effects, type Sketched } from "./near-copies.ts";
+import { type ByLosses, type Compare, type Comparison, effects, type Sketched } from "./near-copies.ts";
 import { measureOwnTraining, type OwnMeasuring } from "./own-training.ts";
 
 /** What is decided of a submission. */
@@ -84,7 +84,12 @@ export async function proveLosses(input: ProofInput): Promise<Proof> {
     }
     input.onJudged(measured.filter(({ judgement }) => judgement !== undefined).length);
   }
-  const comparisons = input.compare(new Map(measured.map(({ submission, judgement }) => [submission.miner, judgement?.score ?? 0])));
+  const first = stages[0]?.length ?? 0;
+  const known = measured.map(({ submission, judgement, losses }): [string, ByLosses] => [
+    submission.miner,
+    { score: judgement?.score ?? 0, base: base.slice(0, first), own: losses.slice(0, first) },
+  ]);
+  const comparisons = input.compare(new Map(known));
   for (const one of measured) one.comparison = comparisons.get(one.submission.miner);
   await measureWhatIsAdded(input, measured, base);
   await measureWhatIsOwn(input, measured);

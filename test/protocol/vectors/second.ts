@@ -462,13 +462,17 @@ export function secondPlaces(seed: string, group: number, elements: number, coun
 }
 
 /** Section 8's near copies: what is said of the delta at `place` of a group in order of commits. Least squares by coordinate descent. */
-export function secondLikeness(deltas: readonly (readonly number[])[], place: number, sparse: boolean, scores: readonly number[]) {
+export function secondLikeness(
+  deltas: readonly (readonly number[])[],
+  place: number,
+  sparse: boolean,
+  { scores, strengths }: { readonly scores: readonly number[]; readonly strengths: readonly number[] },
+) {
   const inner = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * (b[i] as number), 0);
   const unit = deltas.map((delta) => delta.map((x) => x / (Math.sqrt(inner(delta, delta)) || 1)));
   const own = unit[place] as number[];
   const size = (k: number) => Math.abs(inner(unit[k] as number[], own));
   const nearest = (list: number[], count: number) => list.sort((a, b) => size(b) - size(a) || a - b).slice(0, count);
-  const others = [...deltas.keys()].filter((k) => k !== place && scores[k] !== 0 && (scores[k] as number) >= (scores[place] as number) / 4);
   const earlier = [...deltas.keys()].filter((k) => k < place);
   const descend = (target: readonly number[], sources: readonly number[]) => {
     const weights = new Map(sources.map((k) => [k, 0]));
@@ -488,14 +492,22 @@ export function secondLikeness(deltas: readonly (readonly number[])[], place: nu
     return { weights: sources.map((k) => weights.get(k) ?? 0), share: Math.sqrt(Math.max(0, inner(own, own) - left)) };
   };
 
-  const pairs = others.flatMap((a) => others.filter((b) => b > a).map((b) => inner(unit[a] as number[], unit[b] as number[])));
-  const most = sparse ? 0.5 : 0.9;
-  const falling = pairs.sort((a, b) => b - a);
-  const usual = Math.max(0.2, Math.min(most, falling[Math.floor(pairs.length / 10)] ?? most));
   const like = nearest(
     earlier.filter((k) => size(k) > 0),
     3,
   );
+  const known = [place, ...like.slice(0, 1)].map((k) => strengths[k] as number).filter((strength) => strength !== 0);
+  const isStrong = (k: number, part: number) => known.length === 0 || (strengths[k] as number) / part >= Math.min(...known);
+  const paid = (k: number) => scores[k] !== 0 && (scores[k] as number) >= (scores[place] as number) / 4;
+  const others = [...deltas.keys()].filter((k) => k !== place && paid(k) && isStrong(k, 1 / 2));
+  const strong = others.filter((k) => isStrong(k, 3 / 4));
+  const raised = (k: number) => Math.max(1, Math.min(...known) / (strengths[k] as number));
+  const alikeIn = (list: readonly number[], times: (k: number) => number) =>
+    list.flatMap((a) => list.filter((b) => b > a).map((b) => inner(unit[a] as number[], unit[b] as number[]) * times(a) * times(b)));
+  const pairs = strong.length >= 2 ? alikeIn(strong, () => 1) : alikeIn(others, raised);
+  const most = sparse ? 0.5 : 0.9;
+  const falling = pairs.sort((a, b) => b - a);
+  const usual = Math.max(0.2, Math.min(most, falling[Math.floor(pairs.length / 10)] ?? most));
   const { share, weights: parts } = explain(like);
   const needed = usual >= 0.6 ? 1 - (1 - usual) / 4 : 1 - 0.625 * (1 - usual) ** 2;
   if (share >= needed) return { share, usual, like, parts, copy: true };

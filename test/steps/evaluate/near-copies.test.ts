@@ -32,10 +32,22 @@ const submission = (miner: string, block: number, deltas: Map<string, Float32Arr
 const original = delta("original");
 const dense = { seed: hash("seed"), codec: "dense-bf16" };
 
-/** Compared, where the losses of all would be paid alike, but those of these hardly. */
-async function compare(how: Parameters<typeof compareSubmissions>[0], submissions: Sketched[], hardly: string[] = []) {
+/** Compared, where the losses of all would be paid alike, but those of these hardly; and nothing else is known of losses, or that these of some move. */
+async function compare(
+  how: Parameters<typeof compareSubmissions>[0],
+  submissions: Sketched[],
+  hardly: string[] = [],
+  moves?: ReadonlyMap<string, number>,
+) {
   const compared = await compareSubmissions(how, submissions);
-  return compared(new Map(submissions.map(({ miner }) => [miner, hardly.includes(miner) ? 200 : 1_000])));
+  return compared(
+    new Map(
+      submissions.map(({ miner }) => {
+        const score = hardly.includes(miner) ? 200 : 1_000;
+        return [miner, moves === undefined ? { score, base: [], own: [] } : { score, base: [3], own: [3 - (moves.get(miner) ?? 1)] }];
+      }),
+    ),
+  );
 }
 
 describe("near copies", () => {
@@ -97,6 +109,19 @@ describe("near copies", () => {
       assert.equal(found.get("second")?.unclear?.length, 4);
       assert.equal((await compare(dense, group)).get("second")?.copy, true);
     }
+  });
+
+  it("are not made of honest work that is alike by noise that is paid as much, but is long for what it does", async () => {
+    const [a, b] = ["a", "b"].map((name) => plus(original, scaled(delta(name), 0.5))) as [
+      Map<string, Float32Array>,
+      Map<string, Float32Array>,
+    ];
+    const noise = [1, 2, 3].map((at) => submission(`noise ${at}`, 1 + at, scaled(delta(`noise ${at}`), 3)));
+    const group = [submission("first", 1, a), ...noise, submission("second", 20, b)];
+    assert.equal((await compare(dense, group, [])).get("second")?.copy, true);
+    assert.equal((await compare(dense, group, [], new Map())).get("second")?.copy, false);
+    const far = new Map(noise.map(({ miner }): [string, number] => [miner, 3]));
+    assert.equal((await compare(dense, group, [], far)).get("second")?.copy, true);
   });
 
   it("are not looked for in another group, nor among honest work", async () => {

@@ -4,7 +4,7 @@ import { type Tensors, tensorsOf } from "../../../src/model/tensors.ts";
 import type { Look } from "../../../src/protocol/own-training.ts";
 import { unfounded } from "../../../src/steps/evaluate/evidence.ts";
 import type { HeldOutSequence } from "../../../src/steps/evaluate/held-out.ts";
-import type { Comparison, Sketched } from "../../../src/steps/evaluate/near-copies.ts";
+import type { Compare, Comparison, Sketched } from "../../../src/steps/evaluate/near-copies.ts";
 import { proveLosses } from "../../../src/steps/evaluate/proof-of-loss.ts";
 import { exampleTask } from "../../protocol/support.ts";
 
@@ -82,9 +82,11 @@ describe("Proof-of-Loss in stages", () => {
       ["own", compared(false)],
       ["worthless copy", compared(true)],
     ]);
-    const compare = (scores: ReadonlyMap<string, number>) => {
-      const paid = [...scores].filter(([, score]) => score > 400_000);
-      assert.deepEqual([paid.map(([miner]) => miner), scores.get("worthless copy")], [["clear", "copy", "own"], 0]);
+    let first: (readonly [base: readonly number[], own: readonly number[]])[] = [];
+    const compare: Compare = (known) => {
+      const paid = [...known].filter(([, { score }]) => score > 400_000);
+      assert.deepEqual([paid.map(([miner]) => miner), known.get("worthless copy")?.score], [["clear", "copy", "own"], 0]);
+      first = [...known.values()].map(({ base, own }) => [Array.from(base), Array.from(own)]);
       return comparisons;
     };
     const { verdicts, evidence } = await proveLosses({ task, losses, sequences, submissions, compare, ...inTime });
@@ -94,6 +96,12 @@ describe("Proof-of-Loss in stages", () => {
     assert.deepEqual(
       evidence.miners.map(({ likeness }) => likeness?.share),
       [undefined, 0.9, 0.9, 0.9],
+    );
+    // Of the first stage alone, which all were measured on.
+    const [size] = evidence.stages;
+    assert.deepEqual(
+      first,
+      evidence.miners.map(({ losses: own }) => [evidence.baseLosses.slice(0, size), own.slice(0, size)]),
     );
   });
 
