@@ -352,6 +352,17 @@ export const mutants: readonly Mutant[] = [
     ["own training: a quarter is little", "usual >= least.usual", "usual > least.usual"],
   ),
   ...mutantsOf(
+    "steps/evaluate/foresight.ts",
+    ["simulate/foresight.test.ts"],
+    ["foresight: stands whatever was agreed", "!isSameOrder(known.order, order)", "false"],
+    ["foresight: stands never", "known === undefined || !isSameOrder", "known !== undefined || !isSameOrder"],
+    [
+      "foresight: ends the merge where it fails",
+      "if (!ahead.signal.aborted) sayWhy(context, error);\n      return undefined;",
+      "throw error;",
+    ],
+  ),
+  ...mutantsOf(
     "protocol/aggregate.ts",
     ["protocol/aggregate.test.ts", vectors],
     ["aggregate: norms are not capped", "shortened(norms, cap * median(norms))", "shortened(norms, Number.POSITIVE_INFINITY)"],

@@ -25,13 +25,14 @@ export async function settleScores(
   membership: Membership,
   view: CycleView,
   reports: ReadonlyMap<string, SignedReport>,
+  { beforeMeasuring }: { readonly beforeMeasuring: () => Promise<void> },
 ): Promise<AgreedScore[]> {
   const { verdicts } = await readVerdicts(context, membership, view);
   const weighed = weigh(view, reports, { verdicts });
   nameChainContradicted(context, reports, verdicts);
   const disputed = disputedMiners(weighed);
   if (disputed.length === 0) return agreedScores(weighed);
-  const measured = await measureDisputed(context, membership, view, disputed);
+  const measured = await measureDisputed(context, membership, view, disputed, beforeMeasuring);
   for (const { report } of weighed) {
     const wrong = report.entries.filter((entry) => {
       const own = measured.get(entry.miner);
@@ -68,6 +69,7 @@ async function measureDisputed(
   membership: Membership,
   view: CycleView,
   disputed: readonly string[],
+  beforeMeasuring: () => Promise<void>,
 ): Promise<Map<string, ReportEntry>> {
   const own = await findReport(context.workspace, view.cycle, context.signer.address);
   const unsure = await findUnsure(context.workspace, view.cycle);
@@ -77,6 +79,7 @@ async function measureDisputed(
   const open = disputed.filter((miner) => !known.some((entry) => entry.miner === miner));
   const groups = new Set(open.map((miner) => groupOfMiner(view.assignment, miner) as number));
   if (groups.size === 0) return new Map(known.map((entry) => [entry.miner, entry]));
+  await beforeMeasuring();
   const { first, last } = votingWindows(membership.task, view.cycle).ballot;
   const end = first + Math.floor((3 * (last - first)) / 4);
   const timeIsOut = async () => (await context.clock.now()).best >= end;

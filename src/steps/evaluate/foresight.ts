@@ -3,13 +3,12 @@
  * so it merges by its own verdicts meanwhile, and where the agreed ones lead to the same order, the result stands. Nothing of it is shown before.
  */
 import { ConnitoError } from "../../errors.ts";
-import type { ReportEntry } from "../../protocol/report.ts";
 import type { Context } from "../context.ts";
-import type { CycleView } from "../cycle-view.ts";
+import { viewCycle } from "../cycle-view.ts";
 import type { Membership } from "../membership.ts";
 import { type MergePlan, mergeOrderOf, type OwnPart, ownPart } from "./contributions.ts";
 import { type MergeOutcome, mergeGroups } from "./merge-groups.ts";
-import { findReport, findUnsure } from "./reports.ts";
+import { findReport } from "./reports.ts";
 import { groupsOf, scorersOf } from "./validators.ts";
 
 export type Foreseen = OwnPart & { readonly outcome: MergeOutcome };
@@ -17,26 +16,24 @@ export type Foreseen = OwnPart & { readonly outcome: MergeOutcome };
 export interface Foresight {
   /** What was computed for this order, and is the caller's to close then; waits for what is under way for it, and ends what is under way for another. */
   by(order: MergePlan["order"]): Promise<Foreseen | undefined>;
-  /** Ends what is under way, and closes what nobody took. */
+  /** Ends what is under way, and closes what nobody took: before anything else is measured, or two models would be open. */
   close(): Promise<void>;
 }
 
 /**
- * Begins to merge by this validator's own verdicts; nothing where it was not drawn for all groups, or is not sure of what it found. What goes wrong is said, and
- * left to the merge itself.
+ * Begins to merge by this validator's own verdicts, where it was drawn for all groups: with fewer it could not know the order. What goes wrong is said, and left
+ * to the merge itself.
  */
-export async function foresee(context: Context, membership: Membership, view: CycleView): Promise<Foresight | undefined> {
-  const entries = await sureEntries(context, view.cycle);
-  if (entries === undefined) return undefined;
-  const scorers = await scorersOf(context, membership, view);
-  if (groupsOf(scorers, context.signer.address).length < scorers.length) return undefined;
-  const order = await mergeOrderOf(context, membership, view, entries);
+export function foresee(context: Context, membership: Membership, cycle: number): Foresight {
   const ending = new AbortController();
-  const ended = AbortSignal.any([context.signal, ending.signal]);
-  const result = mergeBy({ ...context, signal: ended }, membership, { view, scorers, order }).catch((error: unknown) => {
-    if (!ending.signal.aborted && !context.signal.aborted) sayWhy(context, error);
-    return undefined;
-  });
+  const ahead = { ...context, signal: AbortSignal.any([context.signal, ending.signal]) };
+  const orSayWhy = <T>(work: Promise<T>): Promise<T | undefined> =>
+    work.catch((error: unknown) => {
+      if (!ahead.signal.aborted) sayWhy(context, error);
+      return undefined;
+    });
+  const plan = orSayWhy(ownPlan(ahead, membership, cycle));
+  const result = plan.then((known) => known && orSayWhy(mergeBy(ahead, membership, known)));
   let taken = false;
   const take = async () => {
     const foreseen = await result;
@@ -49,8 +46,9 @@ export async function foresee(context: Context, membership: Membership, view: Cy
     await (await take())?.opened.close();
   };
   return {
-    by: async (agreed) => {
-      if (!isSameOrder(order, agreed)) {
+    by: async (order) => {
+      const known = await plan;
+      if (known === undefined || !isSameOrder(known.order, order)) {
         await close();
         return undefined;
       }
@@ -63,11 +61,15 @@ export async function foresee(context: Context, membership: Membership, view: Cy
   };
 }
 
-/** What this validator reported, where nothing of it is open: who was not scored, or by less than was to be asked, may be judged otherwise in the end. */
-async function sureEntries({ workspace, signer }: Context, cycle: number): Promise<readonly ReportEntry[] | undefined> {
-  const known = await findReport(workspace, cycle, signer.address);
-  const isSure = known?.report.entries.every(({ status }) => status !== "unscored" && status !== "unreachable");
-  return isSure && (await findUnsure(workspace, cycle)).length === 0 ? known?.report.entries : undefined;
+/** The merge that follows if all others report what this validator did. */
+async function ownPlan(context: Context, membership: Membership, cycle: number): Promise<MergePlan | undefined> {
+  const { address } = context.signer;
+  const reported = await findReport(context.workspace, cycle, address);
+  if (reported === undefined) return undefined;
+  const view = await viewCycle(context, membership, cycle);
+  const scorers = await scorersOf(context, membership, view);
+  if (groupsOf(scorers, address).length < scorers.length) return undefined;
+  return { view, scorers, order: await mergeOrderOf(context, membership, view, reported.report.entries) };
 }
 
 async function mergeBy(context: Context, membership: Membership, plan: MergePlan): Promise<Foreseen> {

@@ -90,8 +90,7 @@ async function compute(context: Context, membership: Membership, input: { cycle:
   const scoreEnd = windowOf(task, input.cycle, "score").last;
   const opening = afterFinalized("Merge", input.cycle, scoreEnd, ballot.last);
   const isEarly = !opening.open(await context.clock.now());
-  const foresight =
-    isEarly && input.wait ? await foresee(context, membership, await viewCycle(context, membership, input.cycle)) : undefined;
+  const foresight = isEarly && input.wait ? foresee(context, membership, input.cycle) : undefined;
   try {
     await awaitOpening(context.clock, opening, { wait: input.wait, signal: context.signal });
     const view = await viewCycle(context, membership, input.cycle);
@@ -99,7 +98,7 @@ async function compute(context: Context, membership: Membership, input: { cycle:
     await showReport(context, input.cycle);
     const scorers = await scorersOf(context, membership, view);
     const reports = await gatherReports(context, membership, view, scorers);
-    const verdicts = await settleScores(context, membership, view, reports);
+    const verdicts = await settleScores(context, membership, view, reports, { beforeMeasuring: async () => foresight?.close() });
     const facts = { cycle: input.cycle, base: view.base, verdicts, reporters: [...reports.keys()].sort() };
     const order = await mergeOrderOf(context, membership, view, verdicts);
     return { ...facts, ...(await mergeInOrder(context, membership, { view, scorers, order }, await foresight?.by(order))) };
