@@ -547,6 +547,24 @@ export const mutants: readonly Mutant[] = [
     ["windows: who waits for others cannot be stopped", "AbortSignal.any([signal, late.signal])", "late.signal"],
   ),
   ...mutantsOf(
+    "steps/evaluate/fetch-submissions.ts",
+    ["steps/evaluate/fetch-submissions.test.ts"],
+    ["submissions: who serves slowly holds up those behind it", "revealed, revealed.length", "revealed, 64"],
+    ["submissions: the late are waited for until there is no time to measure", "Math.ceil((end - best) / 2)", "end - best"],
+    ["submissions: who is late is not judged", 'isLineFree ? "unreachable" : "unscored"', '"unscored"'],
+    ["submissions: a slow line of this validator is the miners' fault", 'isLineFree ? "unreachable" : "unscored"', '"unreachable"'],
+    [
+      "submissions: one that comes late shows that the line was free",
+      "quickest <= (performance.now() - began) / 2",
+      "quickest < Number.POSITIVE_INFINITY",
+    ],
+    [
+      "submissions: who is not reached is not asked again",
+      'if (found?.status !== "unreachable") return found;',
+      "if (found !== null) return found;",
+    ],
+  ),
+  ...mutantsOf(
     "steps/send-record.ts",
     ["steps/send-record.test.ts"],
     ["sending: what stands on the chain is sent again", "  if (done !== undefined) return { block: done.block, alreadyDone: true };\n", ""],

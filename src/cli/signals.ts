@@ -4,6 +4,8 @@
  * `finally()` is skipped when a signal ends the process, which is why locks register here.
  */
 
+import { setMaxListeners } from "node:events";
+
 const exitBySignal = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 export type StopSignal = keyof typeof exitBySignal;
@@ -46,6 +48,8 @@ export interface StopWatchOptions {
 export function watchSignals(options: StopWatchOptions = {}): StopWatch {
   const { onInterrupt, exit = process.exit, source = process } = options;
   const controller = new AbortController();
+  // Each of many downloads listens.
+  setMaxListeners(0, controller.signal);
   const finalizers = new Set<Finalizer>();
 
   const runFinalizers = async () => {

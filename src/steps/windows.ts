@@ -3,6 +3,7 @@
  * `phase-not-open` (exit 20, waiting helps) and `deadline-missed` (exit 21, it does not).
  */
 
+import { setMaxListeners } from "node:events";
 import { ConnitoError } from "../errors.ts";
 import type { Phase } from "../protocol/clock.ts";
 import { cycleAt, windowOf } from "../protocol/clock.ts";
@@ -76,7 +77,10 @@ export function signalAt(
   const close = clock.watch(({ best }) => {
     if (best >= block) late.abort(outOfTime(block));
   });
-  return { signal: AbortSignal.any([signal, late.signal]), close };
+  const either = AbortSignal.any([signal, late.signal]);
+  // Each of many downloads listens.
+  setMaxListeners(0, either);
+  return { signal: either, close };
 }
 
 function outOfTime(block: number): ConnitoError {

@@ -15,8 +15,10 @@ import { silentProgress } from "../../src/ui/progress.ts";
 import { head, server, withPeer } from "../exchange/support.ts";
 
 interface HeldUp extends Pick<SimulationInput, "overrides"> {
-  /** Requests that the peer does not answer. */
+  /** Requests that the peer does not answer, or hardly. */
   readonly silentAt: (task: Task) => RegExp;
+  /** The peer sends a little of what it is asked for, and so much time is over before the chain goes on. */
+  readonly dripping?: { readonly milliseconds: number };
   readonly cast: (peer: string) => SimulationInput["cast"];
 }
 
@@ -26,7 +28,7 @@ interface HeldUp extends Pick<SimulationInput, "overrides"> {
  */
 async function holdUp(
   directory: string,
-  { silentAt, cast, overrides = {} }: HeldUp,
+  { silentAt, dripping, cast, overrides = {} }: HeldUp,
 ): Promise<{ readonly entries: readonly ReportEntry[]; readonly codes: readonly unknown[] }> {
   const listeners = new Set<(heads: Heads) => void>();
   const watch: ChainClock["watch"] = (listener) => {
@@ -35,12 +37,20 @@ async function holdUp(
   };
   let [silent, late, entries]: [RegExp | undefined, Heads | undefined, readonly ReportEntry[]] = [undefined, undefined, []];
   const codes: unknown[] = [];
+  const tell = () => {
+    for (const listener of listeners) listener(late as Heads);
+  };
   await withPeer(
     (socket, request) => {
       if (request.startsWith("GET /hotkey "))
         socket.write(`${head("200 OK", `content-length: ${server.address.length}`)}${server.address}`);
       else if (!silent?.test(request)) socket.write(head("404 Not Found", "content-length: 0"));
-      else for (const listener of listeners) listener(late as Heads);
+      else if (dripping === undefined) tell();
+      else {
+        socket.write(head("200 OK", "content-length: 1000000"));
+        socket.write(".");
+        setTimeout(tell, dripping.milliseconds);
+      }
     },
     async ({ url }) => {
       const alone: Strategy = {
@@ -91,15 +101,10 @@ describe("a validator whom a silent peer holds up while it scores", function () 
     assert.deepEqual(codes, ["out-of-time", "out-of-time", "asked-too-little"]);
   });
 
-  it("says nothing of a submission that does not", async () => {
-    const silent = (peer: string): Strategy => ({
-      ...honest,
-      steps: (scene) =>
-        honest.steps(scene).map(({ name, run }) => ({ name, run: (context, ...rest) => run({ ...context, locator: peer }, ...rest) })),
-    });
+  it("says nothing of a submission that does not, where there is no other", async () => {
     const { entries, codes } = await holdUp(directory, {
       silentAt: () => /^GET \/submissions/,
-      cast: (peer) => [{ name: "silent", strategy: silent(peer), trainingSteps: 1 }],
+      cast: (peer) => [{ name: "silent", strategy: servedBy(peer), trainingSteps: 1 }],
     });
     assert.deepEqual(
       entries.map(({ status }) => status),
@@ -107,4 +112,34 @@ describe("a validator whom a silent peer holds up while it scores", function () 
     );
     assert.deepEqual(codes, ["out-of-time"]);
   });
+
+  it("scores those that serve promptly, and calls unreachable those that drip", async () => {
+    const dripping = ["d", "e", "f", "g"];
+    const prompt = ["a", "b", "c"];
+    const { entries, codes } = await holdUp(directory, {
+      silentAt: () => /^GET \/submissions/,
+      dripping: { milliseconds: 4000 },
+      cast: (peer) => [
+        ...prompt.map((name) => ({ name, strategy: honest, trainingSteps: 20 })),
+        ...dripping.map((name) => ({ name, strategy: servedBy(peer), trainingSteps: 1 })),
+      ],
+    });
+    const statuses = entries.map(({ status }) => status);
+    assert.equal(statuses.filter((status) => status === "unreachable").length, dripping.length);
+    assert.ok(!statuses.includes("unscored"));
+    assert.ok(statuses.includes("accepted"));
+    assert.deepEqual(
+      codes,
+      dripping.map(() => "out-of-time"),
+    );
+  });
 });
+
+/** Whose reveal names a peer. */
+function servedBy(peer: string): Strategy {
+  return {
+    ...honest,
+    steps: (scene) =>
+      honest.steps(scene).map(({ name, run }) => ({ name, run: (context, ...rest) => run({ ...context, locator: peer }, ...rest) })),
+  };
+}

@@ -20,7 +20,19 @@ import type { Membership } from "../membership.ts";
 import { noteSubmission, submissionPath } from "../train/submissions.ts";
 
 /** What became of a submission: its deltas by tensor name, all of which can be decoded, or the status that refuses it. */
-export type Candidate = { readonly deltas: Tensors } | { readonly status: Status; readonly reason: string };
+export type Candidate = { readonly deltas: Tensors } | Refusal;
+
+export interface Refusal {
+  readonly status: Status;
+  readonly reason: string;
+}
+
+/** What a submission is opened beside. */
+interface Place {
+  readonly view: CycleView;
+  readonly slice: Slice;
+  readonly room: Room;
+}
 
 /** Bytes of decoded submissions that stay in memory, so that each is decoded once; what is beyond is decoded each time it is needed. */
 const decodedMemory = 512 * 2 ** 20;
@@ -33,38 +45,61 @@ export function roomForDecoded(): Room {
 export async function openCandidate(
   context: Context,
   membership: Membership,
-  { slice, view, room }: { slice: Slice; view: CycleView; room: Room },
+  place: Place,
   hotkey: string,
   reveal: RevealRecord,
   otherSources: readonly Source[] = [],
 ): Promise<Candidate> {
-  const { task, taskHash } = membership;
+  return (
+    (await fetchCandidate(context, membership, place.view, { hotkey, reveal, otherSources })) ??
+    openFetched(context, membership, place, reveal)
+  );
+}
+
+/** Has a revealed submission here afterwards, or says what refuses it; otherwise as `openCandidate`. */
+export async function fetchCandidate(
+  context: Context,
+  membership: Membership,
+  view: CycleView,
+  { hotkey, reveal, otherSources = [] }: { hotkey: string; reveal: RevealRecord; otherSources?: readonly Source[] | undefined },
+): Promise<Refusal | undefined> {
+  const { task } = membership;
   const file = submissionPath(context.workspace, reveal.artifactRoot);
-  if (!(await isHere(file))) {
-    const into = context.workspace.layout.partialObject(reveal.artifactRoot);
-    try {
-      await fetchArtifact({
-        sources: [sourceAt(context, reveal.locator, hotkey), ...otherSources],
-        root: reveal.artifactRoot,
-        path: `/submissions/${reveal.artifactRoot}`,
-        into,
-        maximumBytes: task.submission.maximumBytes,
-        signal: context.signal,
-      });
-      await moveDurably(into, file);
-      // From here on this validator serves it too.
-      await noteSubmission(context.workspace, { root: reveal.artifactRoot, cycle: view.cycle, bytes: (await stat(file)).size });
-    } catch (error) {
-      if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
-      const status = fetchStatus[error.code];
-      if (status === undefined) throw error;
-      return { status, reason: error.message };
-    }
+  if (await isHere(file)) return undefined;
+  const into = context.workspace.layout.partialObject(reveal.artifactRoot);
+  try {
+    await fetchArtifact({
+      sources: [sourceAt(context, reveal.locator, hotkey), ...otherSources],
+      root: reveal.artifactRoot,
+      path: `/submissions/${reveal.artifactRoot}`,
+      into,
+      maximumBytes: task.submission.maximumBytes,
+      signal: context.signal,
+    });
+    await moveDurably(into, file);
+    // From here on this validator serves it too.
+    await noteSubmission(context.workspace, { root: reveal.artifactRoot, cycle: view.cycle, bytes: (await stat(file)).size });
+    return undefined;
+  } catch (error) {
+    if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
+    const status = fetchStatus[error.code];
+    if (status === undefined) throw error;
+    return { status, reason: error.message };
   }
+}
+
+/** Decodes a revealed submission that is here. */
+export async function openFetched(
+  context: Context,
+  membership: Membership,
+  { slice, view, room }: Place,
+  reveal: RevealRecord,
+): Promise<Candidate> {
+  const { task, taskHash } = membership;
   const selected = await selectExperts(context, membership, slice.manager, reveal.group);
   const expected = piecesOf(slice.manifest, "expert", selected).map((piece) => ({ name: pieceName(piece), shape: piece.shape }));
   try {
-    const submission = await openSubmission(file, {
+    const submission = await openSubmission(submissionPath(context.workspace, reveal.artifactRoot), {
       metadata: { task: taskHash, cycle: view.cycle, group: reveal.group, base: view.base },
       codec: task.submission.codec,
       tensors: expected,

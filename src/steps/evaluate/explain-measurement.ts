@@ -11,7 +11,7 @@ import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
 import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { openCandidate, roomForDecoded } from "./candidates.ts";
+import { fetchCandidate, openFetched, roomForDecoded } from "./candidates.ts";
 import { judgeAgain, type Likeness, type OwnShown, ownShown, type ScoreEvidence } from "./evidence.ts";
 import { evaluationSeed } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
@@ -105,8 +105,13 @@ export async function openMeasurement(
     const place = { slice: opened.slice, view, room: roomForDecoded() };
     const sources = await peerSources(context, task);
     const submissions: Sketched[] = [];
-    for (const { miner: name, commit, reveal } of revealed) {
-      const candidate = await openCandidate(context, membership, place, name, reveal.record, sources);
+    const refused = await Promise.all(
+      revealed.map(({ miner: hotkey, reveal }) =>
+        fetchCandidate(context, membership, view, { hotkey, reveal: reveal.record, otherSources: sources }),
+      ),
+    );
+    for (const [index, { miner: name, commit, reveal }] of revealed.entries()) {
+      const candidate = refused[index] ?? (await openFetched(context, membership, place, reveal.record));
       if ("deltas" in candidate) submissions.push({ miner: name, group, commit, deltas: candidate.deltas });
       else context.progress.note(`The submission of ${name} cannot be had here: ${candidate.reason}`, { status: candidate.status });
     }

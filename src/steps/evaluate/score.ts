@@ -4,19 +4,18 @@
  * window; the report itself is shown once that window is closed, so that nobody can copy it.
  */
 
-import { ConnitoError } from "../../errors.ts";
 import type { Source } from "../../exchange/exchange.ts";
-import type { Room } from "../../model/tensors.ts";
 import { windowOf } from "../../protocol/clock.ts";
 import { createReport, type ReportEntry, type SignedReport } from "../../protocol/report.ts";
-import type { ChainReveal, ChainVerdict } from "../../protocol/verdict.ts";
+import type { ChainVerdict } from "../../protocol/verdict.ts";
 import type { Context } from "../context.ts";
 import { type CycleView, viewCycle } from "../cycle-view.ts";
 import type { Slice } from "../distribute/slice.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, assertNotMissed, awaitOpening, signalAt } from "../windows.ts";
-import { type Candidate, openCandidate, roomForDecoded } from "./candidates.ts";
+import { openFetched, roomForDecoded } from "./candidates.ts";
 import { encodeEvidence } from "./evidence.ts";
+import { fetchSubmissions, orUnscored } from "./fetch-submissions.ts";
 import { cycleSequences } from "./held-out.ts";
 import { openWholeModel } from "./losses.ts";
 import { compareSubmissions, type Sketched } from "./near-copies.ts";
@@ -106,8 +105,8 @@ export async function measureGroups(
   try {
     const sequences = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
     context.progress.start("Scoring submissions", onChain.length);
-    const refused = new Map<string, ReportEntry["status"]>();
-    const submissions = await openAll(context, membership, { view, slice: opened.slice, sources, signal }, onChain, refused);
+    const refused = await fetchSubmissions(context, membership, { view, end, sources }, onChain);
+    const submissions = await openAll(context, membership, { view, slice: opened.slice }, onChain, refused);
     const { leastTraining } = task.evaluation;
     const { seed } = sequences;
     const own = leastTraining && openOwnSequences({ ...context, signal }, membership, { view, slice: opened.slice, seed, leastTraining });
@@ -159,54 +158,24 @@ function dependsOnOthers(status: ReportEntry["status"]): boolean {
   return status === "accepted" || status === "near-copy" || status === "not-trained";
 }
 
-/** What a submission is opened beside, and the signal by which it has to be here. */
-interface Place {
-  readonly view: CycleView;
-  readonly slice: Slice;
-  readonly room: Room;
-  readonly sources: readonly Source[] | undefined;
-  readonly signal: AbortSignal;
-}
-
-/** Fetches and checks every revealed submission; whoever is not reached, once more when all others are here. */
+/** Opens every revealed submission that is here, in order of the verdicts: what is kept decoded, and all that follows, does not depend on who delivers first. */
 async function openAll(
   context: Context,
   membership: Membership,
-  held: Omit<Place, "room">,
+  held: { readonly view: CycleView; readonly slice: Slice },
   verdicts: readonly ChainVerdict[],
   refused: Map<string, ReportEntry["status"]>,
 ): Promise<Sketched[]> {
   const result: Sketched[] = [];
   const place = { ...held, room: roomForDecoded() };
-  const attempt = async (verdict: ChainVerdict): Promise<void> => {
-    if (verdict.status !== "to-fetch") return;
-    const { miner, group, commit } = verdict;
-    const candidate = await openOne(context, membership, place, verdict);
+  for (const verdict of verdicts) {
+    if (verdict.status !== "to-fetch" || refused.has(verdict.miner)) continue;
+    const { miner, group, commit, reveal } = verdict;
+    const candidate = await orUnscored(context, miner, () => openFetched(context, membership, place, reveal.record));
     if ("status" in candidate) refused.set(miner, candidate.status);
-    else {
-      refused.delete(miner);
-      result.push({ miner, group, commit, deltas: candidate.deltas });
-    }
-  };
-  for (const verdict of verdicts) await attempt(verdict);
-  for (const verdict of verdicts) if (refused.get(verdict.miner) === "unreachable") await attempt(verdict);
-  return result;
-}
-
-/** Trouble of this machine is not the miner's: it says so, and the other validators' scores count. */
-async function openOne(
-  context: Context,
-  membership: Membership,
-  place: Place,
-  { miner, reveal }: { miner: string; reveal: ChainReveal },
-): Promise<Candidate | { readonly status: "unscored" }> {
-  try {
-    return await openCandidate({ ...context, signal: place.signal }, membership, place, miner, reveal.record, place.sources);
-  } catch (error) {
-    if (context.signal.aborted || !(error instanceof ConnitoError) || error.code === "disk-full") throw error;
-    context.progress.note(`Cannot score ${miner}: ${error.message}`, { code: error.code });
-    return { status: "unscored" };
+    else result.push({ miner, group, commit, deltas: candidate.deltas });
   }
+  return result;
 }
 
 /** Blocks that are left for the report to get onto the chain when measuring ends. */
