@@ -530,6 +530,10 @@ export const mutants: readonly Mutant[] = [
     ["fetch: what came is not verified", "return hasher.digest() === hash;", "return true;"],
     ["fetch: what lies there is not verified", "hasher.digest() === hash ? length : undefined", "length"],
     ["fetch: a peer is blamed for another's bytes", "partial.contributors.size === 1 && ", ""],
+    ["fetch: a slow peer keeps the others from delivering", "if (2 * delivered < options.expected)", "if (false)"],
+    ["fetch: who was slow is asked first again", ".sort((a, b) => paceOf(b) - paceOf(a))", ""],
+    ["fetch: one that delivers nothing is thought to be quick", " && !silent.has(other)", ""],
+    ["fetch: as slow as the others is too slow", "paces.get(locator) ?? turnBytes", "turnBytes"],
   ),
   ...mutantsOf(
     "workspace/journal.ts",

@@ -1,8 +1,9 @@
 /**
  * Downloads that end in a verified file or in nothing. The bytes grow in `INTO.partial`, where a kill, a cut connection or another
  * source can go on later; the file gets its name only when it is whole, synced, and hashes to what the chain, the task or a manifest
- * names. Sources are tried in turn, and come round again after a jittered wait while they are merely unreachable. A source that lies is
- * named and not asked again: it is blamed only for bytes that were all its own, so that one cannot ruin another's name.
+ * names. Sources are tried in turn, and come round again after a jittered wait while they are merely unreachable. One that is slow makes place
+ * for another that may not be. A source that lies is named and not asked again: it is blamed only for bytes that were all its own, so that one
+ * cannot ruin another's name.
  */
 import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
@@ -13,12 +14,17 @@ import { nameFile, writeAll } from "../files/replacing.ts";
 import { createArtifactHasher } from "../protocol/artifact.ts";
 import type { Hash } from "../protocol/hash.ts";
 import { type BackOff, backOff, orAborted, pause } from "../waiting.ts";
-import { hashMismatch, objectOversize } from "./errors.ts";
+import { hashMismatch, objectOversize, peerUnreachable } from "./errors.ts";
 import type { Source } from "./source.ts";
 
 /** A download that advanced by this much starts its attempts anew: a long one over a bad line must not run out of them. */
 const progressBytes = 1 << 20;
 const defaultBackOff: BackOff = { first: 500, most: 15_000 };
+const defaultTurnMilliseconds = 20_000;
+/** Whoever delivers half of this in a turn is quick enough. */
+const turnBytes = 16 << 20;
+/** Bytes that sources delivered in the last turn in which they were measured, in this process, by locator: the slow are asked after the others. */
+const paces = new Map<string, number>();
 
 interface FetchOptions {
   /** In the order in which they are tried. */
@@ -38,6 +44,8 @@ interface FetchOptions {
   /** How often each source is tried while it is only unreachable; 3 by default. */
   readonly attempts?: number;
   readonly backOff?: BackOff;
+  /** After each such time a source is held against the others; 20 s by default. */
+  readonly turnMilliseconds?: number;
 }
 
 export interface FetchObjectOptions extends Omit<FetchOptions, "maximumBytes"> {
@@ -137,11 +145,17 @@ async function fetchFromAny(options: FetchOptions, hash: Hash, partial: PartialF
   const { sources, path, signal, attempts = 3, backOff: delays = defaultBackOff } = options;
   const faults: Fault[] = [];
   const usable = new Set(sources);
+  /** Of whom nothing came when they were last asked. */
+  const silent = new Set<Source>();
   for (let attempt = 1; ; attempt++) {
     const before = partial.fetched;
-    for (const source of usable) {
-      const error = await tryFetch(options, hash, source, partial);
+    for (const source of [...usable].sort((a, b) => paceOf(b) - paceOf(a))) {
+      const others = [...usable].filter((other) => other !== source && !silent.has(other));
+      const asked = partial.fetched;
+      const error = await tryFetch({ ...options, expected: Math.max(0, ...others.map(paceOf)) }, hash, source, partial);
       if (error === undefined) return faults;
+      if (partial.fetched > asked) silent.delete(source);
+      else silent.add(source);
       faults.push({ locator: source.locator, error });
       options.onFault?.({ locator: source.locator, error });
       if (error.code !== "peer-unreachable") usable.delete(source);
@@ -152,8 +166,17 @@ async function fetchFromAny(options: FetchOptions, hash: Hash, partial: PartialF
   }
 }
 
+function paceOf({ locator }: Source): number {
+  return Math.min(paces.get(locator) ?? turnBytes, turnBytes);
+}
+
+interface Turn extends FetchOptions {
+  /** What the quickest of the others that may deliver is thought to deliver in a turn. */
+  readonly expected: number;
+}
+
 /** One source's turn. Its failure is returned; a failure of this machine, or the signal, is thrown. */
-async function tryFetch(options: FetchOptions, hash: Hash, source: Source, partial: PartialFile): Promise<ConnitoError | undefined> {
+async function tryFetch(options: Turn, hash: Hash, source: Source, partial: PartialFile): Promise<ConnitoError | undefined> {
   try {
     await fetchFrom(options, source, partial);
     if (await partial.matches(hash)) return undefined;
@@ -174,18 +197,24 @@ async function tryFetch(options: FetchOptions, hash: Hash, source: Source, parti
 
 const peerFaults = new Set(["peer-unreachable", "object-not-found", "object-hash-mismatch", "object-oversize", "request-refused"]);
 
-async function fetchFrom(options: FetchOptions, source: Source, partial: PartialFile): Promise<void> {
-  const { path, maximumBytes, bytes: expectedBytes, signal, onProgress } = options;
+async function fetchFrom(options: Turn, source: Source, partial: PartialFile): Promise<void> {
+  const { path, maximumBytes, bytes: expectedBytes, signal, onProgress, turnMilliseconds = defaultTurnMilliseconds } = options;
   if (partial.length > (expectedBytes ?? maximumBytes)) await partial.discard();
   if (partial.length > 0 && partial.length === expectedBytes) return;
   const delivery = await source.get(path, { maximumBytes, expectedBytes, offset: partial.length, signal });
   if (delivery.offset !== partial.length) await partial.discard();
   partial.contributors.add(source.locator);
+  let turn = { began: performance.now(), from: partial.fetched };
   for await (const part of delivery) {
     // A source of another kind than ours may not have looked.
     if (partial.length + part.length > maximumBytes) throw objectOversize(source.locator, path, maximumBytes);
     await partial.append(part);
     onProgress?.({ received: partial.length, total: expectedBytes ?? delivery.totalBytes });
+    if (performance.now() - turn.began < turnMilliseconds) continue;
+    const delivered = partial.fetched - turn.from;
+    paces.set(source.locator, delivered);
+    if (2 * delivered < options.expected) throw peerUnreachable(source.locator, "it is slow, and another may not be");
+    turn = { began: performance.now(), from: partial.fetched };
   }
 }
 

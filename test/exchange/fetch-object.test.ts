@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { openSource } from "../../src/exchange/exchange.ts";
 import { type FetchObjectOptions, fetchArtifact, fetchObject } from "../../src/exchange/fetch-object.ts";
@@ -29,6 +30,19 @@ const cutAt =
   ({ received }: { received: number }): void => {
     if (received === point) cut();
   };
+
+/** Delivers all of it, a twentieth at a time. */
+function dripping(socket: Socket, request: string): void {
+  const first = rangeStart(request);
+  deliver(socket, request, bytes, first);
+  let at = first;
+  const timer = setInterval(() => {
+    const end = Math.min(bytes.length, at + bytes.length / 20);
+    socket.write(bytes.subarray(at, end));
+    at = end;
+    if (at === bytes.length || socket.destroyed) clearInterval(timer);
+  }, 60);
+}
 
 async function holds(into: string): Promise<void> {
   assert.ok((await readFile(into)).equals(bytes));
@@ -214,6 +228,41 @@ describe("fetching", () => {
       });
       await failsWith("peer-unreachable", fetchObject(wanted(into, { sources: [] })));
     }));
+
+  it("leaves a slow peer for another, with what it delivered, and asks it last from then on", () =>
+    inTemporaryDirectory((directory) =>
+      withPeer(dripping, async (slow) =>
+        withPeer(
+          (socket, request) => deliver(socket, request, bytes),
+          async (quick) => {
+            const sources = [sourceAt(slow.url), sourceAt(quick.url)];
+            await fetchObject(wanted(join(directory, "a"), { sources, turnMilliseconds: 300 }));
+            await holds(join(directory, "a"));
+            assert.ok(rangeStart(quick.requests[0] as string) > 0);
+            await fetchObject(wanted(join(directory, "b"), { sources }));
+            assert.equal(slow.requests.length, 1);
+            assert.deepEqual(quick.requests.map(rangeStart).slice(1), [0]);
+          },
+        ),
+      ),
+    ));
+
+  it("stays with a slow peer that is alone, or beside others that are as slow or do not deliver", () =>
+    inTemporaryDirectory((directory) =>
+      withPeer(dripping, async (slow) =>
+        withPeer(dripping, async (other) => {
+          const gone = sourceAt(`http://${host}:1`);
+          const turn = { turnMilliseconds: 300, attempts: 2 };
+          for (const [index, others] of [[], [gone], [sourceAt(other.url)]].entries()) {
+            const asked = slow.requests.length + other.requests.length;
+            const into = join(directory, String(index));
+            await fetchObject(wanted(into, { sources: [sourceAt(slow.url), ...others], ...turn }));
+            await holds(into);
+            assert.ok(slow.requests.length + other.requests.length - asked <= 2);
+          }
+        }),
+      ),
+    ));
 
   it("does not count attempts against a long download that advances", () =>
     inTemporaryDirectory(async (directory) => {
