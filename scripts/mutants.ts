@@ -569,6 +569,21 @@ export const mutants: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
+    "steps/fetch.ts",
+    ["steps/fetch.test.ts"],
+    ["small things: a slow peer holds up the next", "pause(overlapMilliseconds, either)", "pause(1e6, either)"],
+    [
+      "small things: all peers are asked at once",
+      "await Promise.race([failed, pause(overlapMilliseconds, either).catch(() => undefined)]);",
+      "",
+    ],
+    [
+      "small things: a peer may take as long as it likes",
+      "setTimeout(() => enough.abort(), within)",
+      "setTimeout(() => undefined, within)",
+    ],
+  ),
+  ...mutantsOf(
     "steps/send-record.ts",
     ["steps/send-record.test.ts"],
     ["sending: what stands on the chain is sent again", "  if (done !== undefined) return { block: done.block, alreadyDone: true };\n", ""],

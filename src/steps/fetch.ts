@@ -3,12 +3,14 @@
  * after another, verified before they are kept. Nothing that a peer says is believed.
  */
 
+import { setMaxListeners } from "node:events";
 import { ConnitoError } from "../errors.ts";
 import type { Source } from "../exchange/exchange.ts";
 import { openSource } from "../exchange/exchange.ts";
 import { fetchObject } from "../exchange/fetch-object.ts";
 import type { Hash } from "../protocol/hash.ts";
 import type { Task } from "../protocol/task.ts";
+import { pause } from "../waiting.ts";
 import { participantsAt } from "./chain-records.ts";
 import type { Context } from "./context.ts";
 
@@ -96,6 +98,45 @@ function noSources(what: string): ConnitoError {
     retryable: true,
     hint: "Wait until a validator or the owner has announced itself on the chain, or name one with --peer.",
   });
+}
+
+/** How long the only peer that was asked may take before another is asked beside it, and how long all of them together. */
+const overlapMilliseconds = 250;
+const smallMilliseconds = 20_000;
+
+/**
+ * Something small, from the first of the peers that delivers it; undefined where none does in time. Whoever is slow holds up nobody: the next is asked a moment
+ * later, and what is not needed any more is stopped.
+ */
+export async function firstDelivered<T>(
+  sources: readonly Source[],
+  ask: (source: Source, signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+  within = smallMilliseconds,
+): Promise<T | undefined> {
+  const enough = new AbortController();
+  const timer = setTimeout(() => enough.abort(), within);
+  const either = AbortSignal.any([signal, enough.signal]);
+  setMaxListeners(0, either);
+  let found: T | undefined;
+  const keep = (delivered: T) => {
+    found ??= delivered;
+    enough.abort();
+  };
+  const asked: Promise<void>[] = [];
+  try {
+    for (const source of sources) {
+      if (either.aborted) break;
+      const failed = ask(source, either).then(keep, () => undefined);
+      asked.push(failed);
+      await Promise.race([failed, pause(overlapMilliseconds, either).catch(() => undefined)]);
+    }
+    await Promise.all(asked);
+  } finally {
+    clearTimeout(timer);
+  }
+  signal.throwIfAborted();
+  return found;
 }
 
 /**

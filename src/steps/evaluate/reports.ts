@@ -17,7 +17,7 @@ import type { Workspace } from "../../workspace/workspace.ts";
 import { recordsInWindow, type Validator } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
-import { peerSources, provideObject } from "../fetch.ts";
+import { firstDelivered, peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { type SentRecord, sendRecord } from "../send-record.ts";
@@ -94,7 +94,7 @@ export async function committedReports(
 }
 
 /**
- * The committed reports as far as they can be had now, by hotkey: from here, from their validator, or from any other that has them. What
+ * The committed reports as far as they can be had now, by hotkey: from here, from their validator, or from any other that has them, within seconds. What
  * is delivered counts only if it has the hash on the chain and its validator's signature.
  */
 export async function collectReports(
@@ -111,16 +111,11 @@ export async function collectReports(
       const kept = await findReport(context.workspace, view.cycle, hotkey);
       if (kept !== undefined && toHex(reportMessage(kept.report)) === hash) return reports.set(hotkey, kept);
       const expected = { validator: hotkey, hash, groups: groupsOf(scorers, hotkey) };
-      for (const source of sources) {
-        const fetched = await fetchReport(context, membership, view, source, expected).catch((error: unknown) => {
-          if (context.signal.aborted) throw error;
-          return undefined;
-        });
-        if (fetched === undefined) continue;
-        await writeJson(reportPath(context.workspace, view.cycle, hotkey), fetched);
-        return reports.set(hotkey, fetched);
-      }
-      return undefined;
+      const ask = (source: Source, signal: AbortSignal) => fetchReport({ ...context, signal }, membership, view, source, expected);
+      const fetched = await firstDelivered(sources, ask, context.signal);
+      if (fetched === undefined) return undefined;
+      await writeJson(reportPath(context.workspace, view.cycle, hotkey), fetched);
+      return reports.set(hotkey, fetched);
     }),
   );
   return reports;

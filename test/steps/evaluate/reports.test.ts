@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
+import { developmentSigner } from "../../../src/chain/signer.ts";
 import { publishToDirectory } from "../../../src/exchange/directory.ts";
 import { sha256, toHex } from "../../../src/protocol/hash.ts";
 import { drawOpenSequences, drawSequences } from "../../../src/protocol/held-out.ts";
 import type { SignedReport } from "../../../src/protocol/report.ts";
-import { createReport } from "../../../src/protocol/report.ts";
+import { createReport, reportMessage } from "../../../src/protocol/report.ts";
+import type { Context } from "../../../src/steps/context.ts";
+import type { CycleView } from "../../../src/steps/cycle-view.ts";
 import { encodeEvidence, mostEvidenceBytes } from "../../../src/steps/evaluate/evidence.ts";
-import { fetchEvidence } from "../../../src/steps/evaluate/reports.ts";
+import { collectReports, fetchEvidence } from "../../../src/steps/evaluate/reports.ts";
+import { head, server, validator, withPeer } from "../../exchange/support.ts";
 import { exampleTask, hash, hotkey } from "../../protocol/support.ts";
 import { withReader } from "./reader.ts";
 
@@ -50,4 +54,31 @@ describe("evidence that somebody else shows", () => {
       assert.deepEqual(notes, ["evidence-oversize"]);
     });
   });
+});
+
+describe("reports that others have", () => {
+  it("are not held up by a peer that is slow", () =>
+    withPeer(
+      (socket, request) =>
+        socket.write(
+          request.startsWith("GET /hotkey ")
+            ? `${head("200 OK", `content-length: ${server.address.length}`)}${server.address}`
+            : head("200 OK", "content-length: 900"),
+        ),
+      async ({ url }) =>
+        withReader({ role: "validator" }, async ({ context, published }) => {
+          const signer = await developmentSigner("//Shown");
+          const facts = { task: membership.taskHash, cycle: 1, base: hash("base"), validator: signer.address, evidence: hash("evidence") };
+          const report = createReport({ ...facts, entries: [] });
+          const signed: SignedReport = { report, signature: toHex(signer.sign(reportMessage(report))) };
+          await publishToDirectory(published, `/reports/1/${signer.address}.json`, Buffer.from(JSON.stringify(signed)));
+          const asking = { ...context, signer: validator, peers: [url, url, ...context.peers] } as unknown as Context;
+          const view = { cycle: 1, base: hash("base"), assignment: { groups: [] } } as unknown as CycleView;
+          const began = performance.now();
+          const committed = new Map([[signer.address, toHex(reportMessage(report))]]);
+          const reports = await collectReports(asking, membership, view, [], committed);
+          assert.deepEqual([...reports.values()], [signed]);
+          assert.ok(performance.now() - began < 10_000);
+        }),
+    ));
 });
