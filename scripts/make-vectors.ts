@@ -479,6 +479,7 @@ function ownTrainingVectors() {
     },
     { title: "little is usual", blocks: [block([24, 24, 24], [{ own: 0.25 }, { own: 0.25 }, { own: -0.5 }])] },
     { title: "nobody", blocks: [block([12, 12, 12], [idle, idle, idle])] },
+    { title: "one sequence, whose gain is much", blocks: [block([24, 24, 24, 1], [honest, honest, honest, { own: 6 }])] },
     { title: "shares that are small", blocks: [block([24, 24, 1, 7], [honest, honest, idle, idle])] },
     { title: "a loss that is not finite", blocks: [block([24, 24, 24, 24], [honest, { ...idle, lost: 3 }, honest, idle])] },
     { title: "a loss that is not finite, of three", blocks: [block([16, 16, 16], [{ own: 2 }, { ...honest, lost: 40 }, { own: -1 }])] },

@@ -291,8 +291,8 @@ export const mutants: readonly Mutant[] = [
     ["own training: the second look sees the first's again", ": list.slice(first)", ": [...list]"],
     ["own training: nobody is looked at again where nothing is asked yet", "asked === 0 || !effects", "!effects"],
     ["own training: one that shows enough speaks for its block", "!effects.every(", "!effects.some("],
-    ["own training: nobody is looked at again", "asked === 0 || !effects.every(({ effect }) => effect >= asked)", "false"],
-    ["own training: who shows just what is asked is looked at again", "effect >= asked)", "effect > asked)"],
+    ["own training: nobody is looked at again", "asked === 0 || !effects.every(isEnough)", "false"],
+    ["own training: who shows just what is asked is looked at again", "&& effect >= asked;", "&& effect > asked;"],
     [
       "own training: who may show enough is not looked at again",
       "({ effect }) => effect >= asked",

@@ -155,7 +155,8 @@ export function askedOf(effects: readonly OwnEffect[]): number {
  */
 export function lookAgain(blocks: readonly (readonly OwnEffect[])[]): boolean[] {
   const asked = askedOf(blocks.flat());
-  return blocks.map((effects) => asked === 0 || !effects.every(({ effect }) => effect >= asked));
+  const isEnough = ({ effect, error }: OwnEffect) => Number.isFinite(effect) && Number.isFinite(error) && effect >= asked;
+  return blocks.map((effects) => asked === 0 || !effects.every(isEnough));
 }
 
 /** Which of a group's submissions show too little training of their own: surely less than what is asked. */

@@ -344,6 +344,10 @@ describe("own training: who shows too little", () => {
     // Half of 1, or more, however unsure.
     assert.deepEqual(lookAgain([all, [sure(1), { effect: 0.5, error: 9 }, sure(1)]]), [false, false]);
     assert.deepEqual(lookAgain([all, [sure(1), sure(0.499), sure(1)], [unknown, sure(1), sure(1)]]), [false, true, true]);
+    // What is known by a single sequence, or of what gains the same on all others'.
+    for (const effect of [4, Number.POSITIVE_INFINITY])
+      assert.deepEqual(lookAgain([all, [...all, { effect, error: Number.NaN }]]), [false, true]);
+    assert.deepEqual(lookAgain([all, [...all, { effect: Number.POSITIVE_INFINITY, error: 0 }]]), [false, true]);
     const few = [sure(0), sure(0.25), sure(0)];
     assert.deepEqual(lookAgain([few, few.slice(0, 1)]), [true, true]);
     assert.deepEqual(lookAgain([few, few]), [true, true]);

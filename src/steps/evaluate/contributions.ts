@@ -38,7 +38,7 @@ export interface GroupWork {
   readonly search: MergeSearch;
 }
 
-/** That without what this machine opens for it. */
+/** What of a merge follows from chain and reports alone, before this machine opens anything for it. */
 export type MergePlan = Pick<GroupWork, "view" | "scorers" | "order">;
 
 /** What a merge in some order needs of this machine: the version, opened, and this validator's own part. Whoever has it closes the model. */

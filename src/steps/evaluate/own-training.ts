@@ -82,15 +82,23 @@ export async function measureOwnTraining(
   submissions: readonly Sketched[],
 ): Promise<Map<string, OwnEffect | "non-finite">> {
   const looked: { readonly block: readonly Sketched[]; readonly first: BlockLosses }[] = [];
+  // Peers that could not deliver are not asked once more for each block.
+  let isMissing = false;
+  const onMissing = (error: ConnitoError) => {
+    isMissing = true;
+    measuring.onMissing(error);
+  };
+  const lookAt = (block: readonly Sketched[], look: Look) =>
+    isMissing ? undefined : measureBlock({ ...measuring, onMissing }, block, look);
   for (const block of blocksOf(submissions)) {
-    const first = await measureBlock(measuring, block, 1);
+    const first = await lookAt(block, 1);
     if (first === undefined) break;
     looked.push({ block, first });
   }
   const again = lookAgain(looked.map(({ first }) => ownEffects(first)));
   const effects = new Map<string, OwnEffect | "non-finite">();
   for (const [index, { block, first }] of looked.entries()) {
-    const second = again[index] ? await measureBlock(measuring, block, 2) : undefined;
+    const second = again[index] ? await lookAt(block, 2) : undefined;
     // What was to be seen of more sequences is not told from few.
     if (again[index] && second === undefined) continue;
     const both = second === undefined ? first : joined(first, second);

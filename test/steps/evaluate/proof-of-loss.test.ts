@@ -339,6 +339,21 @@ describe("own training in Proof-of-Loss", () => {
     }
   });
 
+  it("asks no peers once more for a group of which the data of one block were missing", async () => {
+    const { input } = trained(["a", "b", "c", "d", "e", "f"].map((miner) => [miner, 9] as const));
+    const away = new ConnitoError("nobody delivers it", { code: "peer-unreachable", exit: "network", retryable: true, hint: "" });
+    const [looks, notes]: [number[], string[]] = [[], []];
+    const of: typeof input.own.own.of = (submission, look) => {
+      looks.push(look);
+      // The second block's; and of the first block nobody shows anything, so that it would be looked at again.
+      return looks.length > 3 ? Promise.reject(away) : input.own.own.of(submission, look);
+    };
+    const own = { own: { ...input.own.own, of }, onMissing: (error: ConnitoError) => notes.push(error.code) };
+    const { hasty } = await proveLosses({ ...input, own });
+    assert.deepEqual([looks, notes], [[1, 1, 1, 1], ["peer-unreachable"]]);
+    assert.equal(hasty.length, 6);
+  });
+
   it("is hasty with all of a group where time is out between its blocks: what is usual is told from all", async () => {
     const list = ["a", "b", "c", "ring 1", "ring 2", "ring 3"].map((miner, place) => [miner, place < 3 ? place : 9] as const);
     const whole = await proveLosses(trained(list).input);
