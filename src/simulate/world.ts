@@ -1,7 +1,7 @@
 /**
- * Time and chain of a simulated subnet. One actor works until it waits (for a block, or for its transaction to be final), then the next one; when all
- * wait, a block is made. (What an actor computes ahead while it waits goes on beside the others; it is asked for later, and decides nothing before.) However long the work takes, it takes no block, and the same seed gives the same
- * blocks, the same order and the same results.
+ * Time and chain of a simulated subnet. One actor works until it waits (for a block, or for its transaction to be final), then the next one; when all wait, a
+ * block is made. (What an actor computes ahead while it waits goes on beside the others; it is asked for later, and decides nothing before.) However long the work
+ * takes, it takes no block, and the same seed gives the same blocks, the same order and the same results.
  *
  * The chain is the `Chain` that steps are given elsewhere, over plain data: what was sent stands in the next block (or later, where the world delays
  * it), and a block is final when two stand on it.
