@@ -352,6 +352,15 @@ export const mutants: readonly Mutant[] = [
     ["own training: a quarter is little", "usual >= least.usual", "usual > least.usual"],
   ),
   ...mutantsOf(
+    "steps/distribute/prune-cycles.ts",
+    ["steps/prune-cycles.test.ts"],
+    ["prune: five cycles stay", "keptCycles = 4", "keptCycles = 5"],
+    ["prune: submissions of the fourth cycle go", "known.cycle >= oldest", "known.cycle > oldest"],
+    ["prune: gradients of the fourth cycle go", "cycle < oldest", "cycle <= oldest"],
+    ["prune: whatever lies in its place is a cycle", "!(cycle < oldest)", "cycle >= oldest"],
+    ["prune: downloads under way go", "Date.now() - found.mtimeMs < abandonedAfter", "false"],
+  ),
+  ...mutantsOf(
     "steps/evaluate/foresight.ts",
     ["simulate/foresight.test.ts"],
     ["foresight: stands whatever was agreed", "!isSameOrder(known.order, order)", "false"],

@@ -26,7 +26,7 @@ export default class Slice extends BaseCommand<typeof Slice, SliceResult> {
     }),
     whole: Flags.boolean({ summary: "All pieces of the version, as a validator needs them.", exclusive: ["group"] }),
     file: Flags.string({ helpValue: "FILE", summary: "Also write the slice as one safetensors file." }),
-    prune: Flags.boolean({ summary: "Then remove pieces that only older versions need, as `cycle run` does every cycle." }),
+    prune: Flags.boolean({ summary: "Then remove what only older versions and cycles need, as `cycle run` does every cycle." }),
   };
 
   static override resultSchema() {
@@ -57,7 +57,8 @@ export default class Slice extends BaseCommand<typeof Slice, SliceResult> {
     const view = await viewCycle(context, membership, input.cycle);
     const group = flags.whole ? "whole" : (flags.group ?? assignedGroup(view, context.signer.address));
     const { file, prune } = flags;
-    return slice(context, membership, { root: view.base, group, prune, ...(file === undefined ? {} : { file }) });
+    const pruning = prune ? { prune: { cycle: input.cycle } } : {};
+    return slice(context, membership, { root: view.base, group, ...pruning, ...(file === undefined ? {} : { file }) });
   }
 
   protected render({ root, group, bytes, fetchedBytes, presentBytes, previous, prunedBytes, file }: SliceResult): string {
@@ -67,7 +68,7 @@ export default class Slice extends BaseCommand<typeof Slice, SliceResult> {
       ...parts.map(([part, size]) => `  ${part.padEnd(9)} ${formatBytes(size)}`),
       `Fetched ${formatBytes(fetchedBytes)}; ${formatBytes(presentBytes)} were here already.`,
       ...(previous === undefined ? [] : [comparison(previous)]),
-      ...(prunedBytes === undefined ? [] : [`Removed ${formatBytes(prunedBytes)} that only older versions need.`]),
+      ...(prunedBytes === undefined ? [] : [`Removed ${formatBytes(prunedBytes)} of older versions and cycles.`]),
       ...(file === undefined ? [] : [`Written to ${file}.`]),
     ].join("\n");
   }

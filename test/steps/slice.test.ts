@@ -145,7 +145,7 @@ describe("slice step", () => {
         const { next, piece, bytes } = changed(version, 0, 1, cycle + 1);
         await publish(next, bytes);
         const root = manifestRoot(next);
-        const { prunedBytes } = await slice(context, membership, { root, group: 0, prune: true });
+        const { prunedBytes } = await slice(context, membership, { root, group: 0, prune: { cycle: 0 } });
         await utimes(layout.manifest(root), 1000 + cycle, 1000 + cycle);
         history.push({ root, piece });
         version = next;
@@ -162,7 +162,7 @@ describe("slice step", () => {
       const merged = changed(version, 1, 1, 99);
       await objects.put(merged.bytes);
       await storeManifest(workspace, merged.next);
-      await slice(context, membership, { root: manifestRoot(version), group: 0, prune: true });
+      await slice(context, membership, { root: manifestRoot(version), group: 0, prune: { cycle: 0 } });
       assert.ok(await objects.has(merged.piece.hash));
     }));
 });

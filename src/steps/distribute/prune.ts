@@ -2,7 +2,7 @@
  * Making room: a version of the model shares most pieces with the one before, and what only old versions have is not needed any more.
  * Kept are the task's base and stand-ins, the version of the slice at hand, and the newest versions beside it, whether they became
  * canonical or not yet. Of the others the pieces that no kept version names are removed, and then their manifests; nothing else is
- * touched: no data, no documents, no submissions, no file that is only viewed.
+ * touched: no data, no documents, no file that is only viewed. What cycles leave is prune-cycles.ts's.
  */
 
 import { readdir, rm, stat } from "node:fs/promises";

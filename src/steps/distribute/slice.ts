@@ -21,6 +21,7 @@ import type { Membership } from "../membership.ts";
 import { checkOutput, withOutput } from "../output-lock.ts";
 import { publishFile, publishObjects } from "../publish.ts";
 import { pruneVersions } from "./prune.ts";
+import { pruneCycles } from "./prune-cycles.ts";
 import { taskGrouping } from "./task-grouping.ts";
 import { tellVersionNews } from "./version-news.ts";
 
@@ -32,8 +33,8 @@ export interface SliceInput {
   readonly group: number | "whole";
   /** Also write the slice as one safetensors file here. */
   readonly file?: string;
-  /** Afterwards remove what only older versions need (prune.ts). */
-  readonly prune?: boolean;
+  /** Afterwards remove what only older versions need (prune.ts), and what is large of cycles long before this one (prune-cycles.ts). */
+  readonly prune?: { readonly cycle: number };
 }
 
 export interface SliceResult {
@@ -53,7 +54,7 @@ export interface SliceResult {
     readonly sharedBytes: number;
     readonly changedBytes: number;
   };
-  /** Bytes of older versions that were removed; only where that was asked for. */
+  /** Bytes of older versions and cycles that were removed; only where that was asked for. */
   readonly prunedBytes?: number;
   readonly file?: string;
 }
@@ -117,7 +118,7 @@ export async function slice(context: Context, membership: Membership, input: Sli
     await publishObjects(context, [manifest.config, manifest.tokenizer, ...plan.pieces.map((piece) => piece.hash)]);
   if (input.file !== undefined) await writeFile(context, plan, input.file);
   const previous = await compareWithLast(context, membership, resolved, input);
-  const prunedBytes = input.prune ? await pruneVersions(context, membership, resolved) : undefined;
+  const prunedBytes = input.prune && (await pruneVersions(context, membership, resolved)) + (await pruneCycles(context, input.prune.cycle));
   return {
     root: input.root,
     group: input.group,
@@ -182,6 +183,6 @@ export function sliceForCycle(kind: "whole" | "assigned") {
     const view = await viewCycle(context, membership, cycle);
     await tellVersionNews(context, view);
     const group = kind === "whole" ? "whole" : assignedGroup(view, context.signer.address);
-    return slice(context, membership, { root: view.base, group, prune: true });
+    return slice(context, membership, { root: view.base, group, prune: { cycle } });
   };
 }

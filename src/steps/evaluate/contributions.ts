@@ -15,6 +15,7 @@ import type { Slice } from "../distribute/slice.ts";
 import { peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { openCandidate, roomForDecoded } from "./candidates.ts";
+import { noteGradient } from "./gradients.ts";
 import {
   collectGroupResults,
   fetchGradient,
@@ -146,6 +147,7 @@ async function fromScorers(context: Context, membership: Membership, work: Group
       if (settled.gradient === null) return none;
       const pieces = piecesOf(slice.manifest, "expert", await selectExperts(context, membership, slice.manager, group));
       const sizes = new Map(pieces.map((piece) => [pieceName(piece), elementsOf(piece.shape) as number]));
+      await noteGradient(context.workspace, view.cycle, settled.gradient);
       const gradient = await fetchGradient(context, membership, settled.gradient, sizes).catch(unusable(context, group));
       if (gradient !== undefined) return { group, contributors: settled.contributors, gradient };
     } else {

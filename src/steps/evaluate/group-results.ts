@@ -30,6 +30,7 @@ import type { CycleView } from "../cycle-view.ts";
 import { peerSources, provideObject, sourceAt } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects } from "../publish.ts";
+import { noteGradient } from "./gradients.ts";
 import type { GroupGradient } from "./merge-groups.ts";
 
 export function groupResultPath(workspace: Workspace, cycle: number, group: number, validator: string): string {
@@ -167,6 +168,7 @@ async function keepGradient({ workspace }: Context, { cycle }: CycleView, group:
     }
   });
   const hash = hasher.digest("hex");
+  await noteGradient(workspace, cycle, hash);
   await workspace.objects.adopt(file, hash, { verified: true });
   return hash;
 }

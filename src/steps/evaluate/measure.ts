@@ -6,6 +6,7 @@ import { placesOf } from "../../protocol/held-out.ts";
 import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { viewBlock, viewCycle } from "../cycle-view.ts";
+import { pruneVersions } from "../distribute/prune.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { provideHeldOut } from "./held-out.ts";
@@ -61,6 +62,7 @@ export async function measure(context: Context, membership: Membership, input: {
     }
     const measurement = { cycle: input.cycle, root: view.base, loss, sequences: sequences.length };
     await writeJson(file, measurement);
+    await pruneVersions(context, membership, { root: view.base });
     return measurement;
   } finally {
     await opened.close();
