@@ -558,6 +558,7 @@ export const mutants: readonly Mutant[] = [
     ["steps/windows.test.ts"],
     ["windows: what others hold up is waited for past its block", "if (best >= block) late", "if (best > block) late"],
     ["windows: who waits for others cannot be stopped", "AbortSignal.any([signal, late.signal])", "late.signal"],
+    ["windows: a block that is there already is not seen", "void clock.now().then(look, () => undefined);", ""],
   ),
   ...mutantsOf(
     "steps/evaluate/fetch-submissions.ts",

@@ -68,15 +68,21 @@ export function assertNotMissed(heads: Heads, opening: Opening): void {
   }
 }
 
-/** A signal that also fires, with out-of-time, once the chain comes to a block: what others hold up until then is gone without. `close` ends the watching. */
+/**
+ * A signal that also fires, with out-of-time, once the chain is at a block, or found to be: what others hold up until then is gone without. `close` ends the
+ * watching.
+ */
 export function signalAt(
   { clock, signal }: Pick<Context, "clock" | "signal">,
   block: number,
 ): { readonly signal: AbortSignal; readonly close: () => void } {
   const late = new AbortController();
-  const close = clock.watch(({ best }) => {
+  const look = ({ best }: Heads) => {
     if (best >= block) late.abort(outOfTime(block));
-  });
+  };
+  const close = clock.watch(look);
+  // Only changes are told. Where the chain does not say now how far it is, the next change does.
+  void clock.now().then(look, () => undefined);
   const either = AbortSignal.any([signal, late.signal]);
   // Each of many downloads listens.
   setMaxListeners(0, either);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers/promises";
 import type { Task } from "../../src/protocol/task.ts";
 import type { ChainClock, Heads } from "../../src/steps/clock.ts";
 import { afterFinalized, awaitOpening, currentCycle, sendingWindow, signalAt } from "../../src/steps/windows.ts";
@@ -55,7 +56,8 @@ describe("windows", () => {
       };
     };
     const stop = new AbortController();
-    const at = () => signalAt({ clock: { ...clockOf(), watch }, signal: stop.signal }, 130);
+    const away = { ...clockOf(), watch, now: () => Promise.reject(new Error("away")) };
+    const at = () => signalAt({ clock: away, signal: stop.signal }, 130);
     const late = at();
     tell(heads(129));
     assert.equal(late.signal.aborted, false);
@@ -66,6 +68,14 @@ describe("windows", () => {
     const stopped = at();
     stop.abort(new Error("stop"));
     assert.throws(() => stopped.signal.throwIfAborted(), /stop/);
+  });
+
+  it("end what is waited for where the chain is at the block already", async () => {
+    const at = (best: number) => signalAt({ clock: clockOf(best), signal: new AbortController().signal }, 130).signal;
+    const [early, late] = [at(129), at(130)];
+    await setImmediate();
+    assert.equal(early.aborted, false);
+    assert.throws(() => late.throwIfAborted(), { code: "out-of-time" });
   });
 
   it("belong to the cycle that the head is in", () => {
