@@ -55,7 +55,7 @@ const askew: RunStep = async (context, membership, input) => {
   const view = await viewCycle(context, membership, cycle);
   const groups = [...view.assignment.groups.keys()];
   const end = windowOf(membership.task, cycle, "score").last;
-  const { entries } = await measureGroups(context, membership, view, { groups, end, timeIsOut: async () => false });
+  const { entries } = await measureGroups(context, membership, view, { groups, end });
   const turned = groups.flatMap((group) => {
     const accepted = entries.filter((entry) => entry.group === group && entry.status === "accepted");
     return accepted.map(({ miner }, place) => [miner, accepted[(place + 1) % accepted.length]?.score as number] as const);

@@ -82,9 +82,8 @@ async function measureDisputed(
   await beforeMeasuring();
   const { first, last } = votingWindows(membership.task, view.cycle).ballot;
   const end = first + Math.floor((3 * (last - first)) / 4);
-  const timeIsOut = async () => (await context.clock.now()).best >= end;
   const sources = await peerSources(context, membership.task);
-  const { entries, hasty } = await measureGroups(context, membership, view, { groups: [...groups], end, timeIsOut, sources });
+  const { entries, hasty } = await measureGroups(context, membership, view, { groups: [...groups], end, sources });
   // What nobody has now is missing to all. Whoever could not be reached may have been reached by others: of them this validator says nothing.
   const found = entries.filter(
     ({ miner, status }) => open.includes(miner) && !hasty.includes(miner) && status !== "unscored" && status !== "unreachable",

@@ -63,8 +63,7 @@ function describe({ report, signature }: SignedReport, facts: Pick<ScoreResult, 
 
 async function evaluateGroups(context: Context, membership: Membership, view: CycleView, groups: readonly number[]): Promise<SignedReport> {
   const end = windowOf(membership.task, view.cycle, "score").last - reportBlocks;
-  const timeIsOut = lateness(context, end);
-  const { entries, evidence, hasty, besideMissing } = await measureGroups(context, membership, view, { groups, end, timeIsOut });
+  const { entries, evidence, hasty, besideMissing } = await measureGroups(context, membership, view, { groups, end, isFirm: true });
   await noteUnsure(context.workspace, view.cycle, [...hasty, ...besideMissing]);
   const hash = await context.workspace.objects.put(encodeEvidence(evidence));
   const facts = { task: membership.taskHash, cycle: view.cycle, base: view.base, validator: context.signer.address };
@@ -73,10 +72,13 @@ async function evaluateGroups(context: Context, membership: Membership, view: Cy
 
 export interface Measuring {
   readonly groups: readonly number[];
-  /** The block from which nothing is waited for that others are to deliver. */
+  /**
+   * The block from which no pass is begun, nor anything waited for that others are to deliver, but for the model and the held-out data: without those there is nothing
+   * to be said.
+   */
   readonly end: number;
-  /** Asked before each pass, with how many losses it measures. */
-  readonly timeIsOut: (losses: number) => Promise<boolean>;
+  /** Whether a pass is not begun either that would be under way at `end`, by the pace of those before. */
+  readonly isFirm?: boolean;
   /** Where submissions may be had that their miners do not deliver; none by default. */
   readonly sources?: readonly Source[];
 }
@@ -95,7 +97,7 @@ export async function measureGroups(
   context: Context,
   membership: Membership,
   view: CycleView,
-  { groups, end, timeIsOut, sources }: Measuring,
+  { groups, end, isFirm = false, sources }: Measuring,
 ): Promise<MeasuredGroups> {
   const { task } = membership;
   const { verdicts: all } = await readVerdicts(context, membership, view);
@@ -120,7 +122,7 @@ export async function measureGroups(
         own,
         onMissing: (error) => context.progress.note(`Own training is not asked for: ${error.message}`, { code: error.code }),
       },
-      isLate: timeIsOut,
+      isLate: lateness(context, { end, isFirm }),
       onJudged: (judged) => context.progress.update(judged),
     }).finally(() => own?.close());
     if (hasty.length > 0)
@@ -182,14 +184,14 @@ async function openAll(
 const reportBlocks = 2;
 
 /**
- * Whether there would be no time left to report, had what is to be done now, in losses to be measured, the pace of what was done since the last question:
- * better some verdicts that count than all of them too late.
+ * Whether it is too late for what is to be done now, in losses to be measured. Where the end is firm, also whether it would be, had that the pace of what was done since
+ * the last question: better some verdicts that count than all of them too late.
  */
-function lateness({ clock }: Context, end: number): (losses: number) => Promise<boolean> {
+function lateness({ clock }: Context, { end, isFirm }: Required<Pick<Measuring, "end" | "isFirm">>): (losses: number) => Promise<boolean> {
   let before: { readonly block: number; readonly losses: number } | undefined;
   return async (losses) => {
     const { best } = await clock.now();
-    const takes = before === undefined ? 0 : Math.ceil(((best - before.block) * losses) / before.losses);
+    const takes = !isFirm || before === undefined ? 0 : Math.ceil(((best - before.block) * losses) / before.losses);
     // Who asks before it fetches measures nothing by that.
     if (losses > 0) before = { block: best, losses };
     return best + takes >= end;
