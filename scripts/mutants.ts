@@ -594,6 +594,11 @@ export const mutants: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
+    "steps/evaluate/group-results.ts",
+    ["steps/evaluate/group-results.test.ts"],
+    ["groups: a scorer that drips holds up the others", "context.signal, resultMilliseconds", "context.signal, 1e6"],
+  ),
+  ...mutantsOf(
     "steps/send-record.ts",
     ["steps/send-record.test.ts"],
     ["sending: what stands on the chain is sent again", "  if (done !== undefined) return { block: done.block, alreadyDone: true };\n", ""],

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { dirname } from "node:path";
 import { verifySignature } from "../../chain/signer.ts";
 import { ConnitoError } from "../../errors.ts";
-import { collectBytes } from "../../exchange/exchange.ts";
+import { collectBytes, type Source } from "../../exchange/exchange.ts";
 import { openFile, readInto } from "../../files/reading.ts";
 import { makeDirectory, replaceFile, writeAll } from "../../files/replacing.ts";
 import { allFinite } from "../../kernels/finite.ts";
@@ -27,7 +27,7 @@ import type { Workspace } from "../../workspace/workspace.ts";
 import { participantsAt, type Validator } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
-import { peerSources, provideObject, sourceAt } from "../fetch.ts";
+import { firstDelivered, peerSources, provideObject, sourceAt } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects } from "../publish.ts";
 import { noteGradient } from "./gradients.ts";
@@ -80,40 +80,50 @@ export async function findGroupResult({ workspace, signer }: Context, cycle: num
   return (await readJson<SignedGroupResult>(groupResultPath(workspace, cycle, group, signer.address)))?.result;
 }
 
-/** What the scorers of a group say of it, as far as they can be asked where they are found now; each kept here, with its signature checked. */
+/** How long a scorer may take for its result: less than a block, with each of which it is asked again. */
+const resultMilliseconds = 10_000;
+
+/** What the scorers of a group say of it, as far as they can be asked where they are found now, within seconds; each kept here, with its signature checked. */
 export async function collectGroupResults(
   context: Context,
-  { task: rules, taskHash: task }: Membership,
+  membership: Membership,
   view: CycleView,
   group: number,
   scorers: readonly Validator[],
 ): Promise<GroupResult[]> {
   // Not as they were when the cycle began: in its first cycle nobody has said yet where it serves.
   const { finalized } = await context.clock.now();
-  const { validators } = await participantsAt(context.chain, context.netuid, rules, finalized.hash);
+  const { validators } = await participantsAt(context.chain, context.netuid, membership.task, finalized.hash);
   const results = await Promise.all(
     scorers.map(async ({ hotkey }): Promise<GroupResult | undefined> => {
       const file = groupResultPath(context.workspace, view.cycle, group, hotkey);
       const kept = await readJson<SignedGroupResult>(file);
       if (kept !== undefined) return kept.result;
       const record = validators.find((validator) => validator.hotkey === hotkey)?.record;
-      if (record === undefined || hotkey === context.signer.address) return undefined;
-      try {
-        const source = sourceAt(context, record.locator, hotkey);
-        const limits = { maximumBytes: maximumGroupResultBytes, signal: context.signal };
-        const stream = await source.get(exchangePath(view.cycle, group, hotkey), limits);
-        const document: unknown = JSON.parse(Buffer.from(await collectBytes(stream, maximumGroupResultBytes)).toString("utf8"));
-        const signed = parseGroupResult(document, { task, cycle: view.cycle, base: view.base, group, validator: hotkey });
-        if (!(await verifySignature(groupResultMessage(signed.result), fromHex(signed.signature), hotkey))) return undefined;
-        await writeJson(file, signed);
-        return signed.result;
-      } catch (error) {
-        if (context.signal.aborted) throw error;
-        return undefined;
-      }
+      if (!record?.locator || hotkey === context.signer.address) return undefined;
+      const ask = (source: Source, signal: AbortSignal) =>
+        fetchGroupResult({ ...context, signal }, membership, view, source, group, hotkey);
+      const signed = await firstDelivered([sourceAt(context, record.locator, hotkey)], ask, context.signal, resultMilliseconds);
+      if (signed !== undefined) await writeJson(file, signed);
+      return signed?.result;
     }),
   );
   return results.filter((result) => result !== undefined);
+}
+
+async function fetchGroupResult(
+  { signal }: Pick<Context, "signal">,
+  { taskHash: task }: Membership,
+  { cycle, base }: CycleView,
+  source: Source,
+  group: number,
+  validator: string,
+): Promise<SignedGroupResult> {
+  const stream = await source.get(exchangePath(cycle, group, validator), { maximumBytes: maximumGroupResultBytes, signal });
+  const document: unknown = JSON.parse(Buffer.from(await collectBytes(stream, maximumGroupResultBytes)).toString("utf8"));
+  const signed = parseGroupResult(document, { task, cycle, base, group, validator });
+  if (await verifySignature(groupResultMessage(signed.result), fromHex(signed.signature), validator)) return signed;
+  throw new Error(`${source.locator} delivered a group's result that ${validator} did not sign`);
 }
 
 /** A gradient that scorers agreed on, fetched under its hash. `sizes` are those of the group's trained tensors, in canonical order. @throws group-result-invalid; what fetching throws */
