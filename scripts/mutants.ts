@@ -594,6 +594,22 @@ export const mutants: readonly Mutant[] = [
     ],
   ),
   ...mutantsOf(
+    "steps/manifests.ts",
+    ["steps/manifests.test.ts"],
+    [
+      "manifests: one with another root is taken",
+      "parseManifest(Buffer.concat(parts), { expectedRoot: root })",
+      "parseManifest(Buffer.concat(parts))",
+    ],
+    ["manifests: a peer's spelling is passed on", "  await storeManifest(context.workspace, read.manifest);\n", ""],
+    ["manifests: what is wrong is not said", "(read.problem ?? error)", "error"],
+  ),
+  ...mutantsOf(
+    "steps/membership.ts",
+    ["steps/membership.test.ts"],
+    ["documents: what does not have the hash is taken", "toHex(sha256(bytes)) !== hash", "false"],
+  ),
+  ...mutantsOf(
     "steps/evaluate/group-results.ts",
     ["steps/evaluate/group-results.test.ts"],
     ["groups: a scorer that drips holds up the others", "context.signal, resultMilliseconds", "context.signal, 1e6"],

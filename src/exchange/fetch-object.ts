@@ -26,7 +26,7 @@ const turnBytes = 16 << 20;
 /** Bytes that sources delivered in the last turn in which they were measured, in this process, by locator: the slow are asked after the others. */
 const paces = new Map<string, number>();
 
-interface FetchOptions {
+export interface FetchOptions {
   /** In the order in which they are tried. */
   readonly sources: readonly Source[];
   /** Path of the exchange, see resources.ts. */
@@ -93,7 +93,8 @@ export async function fetchArtifact(options: FetchArtifactOptions): Promise<Fetc
   });
 }
 
-interface Hasher {
+export interface Hasher {
+  /** The bytes are valid until it returns. */
   update(bytes: Uint8Array): void;
   digest(): Hash;
 }
@@ -101,7 +102,8 @@ interface Hasher {
 /** Downloads under way in this process: two callers who want the same file share one. */
 const underWay = new Map<string, Promise<Fetched>>();
 
-async function fetchVerified(options: FetchOptions, hash: Hash, newHasher: () => Hasher): Promise<Fetched> {
+/** Fetches what is named by another digest of its bytes, such as a manifest by its root; otherwise as `fetchObject`. */
+export async function fetchVerified(options: FetchOptions, hash: Hash, newHasher: () => Hasher): Promise<Fetched> {
   for (;;) {
     const other = underWay.get(options.into);
     if (other === undefined) break;
@@ -188,14 +190,20 @@ async function tryFetch(options: Turn, hash: Hash, source: Source, partial: Part
     await partial.discard();
     return hashMismatch(source.locator, options.path, `it does not hash to ${hash}`);
   } catch (error) {
-    if (options.signal?.aborted || !(error instanceof ConnitoError) || !peerFaults.has(error.code)) throw error;
+    if (options.signal?.aborted || !isPeerFault(error)) throw error;
     // What came with a lie is not built upon.
     if (error.code === "object-oversize" || error.code === "object-hash-mismatch") await partial.discard();
     return error;
   }
 }
 
-const peerFaults = new Set(["peer-unreachable", "object-not-found", "object-hash-mismatch", "object-oversize", "request-refused"]);
+/** What may be wrong with a peer. The first of them that holds for one of many is said of all: where one may come back, the whole is worth trying again. */
+const peerFaults = ["peer-unreachable", "object-not-found", "object-hash-mismatch", "object-oversize", "request-refused"];
+
+/** That no peer delivered, as opposed to trouble of this machine. */
+export function isPeerFault(error: unknown): error is ConnitoError {
+  return error instanceof ConnitoError && peerFaults.includes(error.code);
+}
 
 async function fetchFrom(options: Turn, source: Source, partial: PartialFile): Promise<void> {
   const { path, maximumBytes, bytes: expectedBytes, signal, onProgress, turnMilliseconds = defaultTurnMilliseconds } = options;
@@ -306,14 +314,11 @@ async function verifiedLength(path: string, hash: Hash, newHasher: () => Hasher)
   }
 }
 
-/** The worst that is said of no one peer: where one may come back, the whole is worth trying again. */
 function unavailable(path: string, faults: readonly Fault[]): ConnitoError {
   const last = [...new Map(faults.map((fault) => [fault.locator, fault])).values()];
   const [only] = last;
   if (only !== undefined && last.length === 1) return only.error;
-  const worst = ["peer-unreachable", "object-not-found", "object-hash-mismatch", "object-oversize", "request-refused"]
-    .map((code) => last.find(({ error }) => error.code === code))
-    .find((fault) => fault !== undefined);
+  const worst = peerFaults.map((code) => last.find(({ error }) => error.code === code)).find((fault) => fault !== undefined);
   const message = `None of ${last.length} peers delivered ${path}:\n${last.map(({ error }) => `  ${error.message}`).join("\n")}`;
   return new ConnitoError(message, {
     code: worst?.error.code ?? "peer-unreachable",

@@ -1,7 +1,8 @@
 /** Manifests in the workspace: stored under the root that they must have, fetched from peers, verified on the way in. */
 
 import { ConnitoError } from "../errors.ts";
-import { collectBytes, type Source } from "../exchange/exchange.ts";
+import type { Source } from "../exchange/exchange.ts";
+import { fetchVerified, type Hasher, isPeerFault } from "../exchange/fetch-object.ts";
 import type { Manifest } from "../model/manifest.ts";
 import { manifestRoot, manifestText, maximumManifestBytes, parseManifest } from "../model/manifest.ts";
 import type { Hash } from "../protocol/hash.ts";
@@ -31,32 +32,72 @@ export async function findManifest(workspace: Workspace, root: Hash): Promise<Ma
 export async function provideManifest(context: Context, sources: readonly Source[], root: Hash): Promise<Manifest> {
   const known = await findManifest(context.workspace, root);
   if (known !== undefined) return known;
-  const failures: { locator: string; error: unknown }[] = [];
-  for (const source of sources) {
-    let manifest: Manifest;
-    try {
-      const stream = await source.get(`/manifests/${root}.json`, { maximumBytes: maximumManifestBytes, signal: context.signal });
-      manifest = parseManifest(await collectBytes(stream, maximumManifestBytes), { expectedRoot: root });
-    } catch (error) {
-      if (context.signal.aborted) throw error;
-      reportLie(context, source.locator, error);
-      failures.push({ locator: source.locator, error });
-      continue;
-    }
-    await storeManifest(context.workspace, manifest);
-    return manifest;
+  const failures = new Map<string, ConnitoError>();
+  const read: ManifestRead = {};
+  try {
+    await fetchVerified(
+      {
+        sources,
+        path: `/manifests/${root}.json`,
+        into: context.workspace.layout.manifest(root),
+        maximumBytes: maximumManifestBytes,
+        signal: context.signal,
+        onFault: ({ locator, error }) => {
+          const fault = error.code === "object-hash-mismatch" ? (read.problem ?? error) : error;
+          reportLie(context, locator, fault);
+          failures.set(locator, fault);
+        },
+      },
+      root,
+      () => manifestHasher(root, read),
+    );
+  } catch (error) {
+    if (context.signal.aborted || !isPeerFault(error)) throw error;
+    throw unavailable(root, failures);
   }
-  const reasons = failures.map(({ locator, error }) => `\n  ${locator}: ${error instanceof Error ? error.message : String(error)}`);
+  // Another caller's download may have brought it.
+  if (read.manifest === undefined) return (await findManifest(context.workspace, root)) as Manifest;
+  // In canonical form, whatever the peer's was: this is what others get from here.
+  await storeManifest(context.workspace, read.manifest);
+  return read.manifest;
+}
+
+interface ManifestRead {
+  manifest?: Manifest;
+  /** What was wrong with what was delivered last. */
+  problem?: ConnitoError;
+}
+
+/** A manifest's digest is its root, which is not told from its bytes before all of them are here. */
+function manifestHasher(root: Hash, read: ManifestRead): Hasher {
+  const parts: Uint8Array[] = [];
+  return {
+    update: (bytes) => void parts.push(new Uint8Array(bytes)),
+    digest: () => {
+      try {
+        read.manifest = parseManifest(Buffer.concat(parts), { expectedRoot: root });
+        return root;
+      } catch (error) {
+        if (!isLie(error)) throw error;
+        read.problem = error;
+        return "";
+      }
+    },
+  };
+}
+
+function unavailable(root: Hash, failures: ReadonlyMap<string, ConnitoError>): ConnitoError {
+  const reasons = [...failures].map(([locator, { message }]) => `\n  ${locator}: ${message}`);
   const message = `No peer delivered the manifest ${root}.${reasons.join("")}`;
-  const [lie] = failures.map(({ error }) => error).filter(isLie);
-  if (lie !== undefined && failures.every(({ error }) => isLie(error))) {
-    throw new ConnitoError(message, {
+  const lie = [...failures.values()].find(isLie);
+  if (lie !== undefined && [...failures.values()].every(isLie)) {
+    return new ConnitoError(message, {
       code: lie.code,
       exit: "verification",
       hint: "Nothing of it was kept. Name another peer with --peer.",
     });
   }
-  throw new ConnitoError(message, {
+  return new ConnitoError(message, {
     code: "manifest-unavailable",
     exit: "network",
     retryable: true,

@@ -4,13 +4,13 @@
  */
 
 import { ConnitoError } from "../errors.ts";
-import { collectBytes } from "../exchange/exchange.ts";
+import { collectBytes, type Source } from "../exchange/exchange.ts";
 import { type Hash, sha256, toHex } from "../protocol/hash.ts";
 import type { Task } from "../protocol/task.ts";
 import { parseTask, taskHash } from "../protocol/task.ts";
 import { participantsAt } from "./chain-records.ts";
 import type { Context } from "./context.ts";
-import { maximumDocumentBytes, peerSources, provideObject } from "./fetch.ts";
+import { firstDelivered, maximumDocumentBytes, peerSources, provideObject } from "./fetch.ts";
 
 export interface Membership {
   readonly task: Task;
@@ -50,19 +50,15 @@ async function publishedTask(context: Context): Promise<Hash | undefined> {
   return (await participantsAt(context.chain, context.netuid, undefined, finalized.hash)).ownerRecord?.taskHash;
 }
 
-/** An object, such as a document, from the first peer that delivers it unaltered, into memory; undefined where none does. */
+/** A document from the first peer that delivers it unaltered, into memory; undefined where none does within seconds. */
 export async function download(context: Context, hash: Hash): Promise<Uint8Array | undefined> {
-  const { signal } = context;
-  for (const source of await peerSources(context)) {
-    try {
-      const stream = await source.get(`/objects/${hash}`, { maximumBytes: maximumDocumentBytes, signal });
-      const bytes = await collectBytes(stream, maximumDocumentBytes);
-      if (toHex(sha256(bytes)) === hash) return bytes;
-    } catch (error) {
-      if (signal.aborted || !(error instanceof ConnitoError)) throw error;
-    }
-  }
-  return undefined;
+  const ask = async (source: Source, signal: AbortSignal) => {
+    const stream = await source.get(`/objects/${hash}`, { maximumBytes: maximumDocumentBytes, signal });
+    const bytes = await collectBytes(stream, maximumDocumentBytes);
+    if (toHex(sha256(bytes)) !== hash) throw new Error(`${source.locator} delivered something else than ${hash}`);
+    return bytes;
+  };
+  return firstDelivered(await peerSources(context), ask, context.signal);
 }
 
 function membershipOf({ netuid }: Context, hash: Hash, bytes: Uint8Array): Membership {
