@@ -610,6 +610,17 @@ export const mutants: readonly Mutant[] = [
     ["documents: what does not have the hash is taken", "toHex(sha256(bytes)) !== hash", "false"],
   ),
   ...mutantsOf(
+    "steps/evaluate/reports.ts",
+    ["steps/evaluate/reports.test.ts"],
+    ["evidence: one that drips holds up the others", "inParallel(reports, reports.length", "inParallel(reports, 1"],
+    [
+      "evidence: one that drips is waited for",
+      "{ ...context, signal }, sources, { hash: report.evidence",
+      "context, sources, { hash: report.evidence",
+    ],
+    ["evidence: what is slow is not waited for", "best + evidenceBlocks", "best"],
+  ),
+  ...mutantsOf(
     "steps/evaluate/group-results.ts",
     ["steps/evaluate/group-results.test.ts"],
     ["groups: a scorer that drips holds up the others", "context.signal, resultMilliseconds", "context.signal, 1e6"],

@@ -15,7 +15,7 @@ import type { Membership } from "../membership.ts";
 import { type ScoreEvidence, unfounded } from "./evidence.ts";
 import { knownDraw } from "./held-out.ts";
 import type { MergeResult } from "./merge.ts";
-import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
+import { collectEvidence, collectReports, committedReports, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
 
@@ -35,10 +35,8 @@ export async function agreedVerdicts(context: Context, membership: Membership, c
     const weighed = weigh(view, reports, await readVerdicts(context, membership, view));
     if (disputedMiners(weighed).length === 0) return agreedScores(weighed);
     const draw = await knownDraw(context, membership, cycle);
-    const shown = new Map<string, ScoreEvidence | undefined>();
-    for (const { report } of weighed)
-      shown.set(report.validator, await fetchEvidence(context, membership, draw, reports.get(report.validator) as SignedReport));
-    return settledByEvidence(membership.task, weighed, shown);
+    const signed = weighed.map(({ report }) => reports.get(report.validator) as SignedReport);
+    return settledByEvidence(membership.task, weighed, await collectEvidence(context, membership, draw, signed));
   } catch (error) {
     if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
     context.progress.note(`The scores of cycle ${cycle} cannot be known here: ${error.message}`, { code: error.code });

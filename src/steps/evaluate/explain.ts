@@ -39,7 +39,7 @@ import {
 import { knownDraw } from "./held-out.ts";
 import type { MergeResult } from "./merge.ts";
 import { effects } from "./near-copies.ts";
-import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
+import { collectEvidence, collectReports, committedReports, weigh } from "./reports.ts";
 import { scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
 
@@ -111,12 +111,9 @@ export async function explainScore(context: Context, membership: Membership, inp
   const reports = await collectReports(context, membership, view, scorers, committed);
   const weighed = weigh(view, reports, { verdicts });
 
-  const evidences = new Map<string, ScoreEvidence | undefined>();
   const draw = await knownDraw(context, membership, input.cycle);
-  for (const { hotkey } of scorers[group] ?? []) {
-    const signed = reports.get(hotkey);
-    if (signed !== undefined) evidences.set(hotkey, await fetchEvidence(context, membership, draw, signed));
-  }
+  const ofGroup = (scorers[group] ?? []).flatMap(({ hotkey }) => reports.get(hotkey) ?? []);
+  const evidences = await collectEvidence(context, membership, draw, ofGroup);
   const measured = input.measure
     ? await openMeasurement(context, membership, view, verdicts, verdict, knownIn(task, evidences))
     : undefined;

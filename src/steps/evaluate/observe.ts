@@ -12,7 +12,7 @@ import { agreedVerdicts } from "./agreed.ts";
 import { unfounded } from "./evidence.ts";
 import { collectGroupResults, findGroupResult } from "./group-results.ts";
 import { knownDraw } from "./held-out.ts";
-import { collectReports, committedReports, fetchEvidence, weigh } from "./reports.ts";
+import { collectEvidence, collectReports, committedReports, weigh } from "./reports.ts";
 import { groupsOf, scorersOf } from "./validators.ts";
 import { readVerdicts } from "./verdicts.ts";
 
@@ -45,10 +45,11 @@ export async function observeValidators(
       differing.set(result.validator, [...(differing.get(result.validator) ?? []), group]);
     }
   }
-  const unfoundedOf = new Map<string, readonly string[]>();
   const draw = await knownDraw(context, membership, cycle);
-  for (const [hotkey, signed] of reports)
-    unfoundedOf.set(hotkey, unfounded(membership.task, signed.report.entries, await fetchEvidence(context, membership, draw, signed)));
+  const shown = await collectEvidence(context, membership, draw, [...reports.values()]);
+  const unfoundedOf = new Map(
+    [...reports].map(([hotkey, { report }]) => [hotkey, unfounded(membership.task, report.entries, shown.get(hotkey))]),
+  );
   const { validators } = view.participants;
   const rows = standings({
     validators: validators.map(({ hotkey }) => ({ hotkey, groups: groupsOf(scorers, hotkey) })),

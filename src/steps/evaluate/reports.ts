@@ -17,10 +17,11 @@ import type { Workspace } from "../../workspace/workspace.ts";
 import { recordsInWindow, type Validator } from "../chain-records.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
-import { firstDelivered, peerSources, provideObject } from "../fetch.ts";
+import { firstDelivered, inParallel, peerSources, provideObject } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { publishFile, publishObjects, requireLocator } from "../publish.ts";
 import { type SentRecord, sendRecord } from "../send-record.ts";
+import { signalAt } from "../windows.ts";
 import { checkDrawn, checkEvidenceBytes, type KnownDraw, mostEvidenceBytes, parseEvidence, type ScoreEvidence } from "./evidence.ts";
 import { groupsOf } from "./validators.ts";
 
@@ -121,18 +122,42 @@ export async function collectReports(
   return reports;
 }
 
-/** What a validator shows with its report, under the hash that it signed; undefined, which is said, where nobody has it or it cannot be used. */
+/** Blocks through which evidence is waited for. Of one that comes slowly what is here stays, and the next time it goes on from there. */
+const evidenceBlocks = 5;
+
+/** What validators show with their reports, by hotkey (`fetchEvidence`), fetched side by side: one that drips its own is as one that shows none. */
+export async function collectEvidence(
+  context: Context,
+  membership: Membership,
+  draw: KnownDraw,
+  reports: readonly SignedReport[],
+): Promise<Map<string, ScoreEvidence | undefined>> {
+  const shown = new Map<string, ScoreEvidence | undefined>(reports.map(({ report }) => [report.validator, undefined]));
+  const { best } = await context.clock.now();
+  const { signal, close } = signalAt(context, best + evidenceBlocks);
+  try {
+    await inParallel(reports, reports.length, async (signed) => {
+      shown.set(signed.report.validator, await fetchEvidence(context, membership, draw, signed, signal));
+    });
+  } finally {
+    close();
+  }
+  return shown;
+}
+
+/** What a validator shows with its report, under the hash that it signed; undefined, which is said, where nobody has it, or not in time, or it cannot be used. */
 export async function fetchEvidence(
   context: Context,
   membership: Membership,
   draw: KnownDraw,
   { report }: SignedReport,
+  signal = context.signal,
 ): Promise<ScoreEvidence | undefined> {
   try {
     const sources = await peerSources(context, membership.task);
     const { objects } = context.workspace;
     const most = mostEvidenceBytes(membership.task, report.entries.length);
-    await provideObject(context, sources, { hash: report.evidence, maximumBytes: most, what: "a validator's evidence" });
+    await provideObject({ ...context, signal }, sources, { hash: report.evidence, maximumBytes: most, what: "a validator's evidence" });
     checkEvidenceBytes((await objects.locate(report.evidence))?.bytes ?? 0, most);
     const evidence = parseEvidence(await objects.read(report.evidence));
     checkDrawn(draw, evidence);

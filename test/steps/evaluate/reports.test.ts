@@ -5,10 +5,11 @@ import { sha256, toHex } from "../../../src/protocol/hash.ts";
 import { drawOpenSequences, drawSequences } from "../../../src/protocol/held-out.ts";
 import type { SignedReport } from "../../../src/protocol/report.ts";
 import { createReport, reportMessage } from "../../../src/protocol/report.ts";
+import type { ChainClock, Heads } from "../../../src/steps/clock.ts";
 import type { Context } from "../../../src/steps/context.ts";
 import type { CycleView } from "../../../src/steps/cycle-view.ts";
 import { encodeEvidence, mostEvidenceBytes } from "../../../src/steps/evaluate/evidence.ts";
-import { collectReports, fetchEvidence } from "../../../src/steps/evaluate/reports.ts";
+import { collectEvidence, collectReports, fetchEvidence } from "../../../src/steps/evaluate/reports.ts";
 import { head, server, validator, withPeer } from "../../exchange/support.ts";
 import { exampleTask, hash, hotkey } from "../../protocol/support.ts";
 import { withReader } from "./reader.ts";
@@ -26,8 +27,8 @@ function evidenceOf(bytes: number): Uint8Array {
   return Buffer.concat([evidence, Buffer.alloc(bytes - evidence.length, " ")]);
 }
 
-function reportOn(evidence: Uint8Array): SignedReport {
-  const head = { task: membership.taskHash, cycle: 1, base: hash("base"), validator: hotkey(9) };
+function reportOn(evidence: Uint8Array, validator = hotkey(9)): SignedReport {
+  const head = { task: membership.taskHash, cycle: 1, base: hash("base"), validator };
   return { report: createReport({ ...head, evidence: toHex(sha256(evidence)), entries }), signature: "" };
 }
 
@@ -53,6 +54,48 @@ describe("evidence that somebody else shows", () => {
       assert.equal(await fetchEvidence(context, membership, draw, reportOn(large)), undefined);
       assert.deepEqual(notes, ["evidence-oversize"]);
     });
+  });
+
+  it("is fetched side by side, and not waited for past five blocks where somebody drips it", async () => {
+    const evidences = [1, 2, 3].map((more) => evidenceOf(most - more));
+    const dripped = evidences.slice(0, 2).map((evidence) => toHex(sha256(evidence)));
+    let tell: ((heads: Heads) => void) | undefined;
+    await withPeer(
+      (socket, request) => {
+        if (request.startsWith("GET /hotkey "))
+          return socket.write(`${head("200 OK", `content-length: ${server.address.length}`)}${server.address}`);
+        if (!dripped.some((one) => request.includes(one))) return socket.write(head("404 Not Found", "content-length: 0"));
+        socket.write(head("200 OK", `content-length: ${most}`));
+        return setTimeout(() => tell?.({ best: 105, finalized: { number: 100, hash: "00" } }), 1000);
+      },
+      async ({ url, requests }) =>
+        withReader({ role: "miner" }, async ({ context, published, notes }) => {
+          const last = evidences[2] as Uint8Array;
+          await publishToDirectory(published, `/objects/${toHex(sha256(last))}`, last);
+          let closed = false;
+          const watch: ChainClock["watch"] = (listener) => {
+            tell = listener;
+            return () => {
+              closed = true;
+            };
+          };
+          const clock = { ...context.clock, watch, now: async () => ({ best: 100, finalized: { number: 9, hash: "00" } }) };
+          const asking = { ...context, clock, signer: validator, peers: [url, ...context.peers] } as unknown as Context;
+          const reports = evidences.map((evidence, index) => reportOn(evidence, hotkey(7 + index)));
+          const shown = await collectEvidence(asking, membership, draw, reports);
+          assert.deepEqual(
+            [...shown].map(([validator, evidence]) => [validator, evidence?.baseLosses]),
+            [
+              [hotkey(7), undefined],
+              [hotkey(8), undefined],
+              [hotkey(9), [3]],
+            ],
+          );
+          assert.deepEqual(notes, ["out-of-time", "out-of-time"]);
+          assert.equal(requests.filter((request) => dripped.some((one) => request.includes(one))).length, 2);
+          assert.ok(closed);
+        }),
+    );
   });
 });
 
