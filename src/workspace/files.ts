@@ -3,7 +3,7 @@ import { open, readdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ConnitoError } from "../errors.ts";
 import { isMissing, onStorage } from "../files/errors.ts";
-import { fileExists, readWhole, transferBytes } from "../files/reading.ts";
+import { readWhole, transferBytes } from "../files/reading.ts";
 import { makeDirectory, nameFile, replaceFile, writeAll } from "../files/replacing.ts";
 
 /** For those who opened the state directory without its lock and write all the same: a mistake in the program. */
@@ -72,7 +72,8 @@ export async function readBounded(path: string, maximumBytes: number): Promise<B
     const bytes = await readWhole(path, maximumBytes);
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   } catch (error) {
-    if (error instanceof ConnitoError && error.code === "file-missing" && !(await fileExists(path))) return undefined;
+    // Not asked a second time: it may be there by now.
+    if (error instanceof ConnitoError && isMissing(error.cause)) return undefined;
     throw error;
   }
 }

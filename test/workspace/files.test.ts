@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { moveDurably, readBounded, readJson, writeAtomic } from "../../src/workspace/files.ts";
-import { failsWith, inTemporaryDirectory, onFullDisk, traceDisk } from "./support.ts";
+import { afterMiss, failsWith, inTemporaryDirectory, onFullDisk, traceDisk } from "./support.ts";
 
 describe("files", () => {
   it("replaces a file whole, for its owner only, and leaves nothing else", () =>
@@ -61,5 +61,13 @@ describe("files", () => {
       await failsWith("file-oversize", readBounded(path, 4));
       await writeFile(path, '{"a":1}');
       assert.deepEqual(await readJson(path), { a: 1 });
+    }));
+
+  it("reads nothing where a file appears just after it was looked for, and the file the next time", () =>
+    inTemporaryDirectory(async (directory) => {
+      const path = join(directory, "file");
+      const write = () => writeFile(path, "here");
+      assert.equal(await afterMiss(path, write, () => readBounded(path, 10)), undefined);
+      assert.equal(String(await readBounded(path, 10)), "here");
     }));
 });

@@ -164,3 +164,27 @@ export async function beforeLink<T>(part: string, meanwhile: () => Promise<unkno
     syncBuiltinESMExports();
   }
 }
+
+/** While `work` runs, `meanwhile` is called once, just after `path` was looked for and not found: another process's turn. */
+export async function afterMiss<T>(path: string, meanwhile: () => Promise<unknown>, work: () => Promise<T>): Promise<T> {
+  const { stat } = fs;
+  let due = true;
+  (fs as unknown as Record<string, unknown>).stat = async (looked: string) => {
+    try {
+      return await stat(looked);
+    } catch (error) {
+      if (due && looked === path) {
+        due = false;
+        await meanwhile();
+      }
+      throw error;
+    }
+  };
+  syncBuiltinESMExports();
+  try {
+    return await work();
+  } finally {
+    Object.assign(fs, { stat });
+    syncBuiltinESMExports();
+  }
+}
