@@ -101,6 +101,7 @@ export const mutants: readonly Mutant[] = [
     "protocol/clock.ts",
     ["protocol/clock.test.ts"],
     ["clock: a window's last block is outside", "block <= window.last", "block < window.last"],
+    ["clock: one block to score in is no time to fetch", "Math.ceil(left / 2)", "Math.floor(left / 2)"],
   ),
   ...mutantsOf(
     "protocol/experts/assignment.ts",
@@ -564,7 +565,7 @@ export const mutants: readonly Mutant[] = [
     "steps/evaluate/fetch-submissions.ts",
     ["steps/evaluate/fetch-submissions.test.ts"],
     ["submissions: who serves slowly holds up those behind it", "revealed, revealed.length", "revealed, 64"],
-    ["submissions: the late are waited for until there is no time to measure", "Math.ceil((end - best) / 2)", "end - best"],
+    ["submissions: the late are waited for until there is no time to measure", "fetchingBlocks(end - best)", "(end - best)"],
     ["submissions: who is late is not judged", 'isLineFree ? "unreachable" : "unscored"', '"unscored"'],
     ["submissions: a slow line of this validator is the miners' fault", 'isLineFree ? "unreachable" : "unscored"', '"unreachable"'],
     [

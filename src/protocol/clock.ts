@@ -86,6 +86,11 @@ export function votingWindows(task: ClockTask, cycle: number): { readonly ballot
   return { ballot: { first, last: last - shown }, version: { first: last - shown + 1, last } };
 }
 
+/** How many of the blocks that are left to score in may go by with fetching submissions (docs/protocol.md, section 8, "In time"). */
+export function fetchingBlocks(left: number): number {
+  return Math.ceil(left / 2);
+}
+
 export function inWindow(window: Window, block: number): boolean {
   return block >= window.first && block <= window.last;
 }

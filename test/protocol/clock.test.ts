@@ -5,6 +5,7 @@ import {
   cycleLength,
   cycleWindow,
   decisionBlock,
+  fetchingBlocks,
   inWindow,
   phaseAt,
   phases,
@@ -76,6 +77,10 @@ describe("clock", () => {
     assert.equal(cycleAt(task, 100), 0);
     assert.throws(() => cycleAt(task, 1.5), { code: "integer-out-of-range" });
     assert.throws(() => cycleWindow(task, -1), { code: "integer-out-of-range" });
+  });
+
+  it("leaves half of the blocks to score in for fetching, the odd one too", () => {
+    assert.deepEqual([0, 1, 2, 3, 76].map(fetchingBlocks), [0, 1, 1, 2, 38]);
   });
 
   it("parts the merge window in ballots and roots shown, with no block in both or neither", () => {

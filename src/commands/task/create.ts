@@ -232,7 +232,7 @@ function describeLeastTraining({ evaluation, cycle }: Task, { blockSeconds, loss
 /** At the pace of this machine, which validators' own may be far from. */
 function describeScoring({ scoring, scoreBlocks, blockSeconds, lossSeconds }: CreateTaskResult["evaluation"]): string {
   const seconds = scoreBlocks * blockSeconds;
-  const what = `${formatCount(scoring)} sequences at most, of the base and of each submission, in ${formatDuration(1000 * seconds)}`;
+  const what = `${formatCount(scoring)} sequences at most, of the base and of each submission, in ${formatDuration(1000 * seconds)} once they are fetched`;
   if (lossSeconds === undefined) return what;
   const submissions = Math.floor(seconds / (scoring * lossSeconds)) - 1;
   return submissions < 1

@@ -2,7 +2,7 @@
  * What a task asks of its validators in a cycle, so that an owner sees before the first night whether the windows are long enough: how many losses (of one
  * sequence with one model) are measured at most, and in how many blocks.
  */
-import { votingWindows } from "../../protocol/clock.ts";
+import { fetchingBlocks, votingWindows } from "../../protocol/clock.ts";
 import { type DrawTask, drawOpenSequences, drawSequences } from "../../protocol/held-out.ts";
 import { sequencesOfBlock } from "../../protocol/own-training.ts";
 import type { Task } from "../../protocol/task.ts";
@@ -12,7 +12,10 @@ export interface EvaluationNeeds {
   readonly scoring: number;
   /** Losses that the gate measures where no contributor is dropped: of each group's step, of all scales, and of all scales from rest. */
   readonly gate: number;
-  /** Blocks from the finality of what is scored, or of the reports, to the last in which report or ballot can be sent. */
+  /**
+   * Blocks from the finality of what is scored, or of the reports, to the last in which report or ballot can be sent. Of scoring's only those that are left where
+   * fetching takes all that it may: one slow miner suffices for that.
+   */
   readonly scoreBlocks: number;
   readonly ballotBlocks: number;
 }
@@ -27,11 +30,12 @@ export function evaluationNeeds(task: DrawTask & Pick<Task, "cycle" | "experts" 
   const { stages, gate } = drawSequences(draw);
   const { ballot } = votingWindows(task, 0);
   const usable = (blocks: number) => Math.max(0, blocks - finality - inclusion);
+  const scoreBlocks = usable(task.cycle.phases.score);
   const { leastTraining } = task.evaluation;
   return {
     scoring: stages.flat().length + drawOpenSequences(draw).length + (leastTraining ? sequencesOfBlock(leastTraining) : 0),
     gate: gate.length * (1 + task.experts.groups + 2 * (1 + task.merge.scales.length)),
-    scoreBlocks: usable(task.cycle.phases.score),
+    scoreBlocks: scoreBlocks - fetchingBlocks(scoreBlocks),
     ballotBlocks: usable(ballot.last - ballot.first + 1),
   };
 }

@@ -5,6 +5,7 @@
 
 import { ConnitoError } from "../../errors.ts";
 import type { Source } from "../../exchange/exchange.ts";
+import { fetchingBlocks } from "../../protocol/clock.ts";
 import type { ReportEntry } from "../../protocol/report.ts";
 import type { ChainVerdict } from "../../protocol/verdict.ts";
 import { pause } from "../../waiting.ts";
@@ -38,7 +39,7 @@ export async function fetchSubmissions(
 ): Promise<Map<string, ReportEntry["status"]>> {
   const revealed = verdicts.filter((verdict) => verdict.status === "to-fetch");
   const { best } = await context.clock.now();
-  const { signal, close } = signalAt(context, best + Math.ceil((end - best) / 2));
+  const { signal, close } = signalAt(context, best + fetchingBlocks(end - best));
   const refused = new Map<string, ReportEntry["status"]>();
   const late: string[] = [];
   const began = performance.now();

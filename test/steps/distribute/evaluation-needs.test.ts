@@ -9,7 +9,8 @@ describe("what evaluation needs", () => {
       scoring: 2 * (128 + 8),
       // The base and two groups, then twice the base and four scales.
       gate: 2 * 128 * (1 + 2 + 2 * (1 + 4)),
-      scoreBlocks: 3,
+      // Of three, two of which fetching may take.
+      scoreBlocks: 1,
       ballotBlocks: 2,
     });
   });
