@@ -542,8 +542,9 @@ export const mutants: readonly Mutant[] = [
     ["fetch: a peer is blamed for another's bytes", "partial.contributors.size === 1 && ", ""],
     ["fetch: a slow peer keeps the others from delivering", "if (2 * delivered < options.expected)", "if (false)"],
     ["fetch: who was slow is asked first again", ".sort((a, b) => paceOf(b) - paceOf(a))", ""],
-    ["fetch: one that delivers nothing is thought to be quick", " && !silent.has(other)", ""],
-    ["fetch: as slow as the others is too slow", "paces.get(locator) ?? turnBytes", "turnBytes"],
+    ["fetch: as slow as the others is too slow", "return Math.min(known.bytes, turnBytes);", "return turnBytes;"],
+    ["fetch: a liar's bytes keep a slow peer from ending", "{ ...options, expected: 0 }", "options"],
+    ["fetch: who cuts is asked first again", "notePace(source, Math.min(partial.fetched - before, paceOf(source)));", ""],
   ),
   ...mutantsOf(
     "workspace/journal.ts",
@@ -566,13 +567,11 @@ export const mutants: readonly Mutant[] = [
     ["steps/evaluate/fetch-submissions.test.ts"],
     ["submissions: who serves slowly holds up those behind it", "revealed, revealed.length", "revealed, 64"],
     ["submissions: the late are waited for until there is no time to measure", "fetchingBlocks(end - best)", "(end - best)"],
-    ["submissions: who is late is not judged", 'isLineFree ? "unreachable" : "unscored"', '"unscored"'],
-    ["submissions: a slow line of this validator is the miners' fault", 'isLineFree ? "unreachable" : "unscored"', '"unreachable"'],
-    [
-      "submissions: one that comes late shows that the line was free",
-      "quickest <= (performance.now() - began) / 2",
-      "quickest < Number.POSITIVE_INFINITY",
-    ],
+    ["submissions: who is late is not judged", '"unreachable" : "unscored"', '"unscored" : "unscored"'],
+    ["submissions: a slow line of this validator is the miners' fault", '"unreachable" : "unscored"', '"unreachable" : "unreachable"'],
+    ["submissions: one that comes late shows that the line was free", "<= took / 2", "<= took"],
+    ["submissions: what was here shows that the line was free", "else if (!wasHere) arrivals", "else arrivals"],
+    ["submissions: anything that comes shows that the line was free", "sound.some(", "[...arrivals.keys()].some("],
     [
       "submissions: who is not reached is not asked again",
       'if (found?.status !== "unreachable") return found;',
@@ -582,12 +581,8 @@ export const mutants: readonly Mutant[] = [
   ...mutantsOf(
     "steps/fetch.ts",
     ["steps/fetch.test.ts"],
-    ["small things: a slow peer holds up the next", "pause(overlapMilliseconds, either)", "pause(1e6, either)"],
-    [
-      "small things: all peers are asked at once",
-      "await Promise.race([failed, pause(overlapMilliseconds, either).catch(() => undefined)]);",
-      "",
-    ],
+    ["small things: a slow peer holds up the next", "pause(overlap, either)", "pause(1e6, either)"],
+    ["small things: all peers are asked at once", "await Promise.race([failed, pause(overlap, either).catch(() => undefined)]);", ""],
     [
       "small things: a peer may take as long as it likes",
       "setTimeout(() => enough.abort(), within)",

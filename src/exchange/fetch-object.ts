@@ -23,8 +23,10 @@ const defaultBackOff: BackOff = { first: 500, most: 15_000 };
 const defaultTurnMilliseconds = 20_000;
 /** Whoever delivers half of this in a turn is quick enough. */
 const turnBytes = 16 << 20;
-/** Bytes that sources delivered in the last turn in which they were measured, in this process, by locator: the slow are asked after the others. */
-const paces = new Map<string, number>();
+/** What sources delivered in their last turn, or before they failed, in this process, by locator: the slow are asked after the others. */
+const paces = new Map<string, { readonly bytes: number; readonly at: number }>();
+/** By then a source, or this machine's line, may be another. */
+const paceLapsesMilliseconds = 10 * 60_000;
 
 export interface FetchOptions {
   /** In the order in which they are tried. */
@@ -147,17 +149,12 @@ async function fetchFromAny(options: FetchOptions, hash: Hash, partial: PartialF
   const { sources, path, signal, attempts = 3, backOff: delays = defaultBackOff } = options;
   const faults: Fault[] = [];
   const usable = new Set(sources);
-  /** Of whom nothing came when they were last asked. */
-  const silent = new Set<Source>();
   for (let attempt = 1; ; attempt++) {
     const before = partial.fetched;
     for (const source of [...usable].sort((a, b) => paceOf(b) - paceOf(a))) {
-      const others = [...usable].filter((other) => other !== source && !silent.has(other));
-      const asked = partial.fetched;
+      const others = [...usable].filter((other) => other !== source);
       const error = await tryFetch({ ...options, expected: Math.max(0, ...others.map(paceOf)) }, hash, source, partial);
       if (error === undefined) return faults;
-      if (partial.fetched > asked) silent.delete(source);
-      else silent.add(source);
       faults.push({ locator: source.locator, error });
       options.onFault?.({ locator: source.locator, error });
       if (error.code !== "peer-unreachable") usable.delete(source);
@@ -169,28 +166,40 @@ async function fetchFromAny(options: FetchOptions, hash: Hash, partial: PartialF
 }
 
 function paceOf({ locator }: Source): number {
-  return Math.min(paces.get(locator) ?? turnBytes, turnBytes);
+  const known = paces.get(locator);
+  if (known === undefined) return turnBytes;
+  if (performance.now() - known.at < paceLapsesMilliseconds) return Math.min(known.bytes, turnBytes);
+  paces.delete(locator);
+  return turnBytes;
+}
+
+function notePace({ locator }: Source, bytes: number): void {
+  paces.set(locator, { bytes, at: performance.now() });
 }
 
 interface Turn extends FetchOptions {
-  /** What the quickest of the others that may deliver is thought to deliver in a turn. */
+  /** What the quickest of the others is thought to deliver in a turn. */
   readonly expected: number;
 }
 
 /** One source's turn. Its failure is returned; a failure of this machine, or the signal, is thrown. */
 async function tryFetch(options: Turn, hash: Hash, source: Source, partial: PartialFile): Promise<ConnitoError | undefined> {
+  const before = partial.fetched;
   try {
     await fetchFrom(options, source, partial);
     if (await partial.matches(hash)) return undefined;
     const own = partial.contributors.size === 1 && partial.contributors.has(source.locator);
     await partial.discard();
     if (own) return hashMismatch(source.locator, options.path, `it does not hash to ${hash}`);
-    await fetchFrom(options, source, partial);
+    // However slow it is: a liar that puts in a byte now and then would never let it end.
+    await fetchFrom({ ...options, expected: 0 }, source, partial);
     if (await partial.matches(hash)) return undefined;
     await partial.discard();
     return hashMismatch(source.locator, options.path, `it does not hash to ${hash}`);
   } catch (error) {
     if (options.signal?.aborted || !isPeerFault(error)) throw error;
+    // Who stalls, or cuts, is measured in no turn.
+    if (error.code === "peer-unreachable") notePace(source, Math.min(partial.fetched - before, paceOf(source)));
     // What came with a lie is not built upon.
     if (error.code === "object-oversize" || error.code === "object-hash-mismatch") await partial.discard();
     return error;
@@ -220,7 +229,7 @@ async function fetchFrom(options: Turn, source: Source, partial: PartialFile): P
     onProgress?.({ received: partial.length, total: expectedBytes ?? delivery.totalBytes });
     if (performance.now() - turn.began < turnMilliseconds) continue;
     const delivered = partial.fetched - turn.from;
-    paces.set(source.locator, delivered);
+    notePace(source, delivered);
     if (2 * delivered < options.expected) throw peerUnreachable(source.locator, "it is slow, and another may not be");
     turn = { began: performance.now(), from: partial.fetched };
   }

@@ -28,21 +28,24 @@ export function sourceAt(context: Context, locator: string, receiver?: string): 
 
 /**
  * Where the model, the task's documents and data are found as the chain stands now: the peers named by the operator, then validators by
- * stake, then the owner. Before the task is known nobody can be told to be a validator by it, and all with a permit are asked.
+ * stake, then the owner. Before the task is known nobody can be told to be a validator by it, and all with a permit are asked. Where a validator made what is
+ * looked for, it comes first.
  */
-export async function peerSources(context: Context, task?: Pick<Task, "validators">): Promise<Source[]> {
+export async function peerSources(context: Context, task?: Pick<Task, "validators">, maker?: string): Promise<Source[]> {
   const { finalized } = await context.clock.now();
   const participants = await participantsAt(context.chain, context.netuid, task, finalized.hash);
   const named = context.peers.map((locator) => sourceAt(context, locator));
   const validators = [...participants.validators]
     .filter(({ hotkey, record }) => record !== undefined && record.locator !== "" && hotkey !== context.signer.address)
-    .sort((a, b) => (a.stake === b.stake ? 0 : a.stake > b.stake ? -1 : 1))
-    .map(({ hotkey, record }) => sourceAt(context, record?.locator ?? "", hotkey));
+    .sort((a, b) => (a.stake === b.stake ? 0 : a.stake > b.stake ? -1 : 1));
+  const sourcesOf = (list: typeof validators) => list.map(({ hotkey, record }) => sourceAt(context, record?.locator ?? "", hotkey));
+  const makers = sourcesOf(validators.filter(({ hotkey }) => hotkey === maker));
+  const others = sourcesOf(validators.filter(({ hotkey }) => hotkey !== maker));
   const owner =
     participants.owner !== undefined && participants.owner !== context.signer.address && participants.ownerRecord?.locator
       ? [sourceAt(context, participants.ownerRecord.locator, participants.owner)]
       : [];
-  return [...named, ...validators, ...owner];
+  return [...makers, ...named, ...others, ...owner];
 }
 
 export interface Wanted {
@@ -112,7 +115,7 @@ export async function firstDelivered<T>(
   sources: readonly Source[],
   ask: (source: Source, signal: AbortSignal) => Promise<T>,
   signal: AbortSignal,
-  within = smallMilliseconds,
+  { within = smallMilliseconds, overlap = overlapMilliseconds }: { readonly within?: number; readonly overlap?: number } = {},
 ): Promise<T | undefined> {
   const enough = new AbortController();
   const timer = setTimeout(() => enough.abort(), within);
@@ -129,7 +132,7 @@ export async function firstDelivered<T>(
       if (either.aborted) break;
       const failed = ask(source, either).then(keep, () => undefined);
       asked.push(failed);
-      await Promise.race([failed, pause(overlapMilliseconds, either).catch(() => undefined)]);
+      await Promise.race([failed, pause(overlap, either).catch(() => undefined)]);
     }
     await Promise.all(asked);
   } finally {

@@ -264,6 +264,39 @@ describe("fetching", () => {
       ),
     ));
 
+  it("ends with a slow peer, though a quick one delivers something else and cuts before the end", () =>
+    inTemporaryDirectory((directory) =>
+      withPeer(dripping, async (slow) =>
+        withPeer(
+          (socket, request) => {
+            deliver(socket, request, Buffer.from(bytes.map((byte) => byte ^ 1)), bytes.length - 8);
+            setTimeout(() => socket.destroy(), 20);
+          },
+          async (liar) => {
+            const into = join(directory, "object");
+            await fetchObject(wanted(into, { sources: [sourceAt(liar.url), sourceAt(slow.url)], turnMilliseconds: 300 }));
+            await holds(into);
+          },
+        ),
+      ),
+    ));
+
+  it("asks a peer that stalls last from then on", () =>
+    inTemporaryDirectory((directory) =>
+      withPeer(
+        (socket) => socket.destroy(),
+        async (gone) =>
+          withPeer(
+            (socket, request) => deliver(socket, request, bytes),
+            async (quick) => {
+              const sources = [sourceAt(gone.url), sourceAt(quick.url)];
+              for (const name of ["a", "b"]) await fetchObject(wanted(join(directory, name), { sources }));
+              assert.deepEqual([gone.requests.length, quick.requests.length], [1, 2]);
+            },
+          ),
+      ),
+    ));
+
   it("does not count attempts against a long download that advances", () =>
     inTemporaryDirectory(async (directory) => {
       const large = randomBytes(8 << 20);

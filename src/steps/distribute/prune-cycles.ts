@@ -60,8 +60,12 @@ async function pruneGradients(workspace: Workspace, oldest: number): Promise<num
 
 async function pruneDownloads({ layout }: Workspace): Promise<number> {
   let bytes = 0;
-  for (const name of await namesIn(layout.partial)) {
-    const file = join(layout.partial, name);
+  const manifests = (await namesIn(layout.manifests)).filter((name) => name.endsWith(".partial"));
+  const files = [
+    ...(await namesIn(layout.partial)).map((name) => join(layout.partial, name)),
+    ...manifests.map((name) => join(layout.manifests, name)),
+  ];
+  for (const file of files) {
     const found = await onStorage(file, () => stat(file).catch(whereMissing(undefined)));
     if (found === undefined || Date.now() - found.mtimeMs < abandonedAfter) continue;
     await onStorage(file, () => rm(file, { force: true }));

@@ -17,7 +17,7 @@ import { selectExperts } from "../distribute/select-experts.ts";
 import type { Slice } from "../distribute/slice.ts";
 import { sourceAt } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { noteSubmission, submissionPath } from "../train/submissions.ts";
+import { findSubmission, noteSubmission, submissionPath } from "../train/submissions.ts";
 
 /** What became of a submission: its deltas by tensor name, all of which can be decoded, or the status that refuses it. */
 export type Candidate = { readonly deltas: Tensors } | Refusal;
@@ -64,8 +64,14 @@ export async function fetchCandidate(
   { hotkey, reveal, otherSources = [] }: { hotkey: string; reveal: RevealRecord; otherSources?: readonly Source[] | undefined },
 ): Promise<Refusal | undefined> {
   const { task } = membership;
-  const file = submissionPath(context.workspace, reveal.artifactRoot);
-  if (await isHere(file)) return undefined;
+  const root = reveal.artifactRoot;
+  const file = submissionPath(context.workspace, root);
+  // From here on this validator serves it too; a kill may have come before it could note so.
+  const note = async () => noteSubmission(context.workspace, { root, cycle: view.cycle, bytes: (await stat(file)).size });
+  if (await hasSubmission(context, reveal)) {
+    if ((await findSubmission(context.workspace, root)) === undefined) await note();
+    return undefined;
+  }
   const into = context.workspace.layout.partialObject(reveal.artifactRoot);
   try {
     await fetchArtifact({
@@ -77,8 +83,7 @@ export async function fetchCandidate(
       signal: context.signal,
     });
     await moveDurably(into, file);
-    // From here on this validator serves it too.
-    await noteSubmission(context.workspace, { root: reveal.artifactRoot, cycle: view.cycle, bytes: (await stat(file)).size });
+    await note();
     return undefined;
   } catch (error) {
     if (context.signal.aborted || !(error instanceof ConnitoError)) throw error;
@@ -123,8 +128,9 @@ const fetchStatus: Readonly<Record<string, Status>> = {
   "object-oversize": "malformed",
 };
 
-async function isHere(file: string): Promise<boolean> {
-  return stat(file).then(
+/** Whether a revealed submission has been fetched, or made, here. */
+export function hasSubmission({ workspace }: Pick<Context, "workspace">, { artifactRoot }: RevealRecord): Promise<boolean> {
+  return stat(submissionPath(workspace, artifactRoot)).then(
     () => true,
     () => false,
   );

@@ -147,7 +147,8 @@ async function fromScorers(context: Context, membership: Membership, work: Group
       if (settled.gradient === null) return none;
       const pieces = piecesOf(slice.manifest, "expert", await selectExperts(context, membership, slice.manager, group));
       const sizes = new Map(pieces.map((piece) => [pieceName(piece), elementsOf(piece.shape) as number]));
-      await noteGradient(context.workspace, view.cycle, settled.gradient);
+      // What is here already is something else that scorers named, or noted.
+      if (!(await context.workspace.objects.has(settled.gradient))) await noteGradient(context.workspace, view.cycle, settled.gradient);
       const gradient = await fetchGradient(context, membership, settled.gradient, sizes).catch(unusable(context, group));
       if (gradient !== undefined) return { group, contributors: settled.contributors, gradient };
     } else {

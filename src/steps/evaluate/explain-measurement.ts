@@ -9,9 +9,9 @@ import { whoShowLittle } from "../../protocol/own-training.ts";
 import { type ChainVerdict, compareCommits } from "../../protocol/verdict.ts";
 import type { Context } from "../context.ts";
 import type { CycleView } from "../cycle-view.ts";
-import { peerSources } from "../fetch.ts";
+import { inParallel, peerSources } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
-import { fetchCandidate, openFetched, roomForDecoded } from "./candidates.ts";
+import { fetchCandidate, openFetched, type Refusal, roomForDecoded } from "./candidates.ts";
 import { judgeAgain, type Likeness, type OwnShown, ownShown, type ScoreEvidence } from "./evidence.ts";
 import { evaluationSeed } from "./held-out.ts";
 import { type OpenModel, openWholeModel } from "./losses.ts";
@@ -105,13 +105,13 @@ export async function openMeasurement(
     const place = { slice: opened.slice, view, room: roomForDecoded() };
     const sources = await peerSources(context, task);
     const submissions: Sketched[] = [];
-    const refused = await Promise.all(
-      revealed.map(({ miner: hotkey, reveal }) =>
-        fetchCandidate(context, membership, view, { hotkey, reveal: reveal.record, otherSources: sources }),
-      ),
-    );
-    for (const [index, { miner: name, commit, reveal }] of revealed.entries()) {
-      const candidate = refused[index] ?? (await openFetched(context, membership, place, reveal.record));
+    const refused = new Map<string, Refusal>();
+    await inParallel(revealed, revealed.length, async ({ miner: hotkey, reveal }) => {
+      const refusal = await fetchCandidate(context, membership, view, { hotkey, reveal: reveal.record, otherSources: sources });
+      if (refusal !== undefined) refused.set(hotkey, refusal);
+    });
+    for (const { miner: name, commit, reveal } of revealed) {
+      const candidate = refused.get(name) ?? (await openFetched(context, membership, place, reveal.record));
       if ("deltas" in candidate) submissions.push({ miner: name, group, commit, deltas: candidate.deltas });
       else context.progress.note(`The submission of ${name} cannot be had here: ${candidate.reason}`, { status: candidate.status });
     }

@@ -14,7 +14,7 @@ import type { CycleView } from "../cycle-view.ts";
 import { inParallel } from "../fetch.ts";
 import type { Membership } from "../membership.ts";
 import { signalAt } from "../windows.ts";
-import { fetchCandidate, type Refusal } from "./candidates.ts";
+import { fetchCandidate, hasSubmission, type Refusal } from "./candidates.ts";
 
 /** Between the two times that whoever is not reached is asked. */
 const againMilliseconds = 5000;
@@ -27,38 +27,51 @@ interface Fetching {
   readonly sources: readonly Source[] | undefined;
 }
 
-/**
- * What refuses those that are not here afterwards, by miner. Who was late is unreachable where another's submission came in half the time; where all take long it is this
- * validator's line that is slow, and it says nothing of them.
- */
+export interface Fetched {
+  /** What refuses those that are not here, but for the late, by miner. */
+  readonly refused: Map<string, ReportEntry["status"]>;
+  /** Who did not deliver in time. */
+  readonly late: readonly string[];
+  /** When those came that were not here before, and how long fetching took in all. Milliseconds. */
+  readonly arrivals: ReadonlyMap<string, number>;
+  readonly took: number;
+}
+
 export async function fetchSubmissions(
   context: Context,
   membership: Membership,
   { view, end, sources }: Fetching,
   verdicts: readonly ChainVerdict[],
-): Promise<Map<string, ReportEntry["status"]>> {
+): Promise<Fetched> {
   const revealed = verdicts.filter((verdict) => verdict.status === "to-fetch");
   const { best } = await context.clock.now();
   const { signal, close } = signalAt(context, best + fetchingBlocks(end - best));
   const refused = new Map<string, ReportEntry["status"]>();
+  const arrivals = new Map<string, number>();
   const late: string[] = [];
   const began = performance.now();
-  let quickest = Number.POSITIVE_INFINITY;
   try {
     await inParallel(revealed, revealed.length, async ({ miner, reveal }) => {
+      const wasHere = await hasSubmission(context, reveal.record);
       const ask = () =>
         fetchCandidate({ ...context, signal }, membership, view, { hotkey: miner, reveal: reveal.record, otherSources: sources });
       const found = await orUnscored(context, miner, () => twice(ask, signal));
-      if (found === undefined) quickest = Math.min(quickest, performance.now() - began);
-      else if (found.status === "unscored" && signal.aborted) late.push(miner);
-      else refused.set(miner, found.status);
+      if (found !== undefined && found.status === "unscored" && signal.aborted) late.push(miner);
+      else if (found !== undefined) refused.set(miner, found.status);
+      else if (!wasHere) arrivals.set(miner, performance.now() - began);
     });
   } finally {
     close();
   }
-  const isLineFree = quickest <= (performance.now() - began) / 2;
-  for (const miner of late) refused.set(miner, isLineFree ? "unreachable" : "unscored");
-  return refused;
+  return { refused, late, arrivals, took: performance.now() - began };
+}
+
+/**
+ * What is said of the late: that they are unreachable, where a submission that is as it should be (`sound`) came in half the time; where all take long it is this
+ * validator's line that is slow, and it says nothing of them.
+ */
+export function statusOfLate({ arrivals, took }: Fetched, sound: readonly string[]): "unreachable" | "unscored" {
+  return sound.some((miner) => (arrivals.get(miner) ?? took) <= took / 2) ? "unreachable" : "unscored";
 }
 
 /** Asks again, a little later, whoever was not reached: by then it may be. */

@@ -103,7 +103,9 @@ export async function collectGroupResults(
       if (!record?.locator || hotkey === context.signer.address) return undefined;
       const ask = (source: Source, signal: AbortSignal) =>
         fetchGroupResult({ ...context, signal }, membership, view, source, group, hotkey);
-      const signed = await firstDelivered([sourceAt(context, record.locator, hotkey)], ask, context.signal, resultMilliseconds);
+      const signed = await firstDelivered([sourceAt(context, record.locator, hotkey)], ask, context.signal, {
+        within: resultMilliseconds,
+      });
       if (signed !== undefined) await writeJson(file, signed);
       return signed?.result;
     }),

@@ -7,6 +7,7 @@ import { readJson, writeJson } from "../../workspace/files.ts";
 import type { Context } from "../context.ts";
 import { viewBlock, viewCycle } from "../cycle-view.ts";
 import { pruneVersions } from "../distribute/prune.ts";
+import { pruneCycles } from "../distribute/prune-cycles.ts";
 import type { Membership } from "../membership.ts";
 import { afterFinalized, awaitOpening } from "../windows.ts";
 import { provideHeldOut } from "./held-out.ts";
@@ -63,6 +64,7 @@ export async function measure(context: Context, membership: Membership, input: {
     const measurement = { cycle: input.cycle, root: view.base, loss, sequences: sequences.length };
     await writeJson(file, measurement);
     await pruneVersions(context, membership, { root: view.base });
+    await pruneCycles(context, input.cycle);
     return measurement;
   } finally {
     await opened.close();

@@ -154,7 +154,7 @@ export async function fetchEvidence(
   signal = context.signal,
 ): Promise<ScoreEvidence | undefined> {
   try {
-    const sources = await peerSources(context, membership.task);
+    const sources = await peerSources(context, membership.task, report.validator);
     const { objects } = context.workspace;
     const most = mostEvidenceBytes(membership.task, report.entries.length);
     await provideObject({ ...context, signal }, sources, { hash: report.evidence, maximumBytes: most, what: "a validator's evidence" });

@@ -15,7 +15,7 @@ import type { Membership } from "../membership.ts";
 import { afterFinalized, assertNotMissed, awaitOpening, signalAt } from "../windows.ts";
 import { openFetched, roomForDecoded } from "./candidates.ts";
 import { encodeEvidence } from "./evidence.ts";
-import { fetchSubmissions, orUnscored } from "./fetch-submissions.ts";
+import { type Fetched, fetchSubmissions, orUnscored, statusOfLate } from "./fetch-submissions.ts";
 import { cycleSequences } from "./held-out.ts";
 import { openWholeModel } from "./losses.ts";
 import { compareSubmissions, type Sketched } from "./near-copies.ts";
@@ -107,8 +107,14 @@ export async function measureGroups(
   try {
     const sequences = await cycleSequences(context, membership, { cycle: view.cycle, slice: opened.slice });
     context.progress.start("Scoring submissions", onChain.length);
-    const refused = await fetchSubmissions(context, membership, { view, end, sources }, onChain);
-    const submissions = await openAll(context, membership, { view, slice: opened.slice }, onChain, refused);
+    const fetched = await fetchSubmissions(context, membership, { view, end, sources }, onChain);
+    const { refused } = fetched;
+    const submissions = await openAll(context, membership, { view, slice: opened.slice }, onChain, fetched);
+    const ofLate = statusOfLate(
+      fetched,
+      submissions.map(({ miner }) => miner),
+    );
+    for (const miner of fetched.late) refused.set(miner, ofLate);
     const { leastTraining } = task.evaluation;
     const { seed } = sequences;
     const own = leastTraining && openOwnSequences({ ...context, signal }, membership, { view, slice: opened.slice, seed, leastTraining });
@@ -166,12 +172,12 @@ async function openAll(
   membership: Membership,
   held: { readonly view: CycleView; readonly slice: Slice },
   verdicts: readonly ChainVerdict[],
-  refused: Map<string, ReportEntry["status"]>,
+  { refused, late }: Fetched,
 ): Promise<Sketched[]> {
   const result: Sketched[] = [];
   const place = { ...held, room: roomForDecoded() };
   for (const verdict of verdicts) {
-    if (verdict.status !== "to-fetch" || refused.has(verdict.miner)) continue;
+    if (verdict.status !== "to-fetch" || refused.has(verdict.miner) || late.includes(verdict.miner)) continue;
     const { miner, group, commit, reveal } = verdict;
     const candidate = await orUnscored(context, miner, () => openFetched(context, membership, place, reveal.record));
     if ("status" in candidate) refused.set(miner, candidate.status);

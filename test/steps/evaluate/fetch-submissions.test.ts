@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { artifactRoot } from "../../../src/protocol/artifact.ts";
 import type { ReportEntry } from "../../../src/protocol/report.ts";
@@ -7,7 +8,7 @@ import type { ChainVerdict } from "../../../src/protocol/verdict.ts";
 import type { Heads } from "../../../src/steps/clock.ts";
 import type { Context } from "../../../src/steps/context.ts";
 import type { CycleView } from "../../../src/steps/cycle-view.ts";
-import { fetchSubmissions } from "../../../src/steps/evaluate/fetch-submissions.ts";
+import { type Fetched, fetchSubmissions, statusOfLate } from "../../../src/steps/evaluate/fetch-submissions.ts";
 import type { Membership } from "../../../src/steps/membership.ts";
 import { submissionPath } from "../../../src/steps/train/submissions.ts";
 import { deliver, head, participant, validator, withPeer } from "../../exchange/support.ts";
@@ -37,8 +38,15 @@ interface Play {
   readonly codes: readonly unknown[];
 }
 
-/** A validator fetches the submissions of miners, in this order. */
-async function play(names: readonly string[], serve: (asked: Asked) => void, work: (play: Play) => Promise<void>): Promise<void> {
+const addressOf = (name: string) => participant(name).address;
+
+/** A validator fetches the submissions of miners, in this order; some are there `already`, and of those that come some are as they should be (`sound`). */
+async function play(
+  names: readonly string[],
+  serve: (asked: Asked) => void,
+  work: (play: Play) => Promise<void>,
+  { already = [], sound = names }: { readonly already?: readonly string[]; readonly sound?: readonly string[] } = {},
+): Promise<void> {
   const byRoot = new Map(names.map((name) => [rootOf(name), name]));
   const counts = new Map<string, number>();
   const timers: NodeJS.Timeout[] = [];
@@ -71,9 +79,18 @@ async function play(names: readonly string[], serve: (asked: Asked) => void, wor
       });
       const began = performance.now();
       const fetching = { view: { cycle: 0 } as CycleView, end: 110, sources: undefined };
+      const settled = async (fetched: Promise<Fetched>) => {
+        const { refused, late, ...times } = await fetched;
+        const status = statusOfLate({ refused, late, ...times }, sound.map(addressOf));
+        return new Map([...refused, ...late.map((miner) => [miner, status] as const)]);
+      };
+      for (const name of already) {
+        await mkdir(context.workspace.layout.submissions, { recursive: true });
+        await writeFile(submissionPath(context.workspace, rootOf(name)), bytesOf(name));
+      }
       const isHere = (name: string) => existsSync(submissionPath(context.workspace, rootOf(name)));
       await work({
-        outcome: fetchSubmissions(context, { task: exampleTask() } as Membership, fetching, verdicts),
+        outcome: settled(fetchSubmissions(context, { task: exampleTask() } as Membership, fetching, verdicts)),
         comeTo: (blocks) => tell(heads(100 + blocks)),
         here: async (wanted) => {
           for (const name of wanted)
@@ -122,6 +139,22 @@ describe("fetching submissions", function () {
       comeTo(5);
       assert.deepEqual(await outcome, statusesOf(few, "unscored"));
     });
+  });
+
+  it("tells nothing of the line from what is not as it should be, nor from what was here before", async () => {
+    const few = slow.slice(0, 2);
+    for (const only of [{ sound: few }, { already: ["a"] }])
+      await play(
+        [...few, "a"],
+        slowly,
+        async ({ outcome, here, comeTo }) => {
+          await here(["a"]);
+          await pause(1000);
+          comeTo(5);
+          assert.deepEqual(await outcome, statusesOf(few, "unscored"));
+        },
+        only,
+      );
   });
 
   it("asks once more, later, who does not deliver", () =>
