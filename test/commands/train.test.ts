@@ -16,6 +16,8 @@ import type { Ended } from "../cli/process.ts";
 import { openScene, result, type Scene } from "./scene.ts";
 
 const endless = 100_000;
+/** Enough of them to be in the midst of when the first checkpoint is there, on a quick machine as well. */
+const steps = 4_000;
 /** Sequences of its walk that the task wants a miner to learn from. */
 const leastTraining = 100;
 /** Milliseconds that a test may take on a busy machine: each is of several processes. */
@@ -34,7 +36,7 @@ describe("training", function () {
   });
   after(() => scene?.close());
 
-  const train = ["train", "--wait", "--max-steps", "500", "--json"];
+  const train = ["train", "--wait", "--max-steps", String(steps), "--json"];
   const file = (state: string, name: string) => join(scene.directory, "state", state, "cycles", "0", name);
   const losses = async (state: string) => JSON.parse(await readFile(file(state, "losses.json"), "utf8")) as number[];
 
@@ -56,7 +58,7 @@ describe("training", function () {
     const [uninterrupted, resumed] = [result(await whole), result(await again.ended)];
     const facts = ({ root, bytes, steps, tokens, loss }: Record<string, unknown>) => ({ root, bytes, steps, tokens, loss });
     assert.deepEqual(facts(resumed), facts(uninterrupted));
-    assert.equal(uninterrupted["steps"], 500);
+    assert.equal(uninterrupted["steps"], steps);
     for (const { stderr } of [await whole, await again.ended]) assert.doesNotMatch(stderr, /too-little-training/);
     assert.ok(isDeepStrictEqual(await losses("killed"), await losses("whole")), "the loss curves differ");
     // It did not begin again: the first thing it says is of a later step.
