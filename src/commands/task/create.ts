@@ -222,7 +222,7 @@ function describeSubmissions(codec: string, bytes: Readonly<Record<string, numbe
  */
 function describeLeastTraining({ evaluation, cycle }: Task, { blockSeconds, lossSeconds }: CreateTaskResult["evaluation"]): string {
   const here = lossSeconds && Math.floor((cycle.phases.train * blockSeconds) / (3 * lossSeconds));
-  const pace = here === undefined ? "" : `; this machine trains on about ${formatCount(here)} in a window`;
+  const pace = here === undefined ? "" : `; this machine trains on about ${formatCount(here)} sequences in a window`;
   if (evaluation.leastTraining === undefined)
     return `not asked: one training is paid under every hotkey that submits it under noise; see --least-training${pace}`;
   const { sequences, drawn } = evaluation.leastTraining;
