@@ -3,7 +3,7 @@
  * chain and a clock that take no time. The same cast and seed give the same run.
  */
 import { setMaxListeners } from "node:events";
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Neuron } from "../chain/client.ts";
@@ -19,6 +19,7 @@ import type { Context } from "../steps/context.ts";
 import { createTask } from "../steps/distribute/create-task.ts";
 import { joinTask, type Membership } from "../steps/membership.ts";
 import { type Progress, silentProgress } from "../ui/progress.ts";
+import { namesIn } from "../workspace/files.ts";
 import { openWorkspace } from "../workspace/workspace.ts";
 import { type BaseKind, makeBase, sequenceLength } from "./base.ts";
 import { gatherOutcome, type SimulationOutcome } from "./outcome.ts";
@@ -205,11 +206,7 @@ function merged(base: TaskOverrides, over: TaskOverrides): TaskOverrides {
 
 /** Whoever played has work of cycles that this chain has not come to. */
 async function assertNoneThere(states: string): Promise<void> {
-  const there = await readdir(states).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
-  });
-  if (there.length === 0) return;
+  if ((await namesIn(states)).length === 0) return;
   throw new ConnitoError(`${states} holds the state of another simulation.`, {
     code: "simulation-there",
     exit: "invalidInput",

@@ -4,10 +4,11 @@
  * evidence, results.
  */
 
-import { readdir, rm, stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isMissing, onStorage } from "../../files/errors.ts";
 import { isHash } from "../../protocol/hash.ts";
+import { namesIn } from "../../workspace/files.ts";
 import type { Workspace } from "../../workspace/workspace.ts";
 import type { Context } from "../context.ts";
 import { gradientsNote, gradientsOf } from "../evaluate/gradients.ts";
@@ -31,7 +32,7 @@ export async function pruneCycles({ workspace, signal }: Pick<Context, "workspac
 
 async function pruneSubmissions(workspace: Workspace, oldest: number): Promise<number> {
   let bytes = 0;
-  for (const name of await namesIn(workspace.layout.submissions)) {
+  for (const name of await listed(workspace.layout.submissions)) {
     const root = name.slice(0, -".json".length);
     const known = isHash(root) ? await findSubmission(workspace, root) : undefined;
     if (known === undefined || known.cycle >= oldest) continue;
@@ -45,7 +46,7 @@ async function pruneSubmissions(workspace: Workspace, oldest: number): Promise<n
 async function pruneGradients(workspace: Workspace, oldest: number): Promise<number> {
   const { layout, objects } = workspace;
   let bytes = 0;
-  for (const name of await namesIn(layout.cycles)) {
+  for (const name of await listed(layout.cycles)) {
     const cycle = Number(name);
     if (!(cycle < oldest)) continue;
     for (const hash of await gradientsOf(workspace, cycle)) {
@@ -60,13 +61,13 @@ async function pruneGradients(workspace: Workspace, oldest: number): Promise<num
 
 async function pruneDownloads({ layout }: Workspace): Promise<number> {
   let bytes = 0;
-  const manifests = (await namesIn(layout.manifests)).filter((name) => name.endsWith(".partial"));
+  const manifests = (await listed(layout.manifests)).filter((name) => name.endsWith(".partial"));
   const files = [
-    ...(await namesIn(layout.partial)).map((name) => join(layout.partial, name)),
+    ...(await listed(layout.partial)).map((name) => join(layout.partial, name)),
     ...manifests.map((name) => join(layout.manifests, name)),
   ];
   for (const file of files) {
-    const found = await onStorage(file, () => stat(file).catch(whereMissing(undefined)));
+    const found = await onStorage(file, () => stat(file).catch(unlessMissing));
     if (found === undefined || Date.now() - found.mtimeMs < abandonedAfter) continue;
     await onStorage(file, () => rm(file, { force: true }));
     bytes += found.size;
@@ -74,13 +75,9 @@ async function pruneDownloads({ layout }: Workspace): Promise<number> {
   return bytes;
 }
 
-function namesIn(directory: string): Promise<string[]> {
-  return onStorage(directory, async () => readdir(directory).catch(whereMissing([])));
-}
+const listed = (directory: string) => onStorage(directory, () => namesIn(directory));
 
-function whereMissing<T>(instead: T): (error: unknown) => T {
-  return (error) => {
-    if (isMissing(error)) return instead;
-    throw error;
-  };
+/** What ended between being listed and being looked at is here no more. */
+function unlessMissing(error: unknown): undefined {
+  if (!isMissing(error)) throw error;
 }
