@@ -19,7 +19,7 @@ const rings = [
   { honest: 3, ring: 2, noise: 2 },
 ] as const;
 const turns = 4;
-/** Honest members and hotkeys of rings beside which, before the rule left noise out of what is usual, honest work was called a copy most; under noise of these sizes. */
+/** Honest members and hotkeys of rings, under noise of these sizes, that lower cosines most where what is usual is told from few. */
 const accusing = [
   { honest: 2, ring: 3 },
   { honest: 3, ring: 2 },

@@ -191,7 +191,7 @@ async function tryFetch(options: Turn, hash: Hash, source: Source, partial: Part
     const own = partial.contributors.size === 1 && partial.contributors.has(source.locator);
     await partial.discard();
     if (own) return hashMismatch(source.locator, options.path, `it does not hash to ${hash}`);
-    // However slow it is: a liar that puts in a byte now and then would never let it end.
+    // However slow it is: a quick liar that cuts before the end would never let it.
     await fetchFrom({ ...options, expected: 0 }, source, partial);
     if (await partial.matches(hash)) return undefined;
     await partial.discard();

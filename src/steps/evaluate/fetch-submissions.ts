@@ -37,6 +37,7 @@ export interface Fetched {
   readonly took: number;
 }
 
+/** Has every revealed submission here afterwards that can be had in time, and says what became of the others. */
 export async function fetchSubmissions(
   context: Context,
   membership: Membership,

@@ -82,7 +82,7 @@ export async function measureOwnTraining(
   submissions: readonly Sketched[],
 ): Promise<Map<string, OwnEffect | "non-finite">> {
   const looked: { readonly block: readonly Sketched[]; readonly first: BlockLosses }[] = [];
-  // Peers that could not deliver are not asked once more for each block.
+  // Peers that could not deliver are not asked again for each block.
   let isMissing = false;
   const onMissing = (error: ConnitoError) => {
     isMissing = true;
